@@ -1,0 +1,190 @@
+"""What passes between stages: frozen records, no behaviour beyond what they can derive from themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.bcdi.geometry import Geometry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesStart:
+    """Opening of a series (stream-v2 `start`).
+
+    `shape` is (rows, columns); `dtype` the pixel type; `number_of_images` is what the sender announces, None if it
+    does not know. `pixel_mask` is bool [row, column], True where the pixel is good, None if the sender has none.
+    `user_data` holds positions that stay fixed, geometry and detector facts (docs/reference/stream.md).
+    `header` keeps every other field of the message as it came.
+    """
+
+    series_id: int
+    series_unique_id: str
+    number_of_images: int | None
+    channels: tuple[str, ...]
+    shape: tuple[int, int]
+    dtype: str
+    pixel_mask: NDArray[np.bool_] | None = None
+    user_data: Mapping[str, Any] = field(default_factory=dict)
+    header: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """One detector image: `data` maps channel -> counts [row, column], uint8/16/32 (or int32 from older detectors).
+
+    `positions` maps axis name -> degrees (or metres for translations), `monitor` and `transmission` are scale factors
+    of the exposure (1.0 where nothing is known).
+    """
+
+    series_id: int
+    series_unique_id: str
+    image_id: int
+    data: Mapping[str, NDArray[Any]]
+    positions: Mapping[str, float] = field(default_factory=dict)
+    monitor: float = 1.0
+    transmission: float = 1.0
+    start_time_s: float = 0.0
+    count_time_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesEnd:
+    """Close of a series (stream-v2 `end`)."""
+
+    series_id: int
+    series_unique_id: str
+
+
+Message = SeriesStart | Frame | SeriesEnd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accounting:
+    """Frames of one series: unique received + missed + rejected = sent; duplicates are counted apart."""
+
+    sent: int
+    received: int
+    missed: int
+    rejected: int
+    duplicates: int
+
+    @property
+    def complete(self) -> bool:
+        return self.received == self.sent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """An assembled series, in scan order.
+
+    `counts` float32 [rocking, row, column]; `mask` bool of the same shape, True where good (missing frames are masked);
+    `scale` float32 [rocking], monitor times transmission of each frame relative to their mean: a factor of the model,
+    never applied to the counts. `geometry` carries the rocking angles; its `beam_center_px` counts from this volume's
+    row 0, column 0.
+    """
+
+    series_id: int
+    series_unique_id: str
+    counts: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    scale: NDArray[np.float32]
+    geometry: Geometry
+    accounting: Accounting
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+class SeriesStatus(StrEnum):
+    """How a series ended."""
+
+    DONE = "done"
+    INCOMPLETE = "incomplete"  # reconstructed from what arrived
+    FAILED = "failed"  # no object; `error` says why
+    ABORTED = "aborted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """Figures of merit, always against the measured counts and the detector's mask.
+
+    chi: sum((|F| - D)^2) / sum(D^2), D the square root of the counts, no square root (cohere's definition).
+    r_factor: sum(| |F| - D |) / sum(D). free_log_likelihood: mean Poisson deviance over held-out voxels.
+    resolution_nm is where the PRTF falls below 1/e. hand_chosen: the hand was taken nearest to the last result.
+    """
+
+    chi: float
+    r_factor: float
+    free_log_likelihood: float
+    resolution_nm: float
+    resolution_method: str
+    support_voxels: int
+    support_volume_nm3: float
+    strain_rms: float
+    strain_min: float
+    strain_max: float
+    flux_counts: float
+    peak_counts: float
+    hand_chosen: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconstruction:
+    """One inverted series.
+
+    `object_` complex64 [z, y, x] in the detector-conjugate frame of the crop; `support` bool of the same shape.
+    `object_lab` complex64 [z, y, x] on an orthogonal grid of edge `voxel_nm` in the laboratory frame; `support_lab`,
+    `displacement_nm` (along Q) and `strain` (heterogeneous, along Q) float32 on the same grid, NaN outside.
+    `basis_nm` float64 (3, 3): columns are the laboratory steps of one voxel along z, y, x of `object_`.
+    `q_lab` float64 (3,): Q at the peak, 1/angstrom with the 2 pi, laboratory frame (NeXus: x, y, z).
+    `latencies_s` maps stage -> seconds.
+    """
+
+    series_id: int
+    series_unique_id: str
+    object_: NDArray[np.complex64]
+    support: NDArray[np.bool_]
+    object_lab: NDArray[np.complex64]
+    support_lab: NDArray[np.bool_]
+    displacement_nm: NDArray[np.float32]
+    strain: NDArray[np.float32]
+    voxel_nm: float
+    basis_nm: NDArray[np.float64]
+    q_lab: NDArray[np.float64]
+    prtf: NDArray[np.float32]
+    prtf_q: NDArray[np.float32]
+    figures: Figures
+    crop: Mapping[str, Any]
+    recipe: Mapping[str, Any]
+    geometry: Geometry
+    accounting: Accounting
+    latencies_s: Mapping[str, float]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultSummary:
+    """What the worker publishes about one series; the file at `path` is the record.
+
+    `sequence` grows by one with every summary and survives restarts. `slices` maps 'amplitude', 'phase', 'strain' ->
+    float32 [row, column], the central slice of the laboratory grid.
+    """
+
+    sequence: int
+    series_id: int
+    series_unique_id: str
+    status: SeriesStatus
+    accounting: Accounting
+    figures: Figures | None = None
+    path: Path | None = None
+    picture: Path | None = None
+    slices: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    latencies_s: Mapping[str, float] = field(default_factory=dict)
+    finished_at: float = 0.0
+    error: str = ""
+    notes: tuple[str, ...] = ()

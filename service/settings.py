@@ -1,0 +1,155 @@
+"""Every setting, one tree: frozen, unknown keys refused, a description with its unit on every field.
+
+Read from a TOML file (`--settings FILE`) and from the environment (`BRAGGLOOP__WORKER__HTTP_PORT=9100`), later wins.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from service.errors import SettingsError
+
+ENVIRONMENT_PREFIX = "BRAGGLOOP__"
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PhasingSettings(Section):
+    recipe: str = Field("auto", description="recipe string such as 3*(20*ER+180*HIO)+20*ER, or 'auto'")
+    starts: int = Field(10, ge=1, description="independent random starts")
+    keep: int = Field(5, ge=1, description="starts with the best free log-likelihood that form the result")
+    seed: int = Field(0, ge=0, description="seed of starts and of the held-out voxels")
+    device: Literal["cpu", "cuda"] = Field("cpu", description="where phase retrieval runs")
+    size: int = Field(0, ge=0, description="edge of the cube that is inverted, voxels; 0: chosen from the data")
+
+
+class DetectorSettings(Section):
+    mask: Path | None = Field(None, description="user mask: NumPy or HDF5 file, bool [row, column], True is good")
+    dark: Path | None = Field(None, description="dark image: NumPy or HDF5 file, counts a frame")
+    flat: Path | None = Field(None, description="flat field: NumPy or HDF5 file, relative efficiency")
+    saturation_counts: float | None = Field(None, gt=0, description="counts at which a pixel is saturated")
+    region: tuple[int, int, int, int] | None = Field(
+        None, description="row start, row stop, column start, column stop; px"
+    )
+
+
+class GeometrySettings(Section):
+    instrument: str = Field("34-ID-C", description="diffractometer where the stream does not name one")
+    energy_kev: float | None = Field(None, gt=0, description="photon energy where the stream has none, keV")
+    distance_m: float | None = Field(None, gt=0, description="sample to detector where the stream has none, m")
+    pixel_size_m: float | None = Field(None, gt=0, description="pixel edge where the stream has none, m")
+
+
+class SpoolSettings(Section):
+    folder: Path = Field(Path("braggloop-spool"), description="where raw segments are kept")
+    max_bytes: int = Field(20_000_000_000, gt=0, description="bound on the spool, bytes")
+    segment_bytes: int = Field(512_000_000, gt=0, description="size at which a new segment is begun, bytes")
+
+
+class WorkerSettings(Section):
+    endpoint: str = Field("tcp://127.0.0.1:31001", description="where the detector or FrameStreamer pushes frames")
+    bind: bool = Field(False, description="bind the endpoint instead of connecting to it")
+    results: str = Field("tcp://127.0.0.1:31002", description="PUB endpoint for summaries of results")
+    requests: str = Field(
+        "tcp://127.0.0.1:31003", description="ROUTER endpoint: everything since N, reprocess, settings"
+    )
+    http_port: int = Field(9100, ge=0, le=65535, description="Prometheus /metrics and /healthz; 0 chooses a free one")
+    stall_s: float = Field(30.0, gt=0, description="an open series without frames for this long is closed, s")
+
+
+class TwinSettings(Section):
+    frames: int = Field(64, ge=2, description="frames in the rocking scan")
+    rows: int = Field(128, ge=16, description="detector rows, px")
+    columns: int = Field(128, ge=16, description="detector columns, px")
+    peak_counts: float = Field(1e5, gt=0, description="expected counts in the brightest voxel")
+    seed: int = Field(0, ge=0, description="seed of the crystal and of the counts")
+
+
+class StreamerSettings(Section):
+    endpoint: str = Field("tcp://127.0.0.1:31001", description="PUSH endpoint, bound")
+    source: Literal["twin", "replay", "lima"] = Field("twin", description="where frames come from")
+    path: str = Field("", description="replay: file or folder; lima: Tango device name")
+    scan: str = Field("", description="replay: scan N.M of an ESRF master; empty for the first")
+    rate_hz: float = Field(100.0, gt=0, description="frames a second")
+    loop: bool = Field(False, description="begin again at the end")
+    compression: Literal["none", "lz4", "bslz4"] = Field("bslz4", description="compression of the frames")
+
+
+class TangoSettings(Section):
+    host: str = Field("127.0.0.1", description="address that devices without a database listen on")
+    port: int = Field(0, ge=0, le=65535, description="port of devices without a database; 0 chooses a free one")
+    domain: str = Field("braggloop", description="first part of the device names")
+    alarms: Mapping[str, tuple[float | None, float | None]] = Field(
+        default_factory=dict, description="attribute -> (min alarm, max alarm), in the attribute's unit"
+    )
+
+
+class Settings(Section):
+    """The whole tree."""
+
+    out: Path = Field(Path("braggloop-results"), description="where results are written")
+    detector: DetectorSettings = DetectorSettings()
+    geometry: GeometrySettings = GeometrySettings()
+    phasing: PhasingSettings = PhasingSettings()
+    spool: SpoolSettings = SpoolSettings()
+    worker: WorkerSettings = WorkerSettings()
+    streamer: StreamerSettings = StreamerSettings()
+    twin: TwinSettings = TwinSettings()
+    tango: TangoSettings = TangoSettings()
+
+
+def load_settings(
+    path: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> Settings:
+    """Read the file, then the environment, then `overrides` (nested mapping); raise SettingsError in one line."""
+    try:
+        tree: dict[str, Any] = tomllib.loads(path.read_text()) if path else {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"settings file {path}: {error}") from error
+    for layer in (_from_environment(environment), overrides or {}):
+        tree = merge(tree, layer)
+    return parse_settings(tree)
+
+
+def parse_settings(tree: Mapping[str, Any]) -> Settings:
+    """Validate a nested mapping; raise SettingsError that names each wrong key, in one line."""
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']} (got {item['input']!r})"
+            for item in error.errors()
+        )
+        raise SettingsError(f"settings: {wrong}") from error
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with the leaves of `over` laid on top."""
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = merge(below, value) if isinstance(value, Mapping) and isinstance(below, Mapping) else value
+    return merged
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for name, value in environment.items():
+        if not name.startswith(ENVIRONMENT_PREFIX):
+            continue
+        *sections, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
+        node = tree
+        for section in sections:
+            node = node.setdefault(section, {})
+        node[key] = value
+    return tree
