@@ -20,8 +20,11 @@ class SeriesStart:
 
     `shape` is (rows, columns); `dtype` the pixel type; `number_of_images` is what the sender announces, None if it
     does not know. `pixel_mask` is bool [row, column], True where the pixel is good, None if the sender has none.
-    `user_data` holds positions that stay fixed, geometry and detector facts (docs/reference/stream.md).
-    `header` keeps every other field of the message as it came.
+    `flatfield` and `dark` are float32 [row, column] (relative efficiency; counts a frame), None if the sender has none.
+    `user_data` holds positions that stay fixed, geometry and detector facts (docs/reference/stream.md):
+    `instrument`, `rocking_axis`, `positions` {axis: degrees}, `energy_kev`, `distance_m`, `roi` [row start, row stop,
+    column start, column stop], `sample`, `title`. `header` keeps every other field of the message as it came
+    (`incident_energy` in eV, `pixel_size_x` in m, `beam_center_x` in px, `goniometer`, ...).
     """
 
     series_id: int
@@ -31,6 +34,8 @@ class SeriesStart:
     shape: tuple[int, int]
     dtype: str
     pixel_mask: NDArray[np.bool_] | None = None
+    flatfield: NDArray[np.float32] | None = None
+    dark: NDArray[np.float32] | None = None
     user_data: Mapping[str, Any] = field(default_factory=dict)
     header: Mapping[str, Any] = field(default_factory=dict)
 
@@ -86,7 +91,7 @@ class Volume:
 
     `counts` float32 [rocking, row, column]; `mask` bool of the same shape, True where good (missing frames are masked);
     `scale` float32 [rocking], monitor times transmission of each frame relative to their mean: a factor of the model,
-    never applied to the counts. `geometry` carries the rocking angles; its `beam_center_px` counts from this volume's
+    never applied to the counts. `dark` and `flat` float32 [row, column], None where unknown. `geometry` carries the rocking angles; its `beam_center_px` counts from this volume's
     row 0, column 0.
     """
 
@@ -97,6 +102,8 @@ class Volume:
     scale: NDArray[np.float32]
     geometry: Geometry
     accounting: Accounting
+    dark: NDArray[np.float32] | None = None
+    flat: NDArray[np.float32] | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
