@@ -91,8 +91,8 @@ class Volume:
 
     `counts` float32 [rocking, row, column]; `mask` bool of the same shape, True where good (missing frames are masked);
     `scale` float32 [rocking], monitor times transmission of each frame relative to their mean: a factor of the model,
-    never applied to the counts. `dark` and `flat` float32 [row, column], None where unknown. `geometry` carries the rocking angles; its `beam_center_px` counts from this volume's
-    row 0, column 0.
+    never applied to the counts. `dark` and `flat` float32 [row, column], None where unknown.
+    `geometry` carries the rocking angles; its `beam_center_px` counts from this volume's row 0, column 0.
     """
 
     series_id: int
