@@ -9,11 +9,13 @@
     │   └── DataError          nothing to invert: no counts, all masked, saturated, one frame only
     ├── RetryError         try again later
     │   ├── SourceBusy         the source is not ready yet
-    │   └── DeviceError        a Tango device did not answer or refused
+    │   ├── DeviceError        a Tango device did not answer or refused
+    │   └── SpoolFull          no room in the spool until a series is finished or the disk has space
     └── StopError          stop and tell a person
         ├── SettingsError      a setting is unknown, missing or out of range
         ├── SourceError        a file or a detector cannot be read as what it was said to be
-        └── SpoolError         the spool cannot be written or is damaged beyond its last record
+        ├── SpoolError         the spool cannot be written or is damaged beyond its last record
+        └── ResultError        a result cannot be written
 
 A message says what was got, what was expected and what to do, in one line.
 """
@@ -61,6 +63,10 @@ class DeviceError(RetryError):
     """A Tango device did not answer, or refused."""
 
 
+class SpoolFull(RetryError):
+    """The spool has no room now: its bound is reached by unfinished series, or the disk is full."""
+
+
 class StopError(BraggloopError):
     """Stop and tell a person."""
 
@@ -75,3 +81,7 @@ class SourceError(StopError):
 
 class SpoolError(StopError):
     """The spool cannot be written, or is damaged beyond its last record."""
+
+
+class ResultError(StopError):
+    """A result cannot be written where it was told to be."""

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from service.errors import SettingsError
 
@@ -20,6 +20,9 @@ ENVIRONMENT_PREFIX = "BRAGGLOOP__"
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+SectionT = TypeVar("SectionT", bound=Section)
 
 
 class PhasingSettings(Section):
@@ -35,6 +38,7 @@ class DetectorSettings(Section):
     mask: Path | None = Field(None, description="user mask: NumPy or HDF5 file, bool [row, column], True is good")
     dark: Path | None = Field(None, description="dark image: NumPy or HDF5 file, counts a frame")
     flat: Path | None = Field(None, description="flat field: NumPy or HDF5 file, relative efficiency")
+    channel: str = Field("", description="channel (energy threshold) that is used; empty for the first that is sent")
     saturation_counts: float | None = Field(None, gt=0, description="counts at which a pixel is saturated")
     region: tuple[int, int, int, int] | None = Field(
         None, description="row start, row stop, column start, column stop; px"
@@ -51,7 +55,15 @@ class GeometrySettings(Section):
 class SpoolSettings(Section):
     folder: Path = Field(Path("braggloop-spool"), description="where raw segments are kept")
     max_bytes: int = Field(20_000_000_000, gt=0, description="bound on the spool, bytes")
-    segment_bytes: int = Field(512_000_000, gt=0, description="size at which a new segment is begun, bytes")
+    segment_bytes: int = Field(
+        512_000_000, ge=4096, description="size of a segment; a message must fit into one and the bound hold two, bytes"
+    )
+
+    @model_validator(mode="after")
+    def _bound_holds_two_segments(self) -> SpoolSettings:
+        if self.max_bytes < 2 * self.segment_bytes:
+            raise ValueError(f"max_bytes {self.max_bytes} is below two segments of {self.segment_bytes} bytes")
+        return self
 
 
 class WorkerSettings(Section):
@@ -61,8 +73,14 @@ class WorkerSettings(Section):
     requests: str = Field(
         "tcp://127.0.0.1:31003", description="ROUTER endpoint: everything since N, reprocess, settings"
     )
+    http_host: str = Field("127.0.0.1", description="address of /metrics and /healthz; 0.0.0.0 for all networks")
     http_port: int = Field(9100, ge=0, le=65535, description="Prometheus /metrics and /healthz; 0 chooses a free one")
     stall_s: float = Field(30.0, gt=0, description="an open series without frames for this long is closed, s")
+    warn_s: float = Field(5.0, gt=0, description="an open series without frames for this long fails /healthz, s")
+    late_s: float = Field(2.0, ge=0, description="how long missing frames may come after the end of a series, s")
+    series_max_bytes: int = Field(
+        16_000_000_000, gt=0, description="largest series that is assembled: 5 bytes a pixel and frame, bytes"
+    )
 
 
 class TwinSettings(Section):
@@ -81,6 +99,37 @@ class StreamerSettings(Section):
     rate_hz: float = Field(100.0, gt=0, description="frames a second")
     loop: bool = Field(False, description="begin again at the end")
     compression: Literal["none", "lz4", "bslz4"] = Field("bslz4", description="compression of the frames")
+    patience_s: float = Field(5.0, gt=0, description="a frame that nobody takes for this long is dropped and counted, s")
+    axes: Mapping[str, str] = Field(
+        default_factory=dict, description="twin: axis -> Tango device with a `position` that the twin obeys"
+    )
+
+
+class AxisSettings(Section):
+    position: float = Field(0.0, description="where the axis begins, in `unit`")
+    velocity: float = Field(1.0, gt=0, description="speed of a move, `unit` a second")
+    low_limit: float = Field(-180.0, description="smallest position, in `unit`")
+    high_limit: float = Field(180.0, description="largest position, in `unit`")
+    unit: str = Field("deg", description="unit of the positions: deg or m")
+
+    @model_validator(mode="after")
+    def _position_within_limits(self) -> AxisSettings:
+        if not self.low_limit <= self.position <= self.high_limit:
+            raise ValueError(f"position {self.position} is outside {self.low_limit} to {self.high_limit}")
+        return self
+
+
+class GoniometerSettings(Section):
+    axes: Mapping[str, AxisSettings] = Field(
+        default_factory=lambda: {
+            "theta": AxisSettings(),
+            "chi": AxisSettings(position=90.0),
+            "phi": AxisSettings(position=-5.0),
+            "delta": AxisSettings(position=32.174),
+            "gamma": AxisSettings(position=12.6346),
+        },
+        description="virtual axis -> where it begins, how fast it is, how far it goes",
+    )
 
 
 class TangoSettings(Section):
@@ -102,6 +151,7 @@ class Settings(Section):
     spool: SpoolSettings = SpoolSettings()
     worker: WorkerSettings = WorkerSettings()
     streamer: StreamerSettings = StreamerSettings()
+    goniometer: GoniometerSettings = GoniometerSettings()
     twin: TwinSettings = TwinSettings()
     tango: TangoSettings = TangoSettings()
 
@@ -123,8 +173,13 @@ def load_settings(
 
 def parse_settings(tree: Mapping[str, Any]) -> Settings:
     """Validate a nested mapping; raise SettingsError that names each wrong key, in one line."""
+    return parse_section(Settings, tree)
+
+
+def parse_section(section: type[SectionT], tree: Mapping[str, Any]) -> SectionT:
+    """Validate one section of the tree like `parse_settings`."""
     try:
-        return Settings.model_validate(tree)
+        return section.model_validate(tree)
     except ValidationError as error:
         wrong = "; ".join(
             f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']} (got {item['input']!r})"
@@ -140,6 +195,20 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         below = merged.get(key)
         merged[key] = merge(below, value) if isinstance(value, Mapping) and isinstance(below, Mapping) else value
     return merged
+
+
+def to_environment(tree: Mapping[str, Any]) -> dict[str, str]:
+    """Return the variables from which a child process reads `tree`, a nested mapping of texts and numbers."""
+
+    def leaves(node: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
+        for key, value in node.items():
+            name = prefix + key.upper()
+            if isinstance(value, Mapping):
+                yield from leaves(value, name + "__")
+            else:
+                yield name, str(value)
+
+    return dict(leaves(tree, ENVIRONMENT_PREFIX))
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:

@@ -1,0 +1,52 @@
+"""Register Braggloop's devices in the Tango database that TANGO_HOST names.
+
+    python register.py --settings /etc/braggloop/settings.toml
+    python register.py --server Braggloop/id01 VirtualGoniometer::id01/goniometer/theta --settings settings.toml
+
+Without CLASS::DEVICE, every device of the settings is registered. Afterwards start the server with the same name:
+`python -m tango_devices Braggloop id01`. Registering again changes nothing but the settings file's name.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import tango
+
+from service.adapters.tango import SERVER, device_names
+from service.settings import load_settings
+
+
+def main() -> None:
+    options = _options()
+    names = options.devices or [
+        f"{kind}::{name}"
+        for kind, listed in device_names(load_settings(options.settings)).items()
+        for name in listed
+    ]
+    database = tango.Database()
+    for kind, name in (device.split("::") for device in names):
+        register(database, options.server, kind, name, options.settings)
+        print(f"{options.server}: {kind} {name}")
+
+
+def register(database: tango.Database, server: str, kind: str, name: str, settings: Path | None) -> None:
+    """Add one device to the server and tell it where its settings are."""
+    info = tango.DbDevInfo()
+    info.server, info._class, info.name = server, kind, name
+    database.add_device(info)
+    if settings is not None:
+        database.put_device_property(name, {"SettingsFile": [str(settings.resolve())]})
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("devices", nargs="*", metavar="CLASS::DEVICE", help="default: every device of the settings")
+    parser.add_argument("--server", default=f"{SERVER}/1", help="server and instance (default: %(default)s)")
+    parser.add_argument("--settings", type=Path, help="TOML file that the devices read when they start")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""What is wrong with the pixels of a detector: dark, flat, hot, saturated and enlarged ones.
+
+Nothing here changes a count. A pixel that cannot be trusted is masked; what can be described is a term of the model,
+counts ~ Poisson(scale * |F|^2 + background), so that the counts stay Poisson distributed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage, special
+
+Mask = NDArray[np.bool_]
+Counts = NDArray[np.float32]
+
+# A hot pixel stands this far above its neighbours. Two samples a fringe leave a neighbour of the sharpest speckle
+# with sinc^2(1/2) = 0.41 of it, so that no speckle comes near.
+HOT_FACTOR = 4.0
+# Poisson chance of the excess: one false pixel in twenty detectors of 2070 x 2167.
+HOT_CHANCE = 1e-8
+# The second largest of the eight neighbours stands for the surroundings, so that pairs of hot pixels are found. With
+# the fourth, fringes of a facet along a row would be called hot in a scan that never leaves the peak.
+HOT_RANK = -2
+# Fewer frames than this show no persistence.
+HOT_FRAMES = 4
+# A pixel with more dark counts a frame above the detector's median than this drowns the fringes around it.
+DARK_EXCESS = 1.0
+# Excess over the dark image's own spread, in its standard deviations.
+DARK_SIGMAS = 6.0
+# Below this share of the median efficiency the flat field itself is noise.
+DEAD_EFFICIENCY = 0.1
+# Counts repeat by chance below this, so that a plateau says nothing.
+PLATEAU_COUNTS = 1000.0
+# Voxels at exactly the maximum that make a plateau: chance repeats it once or twice.
+PLATEAU_VOXELS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChipLayout:
+    """Chips of `pixels` x `pixels` side by side, `gap` blank pixels between them, `enlarged` wide ones at each edge."""
+
+    pixels: int
+    gap: int
+    enlarged: int
+
+
+# Medipix chips of 256 pixels; the pixels at an inner edge are three wide, the image is inflated by four columns so
+# that positions stay true (Ponchut et al., J. Instrum. 6 (2011) C01069).
+MAXIPIX = ChipLayout(pixels=256, gap=4, enlarged=1)
+MAXIPIX_SHAPE = (516, 516)
+
+
+def chip_edges(shape: tuple[int, int], layout: ChipLayout) -> Mask:
+    """Return bool [row, column], False in the gaps between chips and on the enlarged pixels beside them.
+
+    An enlarged pixel's count, left whole or shared out over its area, is an average over several fringes' samples and
+    no Poisson draw of any one of them: it is masked, not rescaled.
+    """
+    rows, columns = (_away_from_edges(length, layout) for length in shape)
+    return rows[:, None] & columns[None, :]
+
+
+def find_hot_pixels(counts: Counts, mask: Mask) -> Mask:
+    """Return bool [row, column], True where a pixel is hot: isolated in space, and counting where the crystal is dark.
+
+    `counts` float32 and `mask` bool [rocking, row, column]. The frames are ordered by brightness and only the dimmer
+    half is looked at, without each pixel's largest value, so neither the Bragg peak nor a single cosmic ray counts as
+    hot. Fewer than four frames show no persistence: then no pixel is called hot.
+    """
+    if len(counts) < HOT_FRAMES:
+        return np.zeros(counts.shape[1:], dtype=bool)
+    dim = _dimmer_half(counts, mask)
+    quiet = counts[dim] * mask[dim]
+    level = quiet.sum(axis=0, dtype=np.float64) - quiet.max(axis=0)
+    around = _surroundings(level)
+    by_chance = special.pdtrc(level - 1.0, around + 1.0)  # of `level` or more where about `around` are expected
+    return np.asarray((level > HOT_FACTOR * around) & (by_chance < HOT_CHANCE), dtype=bool)
+
+
+def dark_outliers(dark: Counts) -> Mask:
+    """Return bool [row, column], True where the dark image (counts a frame) stands out of the detector's level."""
+    level = np.median(dark)
+    spread = 1.4826 * np.median(np.abs(dark - level))  # the median deviation of a Gaussian, as its sigma
+    return np.asarray(dark > level + max(DARK_EXCESS, DARK_SIGMAS * spread), dtype=bool)
+
+
+def efficiency(flat: Counts) -> tuple[Counts, Mask]:
+    """Return relative efficiency, float32 [row, column] with median 1, and True where the flat field is usable.
+
+    `flat` may be in any unit (counts of a white field). Unusable pixels get efficiency 1; the caller masks them.
+    """
+    finite = np.isfinite(flat) & (flat > 0)
+    if not finite.any():
+        raise ValueError("flat field has no pixel above zero: give another one, or none")
+    relative = flat / np.median(flat[finite])
+    usable = finite & (relative >= DEAD_EFFICIENCY)
+    return np.where(usable, relative, 1.0).astype(np.float32), usable
+
+
+def saturation_level(counts: Counts, mask: Mask) -> float | None:
+    """Return the plateau on which the counts end, None if they do not.
+
+    Poisson counts above a thousand almost never share their maximum; a detector that overflows does.
+    """
+    top = float(counts.max(initial=0.0, where=mask))
+    if top < PLATEAU_COUNTS:
+        return None
+    return top if np.count_nonzero((counts == top) & mask) >= PLATEAU_VOXELS else None
+
+
+def _away_from_edges(length: int, layout: ChipLayout) -> Mask:
+    good = np.ones(length, dtype=bool)
+    pitch = layout.pixels + layout.gap
+    for edge in range(layout.pixels, length, pitch):
+        good[edge - layout.enlarged : edge + layout.gap + layout.enlarged] = False
+    return good
+
+
+def _dimmer_half(counts: Counts, mask: Mask) -> NDArray[np.intp]:
+    # The square root keeps one noisy hot pixel from outweighing the crystal.
+    brightness = [float(np.sqrt(frame * good).sum()) for frame, good in zip(counts, mask, strict=True)]
+    return np.sort(np.argsort(brightness)[: max(HOT_FRAMES, len(counts) // 2)])
+
+
+def _surroundings(level: NDArray[np.float64]) -> NDArray[np.float64]:
+    ring = np.ones((3, 3), dtype=bool)
+    ring[1, 1] = False
+    return np.asarray(ndimage.rank_filter(level, rank=HOT_RANK, footprint=ring, mode="mirror"))

@@ -1,0 +1,148 @@
+"""The iterations of phase retrieval, over a batch of starts, in place.
+
+ER, HIO and RAAR differ only in the weights that the old object and its projection get inside and outside the support, so
+one step serves all: new = old * A + projected * B. Everything stays in the order of FFTs; an iteration is two FFTs and
+five passes over the object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from models.bcdi.coherence import Kernel
+from models.bcdi.pattern import AXES, Pattern
+from models.bcdi.support import gaussian_transfer, shrink_wrap
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShrinkWrap:
+    """Every `period` iterations the support is where |object| blurred by `sigma` voxels reaches `threshold` of its top.
+
+    `sigma` falls from `first_sigma` to `last_sigma` linearly over the first `settling` share of the schedule.
+    """
+
+    first_sigma: float
+    last_sigma: float
+    threshold: float
+    period: int
+    settling: float = 0.7
+
+    def sigma(self, done: float) -> float:
+        share = min(done / self.settling, 1.0)
+        return self.first_sigma + share * (self.last_sigma - self.first_sigma)
+
+
+def weights(algorithm: str, support: Tensor, beta: float) -> tuple[Tensor | None, Tensor]:
+    """Return the weights A (None: zero) of the old object and B of its projection, float32 of the support's shape.
+
+    With S the support: ER (Fienup 1978) new = S p; HIO (Fienup 1982) new = S p + (1 - S)(o - beta p); RAAR (Luke, Inverse
+    Problems 21 (2005) 37, with the modulus as first set) new = S p + (1 - S)(beta o + (1 - 2 beta) p).
+    """
+    inside = support.to(torch.float32)
+    if algorithm == "ER":
+        return None, inside
+    outside = 1.0 - inside
+    if algorithm == "HIO":
+        return outside, inside - beta * outside
+    return beta * outside, inside + (1.0 - 2.0 * beta) * outside
+
+
+class Batch:
+    """Objects complex64 [n, z, y, x] of several starts and their supports, iterated together."""
+
+    def __init__(self, pattern: Pattern, objects: Tensor, support: Tensor, *, beta: float) -> None:
+        self.pattern = pattern
+        self.objects = objects
+        self.support = support.expand(objects.shape)
+        self.beta = beta
+        self.kernel: Kernel | None = None
+        self._spectrum = torch.empty_like(objects)
+        self._amplitude = _both_parts(pattern.amplitude)
+        self._unseen = (~pattern.seen).flatten().nonzero().flatten()
+        self._algorithm = ""
+        self._old: Tensor | None = None
+        self._new = torch.empty(0)
+
+    def step(self, algorithm: str) -> None:
+        """Do one iteration."""
+        if algorithm != self._algorithm:
+            self._algorithm = algorithm
+            old, new = weights(algorithm, self.support, self.beta)
+            self._old = None if old is None else _both_parts(old)
+            self._new = _both_parts(new)
+        projected = self.project()
+        if self._old is None:
+            self.objects = projected
+            torch.view_as_real(self.objects).mul_(self._new)
+        else:
+            torch.view_as_real(projected).mul_(self._new)
+            torch.view_as_real(self.objects).mul_(self._old).add_(torch.view_as_real(projected))
+
+    def project(self) -> Tensor:
+        """Return the objects with the measured amplitudes where the pattern was seen, their own elsewhere."""
+        spectrum = torch.fft.fftn(self.objects, dim=AXES)
+        if self.kernel is None:
+            torch.sgn(spectrum, out=self._spectrum)
+            torch.view_as_real(self._spectrum).mul_(self._amplitude)
+        else:
+            blurred = self.kernel.apply(_intensity(spectrum))
+            torch.mul(spectrum, self.pattern.amplitude * torch.rsqrt(blurred + _TINY), out=self._spectrum)
+        if len(self._unseen):
+            flat = self._spectrum.view(len(spectrum), -1)
+            flat[:, self._unseen] = spectrum.view(len(spectrum), -1)[:, self._unseen]
+        return torch.fft.ifftn(self._spectrum, dim=AXES)
+
+    def wrap(self, transfer: Tensor, threshold: float) -> None:
+        """Redraw the supports."""
+        self.support = shrink_wrap(self.objects, transfer, threshold)
+        self._algorithm = ""
+
+    def remove_twin(self) -> None:
+        """Empty half of the objects along the two last axes, so that neither hand keeps both halves of a pair."""
+        _, _, rows, columns = self.objects.shape
+        self.objects[:, :, rows // 2 :, :] = 0.0
+        self.objects[:, :, :, columns // 2 :] = 0.0
+
+    def intensities(self) -> Tensor:
+        """Return |F|^2 of the objects, convolved with the kernel where coherence is partial, float32 [n, z, y, x]."""
+        coherent = _intensity(torch.fft.fftn(self.objects, dim=AXES))
+        return coherent if self.kernel is None else self.kernel.apply(coherent)
+
+
+def run(
+    batch: Batch,
+    schedule: tuple[str, ...],
+    wrap: ShrinkWrap | None,
+    *,
+    twin_iteration: int | None = None,
+    each: Callable[[int], None] | None = None,
+) -> None:
+    """Run a schedule on a batch; `each(iteration)` is called after every iteration and may raise to stop."""
+    transfers: dict[float, Tensor] = {}
+    for iteration, algorithm in enumerate(schedule):
+        if wrap is not None and iteration and iteration % wrap.period == 0:
+            sigma = round(wrap.sigma(iteration / len(schedule)), 1)
+            if sigma not in transfers:
+                transfers[sigma] = gaussian_transfer(batch.pattern.shape, sigma, batch.objects.device)
+            batch.wrap(transfers[sigma], wrap.threshold)
+        if iteration == twin_iteration:
+            batch.remove_twin()
+        batch.step(algorithm)
+        if each is not None:
+            each(iteration)
+
+
+_TINY = 1e-20
+
+
+def _intensity(spectrum: Tensor) -> Tensor:
+    return torch.mul(spectrum.real, spectrum.real).addcmul_(spectrum.imag, spectrum.imag)
+
+
+def _both_parts(values: Tensor) -> Tensor:
+    """Repeat real values for the real and the imaginary part: torch multiplies contiguous floats fastest."""
+    return values.unsqueeze(-1).expand(*values.shape, 2).contiguous()

@@ -1,0 +1,236 @@
+"""From an assembled series to what phase retrieval takes: mask, model terms, peak, crop.
+
+The counts stay raw. A series is modelled as counts ~ Poisson(scale * |F|^2 + background): monitor, attenuators and flat
+field are in `scale`, the dark image is `background`. Whoever needs an intensity takes `Preprocessed.intensity`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.bcdi.corrections import (
+    MAXIPIX,
+    MAXIPIX_SHAPE,
+    ChipLayout,
+    chip_edges,
+    dark_outliers,
+    efficiency,
+    find_hot_pixels,
+    saturation_level,
+)
+from models.bcdi.crop import Crop, bin_with, choose_crop, cut
+from models.bcdi.peak import Peak, find_peak
+
+Mask = NDArray[np.bool_]
+Counts = NDArray[np.float32]
+
+# A peak with a saturated voxel this close to its centre is cut off, voxels.
+SATURATED_REACH = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreprocessConfig:
+    """What a person may fix; the defaults leave the choice to the data.
+
+    `user_mask` bool [row, column], True is good. `region` (row start, row stop, column start, column stop), px.
+    `saturation_counts`: counts from which a voxel is saturated. `size`: edge of the cube that is inverted, voxels after
+    binning, 0 chooses a box of edges up to `largest`. `chips`: None takes the Maxipix layout for frames of 516 x 516.
+    """
+
+    user_mask: Mask | None = None
+    region: tuple[int, int, int, int] | None = None
+    saturation_counts: float | None = None
+    size: int = 0
+    largest: int = 256
+    binning: tuple[int, int, int] = (1, 1, 1)
+    chips: ChipLayout | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preprocessed:
+    """A series ready for phase retrieval, all arrays [rocking, row, column] of the crop.
+
+    `counts` float32, raw but zero where masked. `mask` bool. `scale` and `background` float32, broadcast against the
+    counts. `crop` maps the crop to the volume; `peak_index` (z, y, x) is the peak in the volume, fractional voxels.
+    """
+
+    counts: Counts
+    mask: Mask
+    scale: Counts
+    background: Counts
+    crop: Crop
+    peak_index: tuple[float, float, float]
+    notes: tuple[str, ...]
+
+    @property
+    def intensity(self) -> Counts:
+        """Estimate of |F|^2 for projections onto a modulus: (counts - background) / scale, never negative, float32."""
+        return np.asarray(np.maximum(self.counts - self.background, 0.0) / self.scale * self.mask, dtype=np.float32)
+
+
+def preprocess(
+    counts: Counts,
+    mask: Mask,
+    config: PreprocessConfig | None = None,
+    *,
+    dark: Counts | None = None,
+    flat: Counts | None = None,
+    scale: Counts | None = None,
+) -> Preprocessed:
+    """Mask, centre and crop a volume.
+
+    `counts` float32 and `mask` bool [rocking, row, column]; `dark` (counts a frame) and `flat` (relative efficiency)
+    float32 [row, column]; `scale` float32 [rocking], or of the counts' shape (summed scans). Not for streaming: it
+    wants the whole series. Raises ValueError in one line where there is nothing to invert.
+    """
+    config = config or PreprocessConfig()
+    _check_shapes(counts, mask, config, dark=dark, flat=flat, scale=scale)
+    notes: list[str] = []
+    good = mask & _frame_mask(counts.shape[1:], config) & np.isfinite(counts) & (counts >= 0)
+    _require(good.any(), "all voxels are masked: check detector mask, user mask and region")
+    counts = np.where(good, counts, np.float32(0.0))
+    _require(counts.any(), "zero counts in all good voxels: check shutter, threshold and region")
+    model, good = _model_scale(counts.shape, good, flat, scale, notes)
+    good, background = _apply_dark(good, dark, notes)
+    good = _mask_hot_pixels(counts, good, notes)
+    good, saturated = _mask_saturated(counts, good, config.saturation_counts, notes)
+    peak = find_peak(counts, good)
+    _note_peak(peak, saturated, notes)
+    crop, why = choose_crop(counts, good, peak.index, size=config.size, binning=config.binning, largest=config.largest)
+    notes.append(why)
+    return _cropped(counts, good, model, background, crop, peak, notes)
+
+
+def _check_shapes(
+    counts: Counts,
+    mask: Mask,
+    config: PreprocessConfig,
+    *,
+    dark: Counts | None,
+    flat: Counts | None,
+    scale: Counts | None,
+) -> None:
+    _require(counts.ndim == 3, f"counts must be [rocking, row, column], got shape {counts.shape}")
+    _require(mask.shape == counts.shape, f"mask has shape {mask.shape}, counts {counts.shape}: expected the same")
+    _require(len(counts) > 1, "one frame only: a rocking curve needs more, a dozen at least to be inverted")
+    for name, image in (("dark", dark), ("flat field", flat), ("user mask", config.user_mask)):
+        if image is not None:
+            _require(image.shape == counts.shape[1:], f"{name} has shape {image.shape}, frames {counts.shape[1:]}")
+    if scale is not None:
+        fits = scale.shape in (counts.shape[:1], counts.shape)
+        _require(fits, f"scale has shape {scale.shape}: expected {counts.shape[:1]} or {counts.shape}")
+
+
+def _frame_mask(shape: tuple[int, ...], config: PreprocessConfig) -> Mask:
+    rows, columns = shape
+    good = np.ones((rows, columns), dtype=bool)
+    chips = config.chips or (MAXIPIX if shape == MAXIPIX_SHAPE else None)
+    if chips:
+        good &= chip_edges((rows, columns), chips)
+    if config.user_mask is not None:
+        good &= config.user_mask
+    if config.region is not None:
+        top, bottom, left, right = config.region
+        inside = np.zeros_like(good)
+        inside[top:bottom, left:right] = True
+        good &= inside
+    return good
+
+
+def _model_scale(
+    shape: tuple[int, ...], good: Mask, flat: Counts | None, scale: Counts | None, notes: list[str]
+) -> tuple[Counts, Mask]:
+    """Scale of the model, broadcasting against the counts, and the mask without what it leaves in the dark."""
+    model = np.ones((shape[0], 1, 1), dtype=np.float32) if scale is None else scale.reshape(shape[0], *_tail(scale))
+    lit = np.isfinite(model) & (model > 0)
+    if not lit.all():
+        notes.append(f"{np.count_nonzero(~lit)} frames or voxels masked: monitor or transmission not above zero")
+    model, good = np.where(lit, model, 1.0).astype(np.float32), good & lit
+    if flat is not None:
+        relative, usable = efficiency(flat)
+        notes.append(f"flat field: insensitive pixels masked: {np.count_nonzero(~usable)}")
+        model, good = model * relative, good & usable
+    _require(good.any(), "no voxel was exposed: monitor, transmission or flat field leave none above zero")
+    return model, good
+
+
+def _tail(scale: Counts) -> tuple[int, ...]:
+    return scale.shape[1:] if scale.ndim == 3 else (1, 1)
+
+
+def _apply_dark(good: Mask, dark: Counts | None, notes: list[str]) -> tuple[Mask, Counts]:
+    if dark is None or not np.any(dark > 0):
+        return good, np.zeros((1, 1, 1), dtype=np.float32)
+    known = np.isfinite(dark)
+    dark = np.where(known, np.maximum(dark, 0.0), 0.0).astype(np.float32)
+    noisy = dark_outliers(dark) | ~known
+    notes.append(
+        f"dark: {np.count_nonzero(noisy)} pixels masked, {dark[~noisy].mean():.3g} counts a frame in the others"
+    )
+    return good & ~noisy, np.where(noisy, 0.0, dark).astype(np.float32)[None]
+
+
+def _mask_hot_pixels(counts: Counts, good: Mask, notes: list[str]) -> Mask:
+    hot = find_hot_pixels(counts, good)
+    if hot.any():
+        notes.append(f"hot pixels masked: {np.count_nonzero(hot)}")
+    return good & ~hot
+
+
+def _mask_saturated(counts: Counts, good: Mask, limit: float | None, notes: list[str]) -> tuple[Mask, Mask]:
+    level = limit if limit is not None else saturation_level(counts, good)
+    if level is None:
+        return good, np.zeros_like(good)
+    saturated = good & (counts >= level)
+    if saturated.any():
+        notes.append(f"{np.count_nonzero(saturated)} saturated voxels masked, at {level:g} counts or more")
+    unsaturated = good & ~saturated
+    _require(
+        bool(np.any(counts[unsaturated])), f"all voxels with counts are saturated (at {level:g}): attenuate the beam"
+    )
+    return unsaturated, saturated
+
+
+def _note_peak(peak: Peak, saturated: Mask, notes: list[str]) -> None:
+    where = np.argwhere(saturated)
+    if len(where) and np.linalg.norm(where - np.array(peak.index), axis=1).min() <= SATURATED_REACH:
+        notes.append("the peak itself is saturated: its counts are missing, attenuate the beam")
+    if peak.others:
+        places = ", ".join(f"({z:.0f}, {y:.0f}, {x:.0f})" for z, y, x in peak.others)
+        notes.append(f"{len(peak.others) + 1} separate peaks, several crystals: brightest taken, others at {places}")
+
+
+def _cropped(
+    counts: Counts,
+    good: Mask,
+    model: Counts,
+    background: Counts,
+    crop: Crop,
+    peak: Peak,
+    notes: list[str],
+) -> Preprocessed:
+    binned_mask = bin_with(np.all, cut(good, crop, False), crop.binning)
+    binned_counts = bin_with(np.sum, cut(counts, crop, 0.0), crop.binning) * binned_mask
+    _require(
+        bool(np.any(binned_counts)), f"no counts left in the crop {crop.shape}: give a larger size or less binning"
+    )
+    missing = 1.0 - np.count_nonzero(binned_mask) / binned_mask.size
+    notes.append(f"{missing:.1%} of the crop's voxels are masked")
+    full = np.broadcast_to(model, counts.shape), np.broadcast_to(background, counts.shape)
+    return Preprocessed(
+        counts=binned_counts.astype(np.float32),
+        mask=binned_mask,
+        scale=bin_with(np.mean, cut(full[0], crop, 1.0), crop.binning).astype(np.float32),
+        background=bin_with(np.sum, cut(full[1], crop, 0.0), crop.binning).astype(np.float32),
+        crop=crop,
+        peak_index=peak.index,
+        notes=tuple(notes),
+    )
+
+
+def _require(condition: bool | np.bool_, message: str) -> None:
+    if not condition:
+        raise ValueError(message)

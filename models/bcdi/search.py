@@ -1,0 +1,111 @@
+"""From random starts to the selected object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.bcdi.iterate import Batch, ShrinkWrap, run
+from models.bcdi.pattern import AXES, Pattern
+from models.bcdi.quality import FigureSet, figures
+
+# A batch holds at most this many voxels: more gains nothing once the caches (CPU) or the multiprocessors (GPU) are full.
+BATCH_VOXELS = {"cpu": 2**18, "cuda": 2**26}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """What every start runs at one level."""
+
+    schedule: tuple[str, ...]
+    wrap: ShrinkWrap | None
+    beta: float
+    twin_iteration: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """Objects complex64 and supports bool [n, z, y, x] (corner order) after a stage, best first, and their figures."""
+
+    objects: Tensor
+    support: Tensor
+    figures: tuple[FigureSet, ...]
+    numbers: tuple[int, ...]
+
+    def best(self, keep: int) -> Outcome:
+        return Outcome(
+            objects=self.objects[:keep],
+            support=self.support[:keep],
+            figures=self.figures[:keep],
+            numbers=self.numbers[:keep],
+        )
+
+
+def random_starts(pattern: Pattern, support: Tensor, seeds: tuple[tuple[int, int], ...]) -> Tensor:
+    """Return one random object a seed inside `support`, complex64 [n, z, y, x], with the measured total intensity.
+
+    Each start has a generator of its own, so a start does not depend on the batch that it runs in.
+    """
+    objects = torch.empty((len(seeds), *pattern.shape), dtype=torch.complex64)
+    for index, seed in enumerate(seeds):
+        generator = np.random.default_rng(seed)
+        draws = generator.standard_normal((*pattern.shape, 2), dtype=np.float32)
+        objects[index] = torch.view_as_complex(torch.from_numpy(draws))
+    return scaled(objects.to(pattern.counts.device) * support, pattern)
+
+
+def scaled(objects: Tensor, pattern: Pattern) -> Tensor:
+    """Return objects with the total intensity of the pattern."""
+    energy = pattern.amplitude.square().sum() / pattern.counts.numel()
+    norms = torch.linalg.vector_norm(objects, dim=AXES, keepdim=True)
+    return objects * (energy.sqrt() / norms.clamp(min=torch.finfo(torch.float32).tiny))
+
+
+def run_stage(
+    pattern: Pattern, objects: Tensor, support: Tensor, stage: Stage, numbers: tuple[int, ...], each: Callable[[int], None]
+) -> Outcome:
+    """Run a stage on all starts, batch by batch; return them by free log-likelihood, the best first."""
+    done: list[tuple[Tensor, Tensor, list[FigureSet]]] = []
+    for part in batches(len(objects), pattern):
+        batch = Batch(pattern, objects[part].clone(), support[part], beta=stage.beta)
+        count = len(batch.objects)
+        run(batch, stage.schedule, stage.wrap, twin_iteration=stage.twin_iteration, each=lambda _, n=count: each(n))
+        done.append((batch.objects, batch.support, figures(pattern, batch.intensities())))
+    every = [figure for _, _, some in done for figure in some]
+    order = sorted(range(len(every)), key=lambda index: rank(every[index]))
+    return Outcome(
+        objects=torch.cat([one for one, _, _ in done])[order],
+        support=torch.cat([one for _, one, _ in done])[order],
+        figures=tuple(every[index] for index in order),
+        numbers=tuple(numbers[index] for index in order),
+    )
+
+
+def rank(figure: FigureSet) -> float:
+    """Return what starts are sorted by: the free log-likelihood, chi where nothing was held out; the lost come last."""
+    value = figure.free_log_likelihood
+    value = figure.chi if np.isnan(value) else value
+    return value if np.isfinite(value) else np.inf
+
+
+def batches(count: int, pattern: Pattern) -> Iterator[slice]:
+    """Yield slices over `count` starts, each small enough for one batch."""
+    limit = BATCH_VOXELS[pattern.counts.device.type]
+    size = max(1, limit // pattern.counts.numel())
+    for first in range(0, count, size):
+        yield slice(first, min(first + size, count))
+
+
+def to_numpy(objects: Tensor) -> NDArray[np.generic]:
+    """Return tensors [..., z, y, x] in array order."""
+    return np.asarray(torch.fft.fftshift(objects, dim=AXES).cpu().numpy())
+
+
+def to_tensor(objects: NDArray[np.generic], device: str) -> Tensor:
+    """Return arrays [..., z, y, x] in corner order on `device`."""
+    return torch.fft.ifftshift(torch.from_numpy(np.ascontiguousarray(objects)), dim=AXES).to(device)

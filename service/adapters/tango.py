@@ -1,0 +1,159 @@
+"""Clients of Tango devices, and how devices of our own are reached without a database."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import tango
+
+from service.errors import DeviceError
+from service.settings import Settings
+
+TIMEOUT_S = 3.0  # Tango's own; a device of ours answers within it
+SERVER = "Braggloop"
+
+
+@contextlib.contextmanager
+def answers(device: str) -> Iterator[None]:
+    """Turn DevFailed into DeviceError, in one line that names the device."""
+    try:
+        yield
+    except tango.DevFailed as error:
+        reason = error.args[0]
+        raise DeviceError(f"{device}: {' '.join(reason.desc.split())} ({reason.reason})") from error
+
+
+class TangoDevice:
+    """One device from the outside; connects at the first use, and again after the device came back."""
+
+    def __init__(self, name: str, timeout_s: float = TIMEOUT_S) -> None:
+        self.name = name
+        self._timeout_s = timeout_s
+        self._proxy: tango.DeviceProxy | None = None
+
+    def read(self, attribute: str) -> Any:
+        """Value of an attribute; raise DeviceError where the device does not answer or refuses."""
+        with answers(self.name):
+            return self._connected().read_attribute(attribute).value
+
+    def write(self, attribute: str, value: Any) -> None:
+        with answers(self.name):
+            self._connected().write_attribute(attribute, value)
+
+    def command(self, command: str, *argument: Any) -> Any:
+        """Run a command with at most one argument."""
+        with answers(self.name):
+            return self._connected().command_inout(command, *argument)
+
+    @property
+    def state(self) -> str:
+        with answers(self.name):
+            return str(self._connected().state())
+
+    def _connected(self) -> tango.DeviceProxy:
+        if self._proxy is None:
+            proxy = tango.DeviceProxy(self.name)
+            proxy.set_timeout_millis(int(1000 * self._timeout_s))
+            self._proxy = proxy
+        return self._proxy
+
+
+class TangoAxis:
+    """A motor behind a Tango device with a position attribute and an Abort command, as an Actuator."""
+
+    def __init__(self, name: str, device: TangoDevice, position: str = "position") -> None:
+        self._name, self._device, self._position = name, device, position
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def read(self) -> float:
+        return float(self._device.read(self._position))
+
+    def move(self, position: float) -> None:
+        self._device.write(self._position, position)
+
+    @property
+    def moving(self) -> bool:
+        return self._device.state == "MOVING"
+
+    def abort(self) -> None:
+        self._device.command("Abort")
+
+
+class AxisPositions:
+    """Where the axes stand now: what the twin obeys. Call it for {axis: position}; raises DeviceError."""
+
+    def __init__(self, devices: Mapping[str, str]) -> None:
+        self._axes = {axis: TangoAxis(axis, TangoDevice(name)) for axis, name in devices.items()}
+
+    def __call__(self) -> dict[str, float]:
+        return {name: axis.read() for name, axis in self._axes.items()}
+
+
+def device_names(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """Class -> devices that one installation has."""
+    domain = settings.tango.domain
+    return {
+        "FrameStreamer": (f"{domain}/streamer/1",),
+        "Reconstruction": (f"{domain}/reconstruction/1",),
+        "VirtualGoniometer": tuple(f"{domain}/goniometer/{axis}" for axis in settings.goniometer.axes),
+    }
+
+
+def device_url(host: str, port: int, name: str) -> str:
+    """Address of a device without a database."""
+    return f"tango://{host}:{port}/{name}#dbase=no"
+
+
+def obeying_virtual_axes(settings: Settings, address: str) -> Settings:
+    """Settings whose twin follows the virtual axes of the device server at `address` (host:port), unless told whom."""
+    if settings.streamer.axes:
+        return settings
+    host, _, port = address.rpartition(":")
+    axes = {
+        name.rpartition("/")[2]: device_url(host, int(port), name) for name in device_names(settings)["VirtualGoniometer"]
+    }
+    return settings.model_copy(update={"streamer": settings.streamer.model_copy(update={"axes": axes})})
+
+
+def device_server_arguments(settings: Settings, port: int, settings_file: Path | None = None) -> list[str]:
+    """Arguments of `python -m tango_devices` for every device of the settings, without a database, on `port`."""
+    listed = ",".join(f"{kind}::{name}" for kind, names in device_names(settings).items() for name in names)
+    arguments = [SERVER, "nodb", "-nodb", "-dlist", listed]
+    arguments += ["-ORBendPoint", f"giop:tcp:{settings.tango.host}:{port}"]
+    return [*arguments, "--settings", str(settings_file)] if settings_file else arguments
+
+
+def device_urls(settings: Settings, port: int) -> tuple[str, ...]:
+    """Addresses of every device of the settings, without a database, on `port`."""
+    names = device_names(settings).values()
+    return tuple(device_url(settings.tango.host, port, name) for listed in names for name in listed)
+
+
+def alive(device: str) -> bool:
+    """Whether the device answers at this moment."""
+    try:
+        return bool(TangoDevice(device).state)
+    except DeviceError:
+        return False
+
+
+def register_devices(settings: Settings, instance: str) -> tuple[str, ...]:
+    """Enter every device of the settings into the Tango database of TANGO_HOST, as SERVER/instance; return their names.
+
+    Raises DeviceError where the database does not answer.
+    """
+    listed = [(kind, name) for kind, names in device_names(settings).items() for name in names]
+    with answers(f"the Tango database at {os.environ.get('TANGO_HOST', 'TANGO_HOST')}"):
+        database = tango.Database()
+        for kind, name in listed:
+            entry = tango.DbDevInfo()
+            entry.server, entry._class, entry.name = f"{SERVER}/{instance}", kind, name
+            database.add_device(entry)
+    return tuple(name for _, name in listed)

@@ -1,0 +1,219 @@
+"""The virtual beamline: a strained crystal, a goniometer to obey and a detector with faults, as a source of frames."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import count
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.bcdi.geometry import HC_KEV_ANGSTROM, Geometry, direct_basis, reciprocal_basis
+from models.simulate.crystals import crystal_object, random_strain, random_wulff
+from models.simulate.detector import Detector, expose, random_detector
+from models.simulate.diffraction import expected_counts, far_field, pattern_shift, sample_frame
+from service.ports import EndOfStream
+from service.records import Frame, Message, SeriesEnd, SeriesStart
+from service.settings import TwinSettings
+
+Positions = Callable[[], Mapping[str, float]]
+
+# A gold crystal at 34-ID-C, {111} reflection at 9 keV: where the goniometer stands when the pattern is centred.
+NOMINAL_POSITIONS: Mapping[str, float] = {
+    "theta": 0.0,
+    "chi": 90.0,
+    "phi": -5.0,
+    "delta": 32.174,
+    "gamma": 12.6346,
+}
+ROCKING_AXIS = "theta"
+ROCKING_STEP_DEG = 0.013
+ENERGY_KEV = 9.0
+DISTANCE_M = 0.5
+PIXEL_SIZE_M = 55e-6
+COUNT_TIME_S = 0.01
+# A scan of fewer frames is the middle of one with so many, in which the crystal's fringes find room.
+FEWEST_FRAMES = 32
+# Samples a voxel, beyond the two of the Nyquist limit: phase retrieval needs the crystal to fill less than half of
+# the field of view along each axis.
+OVERSAMPLING = 2.6
+# Span of the phase -Q.u inside the crystal, rad: visible strain, still without a phase wrap.
+PHASE_RANGE = (2.0, 4.0)
+# The pattern is computed with this many samples a voxel, so that a moved motor needs no coarse interpolation.
+FINER = 2
+# Gap lines: width in px and share of the detector's edge that they lie off its centre (never nearer than 4 px).
+GAP_WIDTH = (3, 2)
+GAP_OFFSET = (0.1, -0.14)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Truth:
+    """What the twin knows and no reconstruction may: to be compared with its result.
+
+    `object_` complex64 [z, y, x] in the detector-conjugate frame of the whole volume (of at least 32 frames), origin at
+    index n // 2, where the diffraction pattern is centred too; `basis_nm` (3, 3) its laboratory steps along z, y, x;
+    `geometry` that of this volume; `mask` bool [row, column], True where a pixel counts photons and nothing else.
+    """
+
+    object_: NDArray[np.complex64]
+    basis_nm: NDArray[np.float64]
+    geometry: Geometry
+    mask: NDArray[np.bool_]
+
+
+class TwinSource:
+    """Rocking scans of one virtual crystal, as a FrameSource: start, frames, end, `series` times (None: endless).
+
+    The rocking scan is centred on the rocking axis' position; every other axis that `positions` names moves the
+    pattern, off the detector if need be. Positions are read again at every frame. One thread may receive.
+    """
+
+    def __init__(
+        self, settings: TwinSettings, positions: Positions = lambda: NOMINAL_POSITIONS, series: int | None = 1
+    ) -> None:
+        rng = np.random.default_rng(settings.seed)
+        self._settings = settings
+        self._positions = positions
+        self._geometry = nominal_geometry(settings)
+        self._detector = _detector(rng, settings)
+        self._object = _crystal(rng, self._geometry, _shape(settings))
+        self._intensity = expected_counts(far_field(self._object, FINER), settings.peak_counts, FINER)
+        self._messages = self._all_series(series)
+
+    def receive(self, timeout_s: float) -> Message | None:
+        """Return the next message at once; raise EndOfStream after the last one."""
+        try:
+            return next(self._messages)
+        except StopIteration:
+            raise EndOfStream("the twin has shown all its series") from None
+
+    def close(self) -> None:
+        """End the stream; safe to call twice."""
+        self._messages = iter(())
+
+    def truth(self) -> Truth:
+        """The crystal behind the frames, at the nominal positions."""
+        return Truth(
+            object_=self._object,
+            basis_nm=_object_basis(self._geometry, _shape(self._settings)),
+            geometry=self._geometry,
+            mask=self._detector.true_mask,
+        )
+
+    def expected_frame(self, positions: Mapping[str, float]) -> NDArray[np.float32]:
+        """Expected photons of one frame at `positions` (degrees), float32 [row, column], before the detector."""
+        shape = _shape(self._settings)
+        index = _centre(shape)
+        shift = pattern_shift(self._geometry, positions, index, shape)
+        return sample_frame(self._intensity, FINER, shift + np.array([index[0], 0, 0]), (shape[1], shape[2]))
+
+    def _all_series(self, series: int | None) -> Iterator[Message]:
+        for series_id in count(1) if series is None else range(1, series + 1):
+            yield from self._one_series(series_id)
+
+    def _one_series(self, series_id: int) -> Iterator[Message]:
+        unique_id = f"twin-{uuid.uuid4().hex}"
+        rng = np.random.default_rng([self._settings.seed, series_id])
+        yield self._start(series_id, unique_id)
+        for image_id in range(self._settings.frames):
+            here = self._here()
+            here[ROCKING_AXIS] += ROCKING_STEP_DEG * (image_id - self._settings.frames // 2)
+            yield Frame(
+                series_id=series_id,
+                series_unique_id=unique_id,
+                image_id=image_id,
+                data={"default": expose(rng, self.expected_frame(here), self._detector)},
+                positions={ROCKING_AXIS: here[ROCKING_AXIS]},
+                start_time_s=image_id * COUNT_TIME_S,
+                count_time_s=COUNT_TIME_S,
+            )
+        yield SeriesEnd(series_id=series_id, series_unique_id=unique_id)
+
+    def _here(self) -> dict[str, float]:
+        return {**NOMINAL_POSITIONS, **self._positions()}
+
+    def _start(self, series_id: int, unique_id: str) -> SeriesStart:
+        settings, geometry = self._settings, self._geometry
+        row, column = geometry.beam_center_px or (0.0, 0.0)
+        still = {axis: angle for axis, angle in self._here().items() if axis != ROCKING_AXIS}
+        return SeriesStart(
+            series_id=series_id,
+            series_unique_id=unique_id,
+            number_of_images=settings.frames,
+            channels=("default",),
+            shape=(settings.rows, settings.columns),
+            dtype="uint32",
+            pixel_mask=self._detector.announced_mask,
+            user_data={
+                "instrument": geometry.instrument,
+                "rocking_axis": ROCKING_AXIS,
+                "positions": still,
+                "energy_kev": ENERGY_KEV,
+                "distance_m": DISTANCE_M,
+                "sample": f"virtual gold crystal {settings.seed}",
+                "title": "twin",
+            },
+            header={
+                "incident_energy": 1000.0 * ENERGY_KEV,
+                "incident_wavelength": HC_KEV_ANGSTROM / ENERGY_KEV,
+                "pixel_size_x": PIXEL_SIZE_M,
+                "pixel_size_y": PIXEL_SIZE_M,
+                "beam_center_x": column,
+                "beam_center_y": row,
+                "detector_translation": [0.0, 0.0, DISTANCE_M],
+                "count_time": COUNT_TIME_S,
+                "frame_time": COUNT_TIME_S,
+            },
+        )
+
+
+def nominal_geometry(settings: TwinSettings) -> Geometry:
+    """Geometry of the twin's volume, of 32 frames at least, when no axis has been moved."""
+    frames = _shape(settings)[0]
+    steps = np.arange(frames, dtype=np.float64) - frames // 2
+    return Geometry(
+        instrument="34-ID-C",
+        energy_kev=ENERGY_KEV,
+        distance_m=DISTANCE_M,
+        pixel_size_m=(PIXEL_SIZE_M, PIXEL_SIZE_M),
+        beam_center_px=(float(settings.rows // 2), float(settings.columns // 2)),
+        angles_deg={axis: angle for axis, angle in NOMINAL_POSITIONS.items() if axis != ROCKING_AXIS},
+        rocking_axis=ROCKING_AXIS,
+        rocking_deg=NOMINAL_POSITIONS[ROCKING_AXIS] + ROCKING_STEP_DEG * steps,
+    )
+
+
+def _shape(settings: TwinSettings) -> tuple[int, int, int]:
+    return max(settings.frames, FEWEST_FRAMES), settings.rows, settings.columns
+
+
+def _centre(shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    return shape[0] // 2, shape[1] // 2, shape[2] // 2
+
+
+def _object_basis(geometry: Geometry, shape: tuple[int, int, int]) -> NDArray[np.float64]:
+    return direct_basis(reciprocal_basis(geometry, _centre(shape), shape), shape)
+
+
+def _crystal(rng: np.random.Generator, geometry: Geometry, shape: tuple[int, int, int]) -> NDArray[np.complex64]:
+    steps = np.linalg.norm(reciprocal_basis(geometry, _centre(shape), shape), axis=0)
+    # A crystal of diameter d is sampled 2 pi / (d q) times a fringe, q in 1/angstrom.
+    radius_nm = float(np.pi / (OVERSAMPLING * steps.max())) / 10.0
+    crystal, strain = random_wulff(rng, radius_nm), random_strain(rng, radius_nm)
+    return crystal_object(crystal, strain, _object_basis(geometry, shape), shape, rng.uniform(*PHASE_RANGE))
+
+
+def _detector(rng: np.random.Generator, settings: TwinSettings) -> Detector:
+    shape = settings.rows, settings.columns
+    rows, columns = (
+        _gap(length, width, share) for length, width, share in zip(shape, GAP_WIDTH, GAP_OFFSET, strict=True)
+    )
+    return random_detector(rng, shape, gap_rows=rows, gap_columns=columns)
+
+
+def _gap(length: int, width: int, share: float) -> slice:
+    offset = max(4, round(abs(share) * length))
+    begin = length // 2 + offset if share > 0 else length // 2 - offset - width
+    return slice(begin, begin + width)

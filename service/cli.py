@@ -1,0 +1,219 @@
+"""The command `braggloop`: options in, words and an exit code out; the work is done elsewhere."""
+
+from __future__ import annotations
+
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.options import Debug, Json, Out, SettingsFile, report_for, settings_from
+from service.report import one_line_errors
+
+app = typer.Typer(
+    name="braggloop",
+    help="Real-time feedback for coherent X-ray diffraction: frames in, crystal with strain out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Endpoint = Annotated[str, typer.Argument(help="ZeroMQ PUSH endpoint.", metavar="ENDPOINT")]
+Existing = Annotated[Path, typer.Argument(help="A recorded scan.", metavar="FILE", exists=True)]
+ScanName = Annotated[str, typer.Option("--scan", help="Scan N.M of an ESRF master; default: the first.", metavar="N.M")]
+Size = Annotated[
+    int | None, typer.Option("--size", help="Edge of the cube that is inverted, voxels; default: chosen from the data.")
+]
+Starts = Annotated[int | None, typer.Option("--starts", help="Independent random starts.")]
+Recipe = Annotated[str | None, typer.Option("--recipe", help="Recipe such as '3*(20*ER+180*HIO)+20*ER'.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="Seed of the starts and of the held-out voxels.")]
+Device = Annotated[str | None, typer.Option("--device", help="Where phase retrieval runs: cpu or cuda.")]
+
+
+@app.command()
+def reconstruct(
+    file: Existing,
+    scan: ScanName = "",
+    size: Size = None,
+    starts: Starts = None,
+    recipe: Recipe = None,
+    seed: Seed = None,
+    device: Device = None,
+    out: Out = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Invert a recorded rocking scan: the same pipeline as the worker's, without a stream.
+
+    The crop is chosen from the data, and said.
+
+    [dim]Example:[/]  braggloop reconstruct scan54.h5 --starts 20 --size 64
+    """
+    report = report_for(json)
+    with one_line_errors(report, debug):
+        from service.reconstruct import reconstruct_file
+
+        phasing = {"size": size, "starts": starts, "recipe": recipe, "seed": seed, "device": device}
+        reconstruct_file(file, scan, settings_from(settings, out, phasing=phasing), report)
+
+
+@app.command()
+def check(
+    endpoint: Endpoint,
+    seconds: Annotated[float, typer.Option("--seconds", help="How long to listen, s.", min=0.1)] = 3.0,
+    out: Out = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Tell whether a stream is there and what is in it.
+
+    It TAKES the frames that it sees: a PUSH socket deals its frames out, so a worker on the same endpoint loses them.
+    Listens for --seconds, says what it took, and lets go. Exit code 1 where nothing came.
+
+    [dim]Example:[/]  braggloop check tcp://detector:31001 --seconds 5
+    """
+    report = report_for(json)
+    with one_line_errors(report, debug):
+        from service.check import check_endpoint
+
+        settings_from(settings, out)
+        found = check_endpoint(endpoint, seconds, report)
+    raise typer.Exit(0 if found else 1)
+
+
+@app.command()
+def demo(
+    recorded: Annotated[
+        Path | None, typer.Option("--scan", help="A recorded scan, streamed after the twin.", metavar="FILE", exists=True)
+    ] = None,
+    scan_name: Annotated[str, typer.Option("--scan-name", help="Scan N.M in that file.", metavar="N.M")] = "",
+    starts: Annotated[int, typer.Option("--starts", help="Independent random starts.", min=1)] = 5,
+    size: Size = None,
+    out: Out = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Show all of it in one terminal: no database, no GPU, no browser needed.
+
+    Starts the worker and the Tango devices, streams a virtual scan (and a recorded one, where given) through ZeroMQ,
+    and ends with the files and a summary.
+
+    [dim]Example:[/]  braggloop demo --scan scan54.h5
+    """
+    report = report_for(json)
+    with one_line_errors(report, debug):
+        from service.demo import demo as run_demo
+
+        phasing = {"starts": starts, "size": size}
+        run_demo(settings_from(settings, out, phasing=phasing), settings, recorded, scan_name, report)
+
+
+@app.command()
+def stream(
+    source: Annotated[str | None, typer.Option("--source", help="twin, replay or lima.", show_default="twin")] = None,
+    path: Annotated[
+        str | None, typer.Option("--path", help="replay: file or folder; lima: Tango device.", metavar="PATH")
+    ] = None,
+    scan: Annotated[str | None, typer.Option("--scan", help="replay: scan N.M of a master.", metavar="N.M")] = None,
+    endpoint: Annotated[str | None, typer.Option("--endpoint", help="PUSH endpoint, bound.")] = None,
+    rate_hz: Annotated[float | None, typer.Option("--rate", help="Frames a second.", metavar="HZ")] = None,
+    loop: Annotated[bool | None, typer.Option("--loop", help="Begin again at the end.")] = None,
+    compression: Annotated[str | None, typer.Option("--compression", help="none, lz4 or bslz4.")] = None,
+    out: Out = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Stream frames as DECTRIS stream v2 over ZeroMQ, without Tango.
+
+    [dim]Example:[/]  braggloop stream --source replay --path scan54.h5 --rate 200
+    """
+    report = report_for(json)
+    with one_line_errors(report, debug):
+        from service.stream import stream as run_stream
+
+        chosen = {
+            "source": source, "path": path, "scan": scan, "endpoint": endpoint, "rate_hz": rate_hz, "loop": loop,
+            "compression": compression,
+        }  # fmt: skip
+        run_stream(settings_from(settings, out, streamer=chosen), report)
+
+
+@app.command()
+def worker(
+    endpoint: Annotated[str | None, typer.Option("--endpoint", help="Where frames come from.")] = None,
+    bind: Annotated[bool | None, typer.Option("--bind", help="Bind the endpoint instead of connecting.")] = None,
+    results: Annotated[str | None, typer.Option("--results", help="PUB endpoint for summaries.")] = None,
+    requests: Annotated[str | None, typer.Option("--requests", help="ROUTER endpoint for requests.")] = None,
+    http_port: Annotated[int | None, typer.Option("--http-port", help="/metrics and /healthz.")] = None,
+    spool: Annotated[Path | None, typer.Option("--spool", help="Folder of the spool.", metavar="FOLDER")] = None,
+    out: Out = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Take frames from any stream-v2 sender, invert each series, write and publish the results, until SIGTERM or Ctrl-C.
+
+    The series that is being inverted is finished first.
+
+    [dim]Example:[/]  braggloop worker --endpoint tcp://detector:31001 --out /data/results
+    """
+    report = report_for(json)
+    with one_line_errors(report, debug):
+        from service.compose import worker as make_worker
+
+        chosen = {"endpoint": endpoint, "bind": bind, "results": results, "requests": requests, "http_port": http_port}
+        loaded = settings_from(settings, out, worker=chosen, spool={"folder": spool})
+        report.note(f"frames from {loaded.worker.endpoint}, results to {loaded.out} and {loaded.worker.results}")
+        code = make_worker(loaded).run()
+        report.finish({"code": code})
+    raise typer.Exit(code)
+
+
+@app.command()
+def serve(
+    database: Annotated[
+        str, typer.Option("--database", help="A Tango database; default: none is needed.", metavar="HOST:PORT")
+    ] = "",
+    instance: Annotated[str, typer.Option("--instance", help="Instance of the server in the database.")] = "1",
+    port: Annotated[int | None, typer.Option("--port", help="Without a database: port of the devices.")] = None,
+    out: Out = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Run the Tango devices (FrameStreamer, Reconstruction, VirtualGoniometer) until SIGTERM or Ctrl-C.
+
+    With --database they are registered there, without one their addresses are printed.
+
+    [dim]Example:[/]  braggloop serve --database localhost:10000
+    """
+    report = report_for(json)
+    with one_line_errors(report, debug):
+        from service.serve import serve as run_devices
+
+        run_devices(settings_from(settings, out, tango={"port": port}), settings, database, instance, report)
+
+
+@app.command()
+def version(json: Json = False) -> None:
+    """Print the version.
+
+    [dim]Example:[/]  braggloop version --json
+    """
+    report = report_for(json)
+    report.table("", [("braggloop", version_of("braggloop"))])
+    report.finish({"version": version_of("braggloop")})
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""The only place where concrete objects are made. What is heavy is imported where it is needed.
+
+A device server that shows results must not load torch, and one that streams a file must not simulate crystals.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import zmq
+
+from service.adapters.requests import WorkerRequests
+from service.adapters.zmq import Handler, ResultPublisher, ResultSubscriber, ZmqFrameSink
+from service.errors import SettingsError
+from service.goniometer import VirtualAxis
+from service.lock import held
+from service.monitor import Monitor
+from service.ports import FrameSink, FrameSource
+from service.records import ResultSummary
+from service.settings import Settings, StreamerSettings
+from service.streamer import Streamer
+
+if TYPE_CHECKING:
+    from service.compute import Compute
+    from service.ingest import Ingest
+    from service.inverter import Invert
+    from service.supervisor import Commands, Supervisor
+
+JOURNAL = "journal.jsonl"
+TAKE_OVER_S = 30.0  # how long a stage waits for one that a dead supervisor left behind
+
+
+def frame_source(settings: Settings, streamer: StreamerSettings | None = None) -> FrameSource:
+    """One pass of the source that the streamer's settings name: the twin, a recorded scan or a LImA device."""
+    chosen = streamer or settings.streamer
+    match chosen.source:
+        case "twin":
+            return _twin(settings, chosen)
+        case "replay":
+            return _replay(chosen)
+        case "lima":
+            return _lima(chosen)
+
+
+def frame_sink(streamer: StreamerSettings) -> FrameSink:
+    """The PUSH socket that frames leave from."""
+    return ZmqFrameSink(streamer.endpoint, streamer.compression)
+
+
+def streamer(settings: Settings) -> Streamer:
+    """The controller behind FrameStreamer and `braggloop stream`."""
+    return Streamer(settings.streamer, lambda chosen: frame_source(settings, chosen), frame_sink)
+
+
+def monitor(settings: Settings) -> Monitor:
+    """The controller behind Reconstruction."""
+    worker = settings.worker
+    try:
+        results = ResultSubscriber(worker.results, worker.requests)
+    except zmq.ZMQError as error:
+        raise SettingsError(f"worker.results {worker.results}, worker.requests {worker.requests}: {error}") from error
+    return Monitor(results, WorkerRequests(worker.requests))
+
+
+def virtual_axis(settings: Settings, axis: str) -> VirtualAxis:
+    """The controller behind the VirtualGoniometer of one axis."""
+    known = settings.goniometer.axes
+    if axis not in known:
+        raise SettingsError(f"axis {axis!r} is not in goniometer.axes, which has {', '.join(known)}")
+    return VirtualAxis(axis, known[axis])
+
+
+def worker(settings: Settings) -> Supervisor:
+    """The supervisor behind `braggloop worker`, with its two stages as processes of their own."""
+    from service.supervisor import Supervisor
+
+    return Supervisor(settings, stage_commands(settings, "service.stages"))
+
+
+def controllers_of_devices() -> Mapping[str, Callable[[Settings, str], Any]]:
+    """Tango class -> how the controller of one of its devices is made, from settings and the device's member name."""
+    return {
+        "FrameStreamer": lambda settings, _: streamer(settings),
+        "Reconstruction": lambda settings, _: monitor(settings),
+        "VirtualGoniometer": virtual_axis,
+    }
+
+
+def stage_commands(settings: Settings, module: str) -> Commands:
+    """Commands and environments of ingest and compute, run as `python -m module STAGE SETTINGS`.
+
+    Compute leaves ingest a core.
+    """
+    from service.answers import SETTINGS_FILE
+    from service.ingest import ENVIRONMENT
+
+    file = str(settings.spool.folder / SETTINGS_FILE)
+    threads = str(max(1, (os.cpu_count() or 2) - 1))
+    environments = {"ingest": ENVIRONMENT, "compute": {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads)}}
+    return {
+        name: ((sys.executable, "-m", module, name, file), environment) for name, environment in environments.items()
+    }
+
+
+@contextmanager
+def ingest(settings: Settings) -> Iterator[Ingest]:
+    """The ingest stage: the PULL socket and the writing end of the spool."""
+    from service.ingest import Ingest, open_pull
+    from service.spool_writer import SpoolWriter
+
+    with ExitStack() as stack:
+        stack.enter_context(held(settings.spool.folder / "ingest.lock", "ingest", TAKE_OVER_S))
+        writer = SpoolWriter(settings.spool)
+        context = stack.enter_context(zmq.Context())
+        pull = stack.enter_context(open_pull(context, settings.worker, writer.capacity_bytes))
+        yield stack.enter_context(closing(Ingest(pull, writer)))
+
+
+@contextmanager
+def compute(
+    settings: Settings, invert: Invert, health: Callable[[], Mapping[str, Any]]
+) -> Iterator[tuple[Compute, dict[str, str]]]:
+    """The compute stage and the endpoints of its publisher, which answers with `health` where it is asked for that."""
+    from service.answers import Answers
+    from service.compute import Compute
+    from service.intake import Intake
+    from service.inverter import Inverter
+    from service.journal import Journal
+    from service.spool import SpoolReader, read_cursor
+
+    folder = settings.spool.folder
+    with ExitStack() as stack:
+        stack.enter_context(held(folder / "compute.lock", "compute", TAKE_OVER_S))
+        journal = stack.enter_context(closing(Journal(settings.out / JOURNAL)))
+        answers = Answers(settings, journal, health)
+        publisher = stack.enter_context(closing(result_publisher(settings, answers.handlers, journal.summaries)))
+        reader = SpoolReader(folder, read_cursor(folder))
+        intake = Intake(reader, settings, journal.finished, journal.knows)
+        endpoints = {"results": publisher.results, "requests": publisher.requests}
+        yield Compute(intake, Inverter(invert), journal, publisher, answers.wishes, settings), endpoints
+
+
+def result_publisher(
+    settings: Settings, handlers: Mapping[str, Handler], recalled: Iterable[ResultSummary]
+) -> ResultPublisher:
+    """The PUB and ROUTER sockets of the worker."""
+    worker = settings.worker
+    try:
+        return ResultPublisher(worker.results, worker.requests, handlers=handlers, recalled=recalled)
+    except zmq.ZMQError as error:
+        raise SettingsError(f"worker.results {worker.results}, worker.requests {worker.requests}: {error}") from error
+
+
+def inversion() -> Invert:
+    """What the worker does with a volume: the pipeline, the result's file, its picture."""
+    from service.inversion import Inversion
+
+    return Inversion()
+
+
+def _twin(settings: Settings, chosen: StreamerSettings) -> FrameSource:
+    from service.adapters.twin import TwinSource
+
+    if not chosen.axes:
+        return TwinSource(settings.twin)
+    return TwinSource(settings.twin, axis_positions(chosen))
+
+
+def _replay(chosen: StreamerSettings) -> FrameSource:
+    from service.adapters.recorded import open_scan
+    from service.adapters.replay import ReplaySource
+
+    if not chosen.path:
+        raise SettingsError("streamer.path is empty; give the file or folder to replay")
+    return ReplaySource(open_scan(Path(chosen.path), chosen.scan))
+
+
+def _lima(chosen: StreamerSettings) -> FrameSource:
+    from service.adapters.lima import LimaSource
+    from service.adapters.tango import TangoDevice
+
+    if not chosen.path:
+        raise SettingsError("streamer.path is empty; give the Tango device of LImA")
+    device = TangoDevice(chosen.path)
+    return LimaSource(device, axis_positions(chosen)) if chosen.axes else LimaSource(device)
+
+
+def axis_positions(chosen: StreamerSettings) -> Callable[[], Mapping[str, float]]:
+    """Where the axes of the streamer's settings stand, read from their Tango devices."""
+    from service.adapters.tango import AxisPositions
+
+    return AxisPositions(chosen.axes)

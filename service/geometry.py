@@ -1,0 +1,133 @@
+"""The geometry of a series: from what the stream and the settings say to a checked Geometry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.bcdi.diffractometer import MNEMONICS
+from models.bcdi.geometry import HC_KEV_ANGSTROM, Geometry, parse_geometry
+from service.errors import GeometryError
+from service.records import SeriesStart
+from service.settings import GeometrySettings
+
+Positions = Mapping[str, NDArray[np.float64]]
+
+# An axis that strays by less than this, or by less than this share of the widest one, only jitters.
+STILL_DEG = 1e-4
+STILL_SHARE = 1e-3
+FULL_TURN_DEG = 360.0
+
+
+def geometry_of(start: SeriesStart, positions: Positions, settings: GeometrySettings) -> Geometry:
+    """Build the geometry of a series from its start and the positions of its frames.
+
+    `positions` maps axis -> float64 (frames,) in image order, NaN for a frame that is missing: its angle is taken from
+    the straight line through the others. Fixed angles come from the frames, else from `start.user_data`; energy,
+    distance and pixel size from the start, else from the settings. Raises GeometryError in one line.
+    """
+    user, header = start.user_data, start.header
+    axes = user.get("axes")
+    if axes is not None and not isinstance(axes, Mapping):
+        raise GeometryError(f"user_data.axes is {type(axes).__name__}, expected a map; see docs/reference/stream.md")
+    measured = {_axis(name): values for name, values in positions.items()}
+    rocking = _rocking_axis(_axis(user.get("rocking_axis") or ""), measured)
+    still = {name: float(np.nanmean(values)) for name, values in measured.items() if name != rocking}
+    try:
+        return parse_geometry(
+            instrument=str(user.get("instrument", settings.instrument)),
+            energy_kev=_known(user.get("energy_kev"), _energy_kev(header), settings.energy_kev),
+            distance_m=_known(user.get("distance_m"), settings.distance_m),
+            pixel_size_m=_known(_pair(header, "pixel_size"), settings.pixel_size_m),
+            angles_deg=_fixed_angles(user) | still,
+            rocking_axis=rocking,
+            rocking_deg=fill_missing(measured[rocking]),
+            beam_center_px=_beam_center(header),
+            axes=axes,
+        )
+    except ValueError as error:
+        raise GeometryError(str(error)) from error
+
+
+def goniometer_positions(goniometer: Any, count: int) -> dict[str, NDArray[np.float64]]:
+    """Angles that DECTRIS' `goniometer` field announces: axis -> start + increment * image (frames,), degrees."""
+    if not isinstance(goniometer, Mapping):
+        return {}
+    return {
+        name: axis["start"] + axis["increment"] * np.arange(count, dtype=np.float64)
+        for name, axis in goniometer.items()
+        if isinstance(axis, Mapping) and all(_is_angle(axis.get(key)) for key in ("start", "increment"))
+    }
+
+
+def _is_angle(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) <= FULL_TURN_DEG
+
+
+def fill_missing(angles_deg: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Put NaN on the straight line through the other angles (frames,); raise GeometryError below two of them."""
+    known = np.isfinite(angles_deg)
+    if known.sum() < 2:
+        raise GeometryError(f"{known.sum()} rocking angles in {len(angles_deg)} frames, expected at least two")
+    index = np.arange(len(angles_deg))
+    line = np.polynomial.Polynomial.fit(index[known], angles_deg[known], 1)
+    return np.where(known, angles_deg, line(index))
+
+
+def _rocking_axis(said: str, measured: Positions) -> str:
+    spans = {name: float(np.nanmax(values) - np.nanmin(values)) for name, values in measured.items()}
+    if said:
+        if spans.get(said, 0.0) <= STILL_DEG:
+            state = "stood still" if said in spans else f"is not told: frames tell {_names(spans)}"
+            raise GeometryError(f"the rocking axis {said!r} {state}")
+        return said
+    threshold = max(STILL_DEG, STILL_SHARE * max(spans.values(), default=0.0))
+    moving = [name for name, span in spans.items() if span > threshold]
+    if len(moving) != 1:
+        raise GeometryError(
+            f"frames tell positions of {_names(measured)}, of which {_names(moving)} moved:"
+            " expected one, name it in user_data.rocking_axis"
+        )
+    return moving[0]
+
+
+def _fixed_angles(user: Mapping[str, Any]) -> dict[str, Any]:
+    angles = user.get("positions", {})
+    if not isinstance(angles, Mapping):
+        raise GeometryError(f"user_data.positions is {type(angles).__name__}, expected a map axis -> degrees")
+    return {_axis(name): angle for name, angle in angles.items()}
+
+
+def _energy_kev(header: Mapping[str, Any]) -> float | None:
+    energy_ev, wavelength_angstrom = header.get("incident_energy"), header.get("incident_wavelength")
+    if isinstance(energy_ev, int | float):
+        return energy_ev / 1000
+    if isinstance(wavelength_angstrom, int | float) and wavelength_angstrom > 0:
+        return HC_KEV_ANGSTROM / wavelength_angstrom
+    return None
+
+
+def _beam_center(header: Mapping[str, Any]) -> Any:
+    """Pixel (row, column), None where unknown: detectors that nobody told it say (0, 0)."""
+    center = _pair(header, "beam_center")
+    return None if center == (0, 0) else center
+
+
+def _pair(header: Mapping[str, Any], name: str) -> Any:
+    row, column = header.get(f"{name}_y"), header.get(f"{name}_x")
+    return None if row is None or column is None else (row, column)
+
+
+def _known(*values: Any) -> Any:
+    return next((value for value in values if value is not None), None)
+
+
+def _axis(name: Any) -> str:
+    return MNEMONICS.get(str(name), str(name))
+
+
+def _names(axes: Any) -> str:
+    return ", ".join(sorted(axes))[:80] or "none"

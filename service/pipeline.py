@@ -1,0 +1,266 @@
+"""From a volume to a reconstruction: preprocess > phase > orthogonalise > strain > quality, each timed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.bcdi.geometry import ANGSTROM_PER_NM, direct_basis, momentum_transfer, reciprocal_basis
+from models.bcdi.modes import nearest_hand, twin
+from models.bcdi.pattern import resample
+from models.bcdi.phasing import Phased, PhasingConfig, phase_retrieval
+from models.bcdi.preprocess import PreprocessConfig, Preprocessed, preprocess
+from models.bcdi.quality import prtf, resolution
+from models.bcdi.resample import to_lab
+from models.bcdi.strain import displacement_and_strain
+from service.adapters.plane import read_plane
+from service.errors import DataError, GeometryError, SeriesError
+from service.records import Figures, Reconstruction, Volume
+from service.settings import DetectorSettings, PhasingSettings, Settings
+from service.slices import bulk_of
+
+Progress = Callable[[str, float], None]  # stage, share of the whole that is done (0 to 1)
+STAGES = {"preprocess": 0.0, "phase": 0.04, "orthogonalise": 0.9, "strain": 0.94, "quality": 0.97}  # where each begins
+
+
+def run(
+    volume: Volume,
+    settings: Settings,
+    *,
+    previous: NDArray[np.complex64] | None = None,
+    progress: Progress | None = None,
+) -> Reconstruction:
+    """Invert one series. Not for streaming: it wants the whole volume.
+
+    `previous` complex64 [z, y, x] is the `object_` of the result before: the new one takes the hand nearest to it.
+    Raises DataError or GeometryError in one line where there is nothing to invert, SourceError where a mask, dark or
+    flat of the settings cannot be read.
+    """
+    stages = _Stages(progress)
+    with stages.stage("preprocess", DataError):
+        prepared = _prepare(volume, settings.detector, settings.phasing)
+    with stages.stage("preprocess", GeometryError):
+        frame = _frame_of(volume, prepared)
+    with stages.stage("phase", DataError):
+        phased = _invert(prepared, settings.phasing, stages.within("phase"))
+        object_, support, notes = _take_hand(phased, previous)
+    with stages.stage("orthogonalise", GeometryError):
+        object_lab, support_lab, voxel_nm = to_lab(object_, support, frame.direct_nm)
+    with stages.stage("strain", DataError):
+        displacement_nm, strain = displacement_and_strain(object_lab, support_lab, frame.q_lab, voxel_nm)
+    with stages.stage("quality", DataError):
+        transfer, transfer_q = _transfer(phased, prepared, frame)
+        resolution_angstrom, method = resolution(transfer, transfer_q)
+        figures = Figures(
+            **_fit_figures(phased, volume, prepared),
+            resolution_nm=resolution_angstrom / ANGSTROM_PER_NM,
+            resolution_method=method,
+            support_voxels=int(np.count_nonzero(support)),
+            support_volume_nm3=float(np.count_nonzero(support) * abs(np.linalg.det(frame.direct_nm))),
+            **_strain_figures(strain[bulk_of(object_lab, support_lab)]),
+            hand_chosen=previous is not None,
+        )
+    return Reconstruction(
+        series_id=volume.series_id,
+        series_unique_id=volume.series_unique_id,
+        object_=object_,
+        support=support,
+        object_lab=object_lab,
+        support_lab=support_lab,
+        displacement_nm=displacement_nm,
+        strain=strain,
+        voxel_nm=voxel_nm,
+        basis_nm=frame.direct_nm,
+        q_lab=frame.q_lab,
+        prtf=transfer,
+        prtf_q=transfer_q,
+        figures=figures,
+        crop=_crop_facts(prepared),
+        recipe=_recipe_facts(phased, settings.phasing),
+        geometry=volume.geometry,
+        accounting=volume.accounting,
+        latencies_s=stages.latencies_s,
+        notes=(*_series_notes(volume), *prepared.notes, *notes),
+    )
+
+
+@dataclass
+class _Stages:
+    """Times each stage, tells how far the whole has come, and gives errors the kind that the caller knows."""
+
+    progress: Progress | None
+    latencies_s: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str, kind: type[DataError] | type[GeometryError]) -> Iterator[None]:
+        self._tell(name, STAGES[name])
+        began_s = time.perf_counter()
+        try:
+            yield
+        except SeriesError:
+            raise
+        except ValueError as error:
+            raise kind(f"{name}: {error}") from error
+        except (MemoryError, torch.OutOfMemoryError) as error:
+            raise DataError(f"{name}: not enough memory ({error}); set phasing.size or phasing.starts lower") from error
+        self.latencies_s[name] = self.latencies_s.get(name, 0.0) + time.perf_counter() - began_s
+
+    def within(self, name: str) -> Callable[[float], None]:
+        """Return what a long stage calls with its own share done."""
+        names = list(STAGES)
+        first, last = STAGES[name], STAGES[names[names.index(name) + 1]]
+        return lambda share: self._tell(name, first + (last - first) * share)
+
+    def _tell(self, name: str, share: float) -> None:
+        if self.progress is not None:
+            self.progress(name, share)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Frame:
+    """Where the crop lies: `reciprocal` (3, 3) 1/angstrom and `direct_nm` (3, 3) a voxel, `q_lab` (3,) 1/angstrom."""
+
+    reciprocal: NDArray[np.float64]
+    direct_nm: NDArray[np.float64]
+    q_lab: NDArray[np.float64]
+
+
+def _prepare(volume: Volume, detector: DetectorSettings, phasing: PhasingSettings) -> Preprocessed:
+    mask, dark, flat = (read_plane(path) if path else None for path in (detector.mask, detector.dark, detector.flat))
+    config = PreprocessConfig(
+        user_mask=None if mask is None else mask.astype(bool),
+        region=detector.region,
+        saturation_counts=detector.saturation_counts,
+        size=phasing.size,
+    )
+    return preprocess(
+        volume.counts,
+        volume.mask,
+        config,
+        dark=volume.dark if dark is None else dark.astype(np.float32),
+        flat=volume.flat if flat is None else flat.astype(np.float32),
+        scale=volume.scale,
+    )
+
+
+def _frame_of(volume: Volume, prepared: Preprocessed) -> _Frame:
+    z, y, x = volume.counts.shape
+    reciprocal = reciprocal_basis(volume.geometry, prepared.peak_index, (z, y, x)) * prepared.crop.binning
+    return _Frame(
+        reciprocal=reciprocal,
+        direct_nm=direct_basis(reciprocal, prepared.crop.shape),
+        q_lab=momentum_transfer(volume.geometry, prepared.peak_index, (z, y, x)),
+    )
+
+
+def _invert(prepared: Preprocessed, settings: PhasingSettings, progress: Callable[[float], None]) -> Phased:
+    config = PhasingConfig(
+        recipe=settings.recipe,
+        starts=settings.starts,
+        keep=min(settings.keep, settings.starts),
+        seed=settings.seed,
+        device=settings.device,
+    )
+    return phase_retrieval(
+        prepared.counts,
+        prepared.mask,
+        config,
+        scale=prepared.scale,
+        background=prepared.background,
+        progress=progress,
+    )
+
+
+def _take_hand(
+    phased: Phased, previous: NDArray[np.complex64] | None
+) -> tuple[NDArray[np.complex64], NDArray[np.bool_], tuple[str, ...]]:
+    """Object and support in the hand nearest to the result before, which may have had a crop of another size.
+
+    The field of view, 2 pi over the step of Q, does not change with the crop, only the number of voxels in it.
+    """
+    if previous is None:
+        return phased.object_, phased.support, ()
+    corner = torch.from_numpy(np.ascontiguousarray(np.fft.ifftshift(previous)))
+    alike = np.fft.fftshift(resample(corner, phased.object_.shape).numpy())
+    object_, turned = nearest_hand(phased.object_, alike)
+    if not turned:
+        return object_, phased.support, ()
+    support = np.abs(twin(phased.support.astype(np.complex64))) > 0.5
+    return object_, support, ("turned to the hand nearest to the last result",)
+
+
+def _transfer(
+    phased: Phased, prepared: Preprocessed, frame: _Frame
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """PRTF in shells of |q - Q|, and the middle of each shell in 1/angstrom."""
+    shape = prepared.crop.shape
+    steps = np.meshgrid(*(np.arange(n) - n // 2 for n in shape), indexing="ij", sparse=True)
+    away = [sum(row[axis] * steps[axis] for axis in range(3)) for row in frame.reciprocal]
+    radius = np.sqrt(sum(component**2 for component in away))
+    reach = float(min(n // 2 * length for n, length in zip(shape, np.linalg.norm(frame.reciprocal, axis=0), strict=True)))
+    edges = np.linspace(0.0, reach, min(shape) // 2 + 1)
+    transfer = prtf(phased.kept, prepared.counts, prepared.mask, radius, edges)
+    return transfer, ((edges[:-1] + edges[1:]) / 2).astype(np.float32)
+
+
+def _fit_figures(phased: Phased, volume: Volume, prepared: Preprocessed) -> dict[str, float]:
+    good = np.where(volume.mask, volume.counts, 0.0)
+    return {
+        "chi": phased.figures.chi,
+        "r_factor": phased.figures.r_factor,
+        "free_log_likelihood": phased.figures.free_log_likelihood,
+        "flux_counts": float(good.sum(dtype=np.float64)),
+        "peak_counts": float(prepared.counts.max()),
+    }
+
+
+def _strain_figures(strain: NDArray[np.float32]) -> dict[str, float]:
+    """Figures of the strain of the bulk, float32 [voxels]."""
+    known = strain[np.isfinite(strain)].astype(np.float64)
+    if not known.size:
+        raise ValueError("the support is thinner than two voxels: no strain can be told")
+    return {
+        "strain_rms": float(np.sqrt(np.mean(known**2))),
+        "strain_min": float(known.min()),
+        "strain_max": float(known.max()),
+    }
+
+
+def _crop_facts(prepared: Preprocessed) -> dict[str, Any]:
+    crop = prepared.crop
+    stop = tuple(o + n * b for o, n, b in zip(crop.offset, crop.shape, crop.binning, strict=True))
+    return {
+        "start": crop.offset,
+        "stop": stop,
+        "binning": crop.binning,
+        "shape": crop.shape,
+        "peak_index": tuple(float(index) for index in prepared.peak_index),
+    }
+
+
+def _recipe_facts(phased: Phased, settings: PhasingSettings) -> dict[str, Any]:
+    return {
+        "recipe": phased.recipe,
+        "asked": settings.recipe,
+        "starts": settings.starts,
+        "selected": phased.selected,
+        "seed": settings.seed,
+        "device": settings.device,
+        "torch_threads": torch.get_num_threads(),
+        "mode_weights": tuple(float(weight) for weight in phased.mode_weights),
+        "starts_free_log_likelihood": tuple(start.free_log_likelihood for start in phased.starts),
+    }
+
+
+def _series_notes(volume: Volume) -> tuple[str, ...]:
+    frames = volume.accounting
+    if frames.complete:
+        return ()
+    return (f"incomplete: {frames.received} of {frames.sent} frames, {frames.missed} missed, {frames.rejected} rejected",)

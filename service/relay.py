@@ -1,0 +1,145 @@
+"""One pass of a source into a sink: a fresh identity for each series, a steady rate, and every frame counted."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from service.ports import EndOfStream, FrameSink, FrameSource
+from service.records import Frame, Message, SeriesEnd, SeriesStart
+
+POLL_S = 0.1  # how long one wait lasts before a halt is looked at
+BURST_S = 0.1  # lateness that is caught up; more is forgotten, or a stall would end in a burst
+
+
+class Tally(Protocol):
+    """Who counts. `waiting` is told of a receiver that is not there yet."""
+
+    def opened(self, start: SeriesStart) -> None: ...
+
+    def waiting(self) -> None: ...
+
+    def sent(self) -> None: ...
+
+    def dropped(self) -> None: ...
+
+    def closed(self, taken: bool) -> None: ...
+
+
+class Halt:
+    """How a relay is told to end: after the current frame with the end of the series, or at once without."""
+
+    def __init__(self) -> None:
+        self._stop, self._abort = threading.Event(), threading.Event()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def abort(self) -> None:
+        self._abort.set()
+        self._stop.set()
+
+    @property
+    def aborted(self) -> bool:
+        return self._abort.is_set()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Return True at once where told to end, else False after `timeout_s`."""
+        return self._stop.wait(timeout_s)
+
+    @property
+    def called(self) -> bool:
+        return self._stop.is_set()
+
+
+class Relay:
+    """Moves messages from sources into one sink; used by one thread.
+
+    `rate_hz` is asked before every frame, so it may change in mid-series. A frame that the sink does not take within
+    `patience_s` is dropped and counted; the opening of a series waits for its receiver for as long as it takes.
+    """
+
+    def __init__(
+        self, sink: FrameSink, tally: Tally, halt: Halt, *, rate_hz: Callable[[], float], patience_s: float,
+        series_ids: Iterator[int] | None = None,
+    ) -> None:  # fmt: skip
+        self._sink, self._tally, self._halt = sink, tally, halt
+        self._rate_hz, self._patience_s = rate_hz, patience_s
+        self._series_ids = series_ids or itertools.count(1)
+        self._open: SeriesStart | None = None
+        self._due_s = 0.0
+
+    def run(self, source: FrameSource) -> None:
+        """Pass the source on until its end or until the halt, and close the series that is open then."""
+        while not self._halt.called:
+            try:
+                message = source.receive(POLL_S)
+            except EndOfStream:
+                break
+            if message is not None:
+                self._pass_on(message)
+        if self._halt.aborted:
+            self._open = None
+        self._close_series()
+
+    def _pass_on(self, message: Message) -> None:
+        match message:
+            case SeriesStart():
+                self._open_series(message)
+            case Frame():
+                self._send_frame(message)
+            case SeriesEnd():
+                self._close_series()
+
+    def _open_series(self, start: SeriesStart) -> None:
+        self._close_series()
+        named = dataclasses.replace(start, series_id=next(self._series_ids), series_unique_id=uuid.uuid4().hex)
+        self._tally.opened(named)
+        while not self._halt.called:
+            if self._sink.send(named, POLL_S):
+                self._open, self._due_s = named, time.monotonic()
+                return
+            self._tally.waiting()
+
+    def _send_frame(self, frame: Frame) -> None:
+        if self._open is None or self._wait_for_turn():
+            return
+        taken = self._deliver(dataclasses.replace(frame, **_identity(self._open)))
+        if taken:
+            self._tally.sent()
+        elif not self._halt.aborted:
+            self._tally.dropped()
+
+    def _wait_for_turn(self) -> bool:
+        """Sleep until the next frame is due; True where the halt came first."""
+        now_s = time.monotonic()
+        self._due_s = max(self._due_s, now_s - BURST_S)
+        delay_s = self._due_s - now_s
+        self._due_s += 1.0 / self._rate_hz()
+        return self._halt.wait(delay_s) if delay_s > 0 else self._halt.called
+
+    def _close_series(self) -> None:
+        if self._open is not None:
+            end = SeriesEnd(**_identity(self._open))
+            self._open = None
+            self._tally.closed(self._deliver(end))
+
+    def _deliver(self, message: Message) -> bool:
+        """Offer the message until it is taken, patience ends or the abort comes."""
+        until_s = time.monotonic() + self._patience_s
+        while not self._halt.aborted:
+            left_s = until_s - time.monotonic()
+            if self._sink.send(message, min(POLL_S, max(0.0, left_s))):
+                return True
+            if left_s <= POLL_S:
+                return False
+        return False
+
+
+def _identity(start: SeriesStart) -> dict[str, object]:
+    return {"series_id": start.series_id, "series_unique_id": start.series_unique_id}

@@ -1,0 +1,63 @@
+"""The central slices of a result, the same for the file, the picture and the live view."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from service.records import Reconstruction, Volume
+
+SURFACE_SHARE = 0.5  # of the median amplitude
+
+
+def fields_of(reconstruction: Reconstruction) -> dict[str, NDArray[np.float32]]:
+    """Return amplitude (its largest voxel is 1), phase (rad, wrapped) and strain, float32 [z, y, x], laboratory grid.
+
+    Phase and strain are NaN outside the support.
+    """
+    inside = reconstruction.support_lab
+    amplitude = np.abs(reconstruction.object_lab)
+    phase = np.where(inside, np.angle(reconstruction.object_lab), np.nan)
+    return {
+        "amplitude": (amplitude / max(float(amplitude.max()), np.finfo(np.float32).tiny)).astype(np.float32),
+        "phase": phase.astype(np.float32),
+        "strain": reconstruction.strain,
+    }
+
+
+def bulk_of(object_lab: NDArray[np.complex64], support_lab: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the inside of the crystal, bool [z, y, x]: no surface voxels, all of the support where nothing is left.
+
+    The surface lies where the amplitude is half of the crystal's; a voxel at it is half air, so that its phase, and the
+    strain from it, is mostly noise.
+    """
+    amplitude = np.abs(object_lab)
+    if not support_lab.any():
+        return support_lab
+    solid = support_lab & (amplitude >= SURFACE_SHARE * np.median(amplitude[support_lab]))
+    bulk = ndimage.binary_erosion(solid)
+    return np.asarray(bulk if bulk.any() else support_lab)
+
+
+def centre_of(support: NDArray[np.bool_]) -> tuple[int, int, int]:
+    """Return the voxel [z, y, x] nearest to the centre of mass of `support`, the grid's middle where it is empty."""
+    where = np.argwhere(support)
+    z, y, x = where.mean(axis=0).round().astype(int) if len(where) else np.array(support.shape) // 2
+    return int(z), int(y), int(x)
+
+
+def central_slices(reconstruction: Reconstruction) -> dict[str, NDArray[np.float32]]:
+    """Return 'amplitude', 'phase', 'strain' -> float32 [y, x]: the slice across the beam through the crystal's centre."""
+    z, _, _ = centre_of(reconstruction.support_lab)
+    return {name: np.ascontiguousarray(field[z]) for name, field in fields_of(reconstruction).items()}
+
+
+def measured_window(reconstruction: Reconstruction, volume: Volume) -> tuple[slice, slice, slice]:
+    """Return the part of the measured volume [z, y, x] that was inverted; a crop may reach beyond what was measured."""
+    crop = reconstruction.crop
+    z, y, x = (
+        slice(max(int(start), 0), min(int(stop), size))
+        for start, stop, size in zip(crop["start"], crop["stop"], volume.counts.shape, strict=True)
+    )
+    return z, y, x

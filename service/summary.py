@@ -1,0 +1,79 @@
+"""A result in words: rows for people, one flat record for machines."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from service.records import Reconstruction
+
+
+def figure_rows(reconstruction: Reconstruction) -> list[tuple[str, str]]:
+    """Return (name, value with unit) of what a person asks of a result; the same in the picture and the terminal."""
+    figures, accounting = reconstruction.figures, reconstruction.accounting
+    return [
+        ("chi  Σ(|F|−D)²/ΣD²", f"{figures.chi:.5f}"),
+        ("R factor", f"{figures.r_factor:.4f}"),
+        ("free log-likelihood", f"{figures.free_log_likelihood:.3f}"),
+        ("resolution", f"{figures.resolution_nm:.1f} nm"),
+        ("  by", figures.resolution_method),
+        ("crystal z × y × x", f"{_edges_nm(reconstruction)} nm"),
+        ("support", f"{figures.support_voxels:,} voxels, {figures.support_volume_nm3 / 1e6:.3f}·10⁶ nm³"),
+        ("strain rms, bulk", f"{_strain(figures.strain_rms)} ·10⁻⁴"),
+        ("strain range", f"{_strain(figures.strain_min)} … {_strain(figures.strain_max)} ·10⁻⁴"),
+        ("flux, peak", f"{figures.flux_counts:.3g}, {figures.peak_counts:,.0f} counts"),
+        ("crop", describe_crop(reconstruction.crop)),
+        ("hand", "nearest to the last result" if figures.hand_chosen else "free (one peak cannot tell)"),
+        ("frames", f"{accounting.received} of {accounting.sent}, {accounting.missed} missed, {accounting.rejected} bad"),
+        ("time", f"{sum(reconstruction.latencies_s.values()):.1f} s"),
+    ]
+
+
+def describe_crop(crop: Mapping[str, Any]) -> str:
+    """Return the crop as [first:last] voxels of the measured volume along rocking, row and column."""
+    window = ", ".join(f"{start}:{stop}" for start, stop in zip(crop["start"], crop["stop"], strict=True))
+    binning = crop.get("binning", (1, 1, 1))
+    return f"[{window}]" + ("" if set(binning) == {1} else " binned " + "×".join(str(factor) for factor in binning))
+
+
+def result_record(reconstruction: Reconstruction, path: Path, picture: Path | None) -> dict[str, Any]:
+    """Return what `--json` prints of one result: plain values only, None where a figure is not finite."""
+    return {
+        "series_id": reconstruction.series_id,
+        "series_unique_id": reconstruction.series_unique_id,
+        "path": str(path.resolve()),
+        "picture": str(picture.resolve()) if picture else None,
+        "figures": _plain(dataclasses.asdict(reconstruction.figures)),
+        "accounting": dataclasses.asdict(reconstruction.accounting),
+        "crop": _plain(dict(reconstruction.crop)),
+        "recipe": _plain(dict(reconstruction.recipe)),
+        "voxel_nm": reconstruction.voxel_nm,
+        "q_per_angstrom": float(np.linalg.norm(reconstruction.q_lab)),
+        "latencies_s": _plain(dict(reconstruction.latencies_s)),
+        "notes": list(reconstruction.notes),
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (np.ndarray, np.generic)):
+        return _plain(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _strain(value: float) -> str:
+    return f"{value * 1e4:.2f}".replace("-", "−")
+
+
+def _edges_nm(reconstruction: Reconstruction) -> str:
+    where = np.argwhere(reconstruction.support_lab)
+    edges = np.ptp(where, axis=0) + 1 if len(where) else np.zeros(3)
+    return " × ".join(f"{edge * reconstruction.voxel_nm:.0f}" for edge in edges)

@@ -1,0 +1,123 @@
+"""Renders a status dataclass as Tango attributes: every field that has a Reading becomes one, in its order."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tango import AttrWriteType
+from tango.server import Device, attribute
+
+from service.status import Reading, readings
+
+DISPLAY_UNIT = "1"  # a factor for Bliss, which multiplies by it: our unit is the one to show
+LONGEST_SPECTRUM = 256
+LARGEST_IMAGE = 4096
+UNIT_SUFFIXES = ("_s", "_hz", "_nm", "_nm3", "_deg", "_percent")  # the unit is the attribute's own property
+TANGO_TYPES: Mapping[Any, Any] = {
+    bool: bool,
+    int: int,
+    float: float,
+    str: str,
+    tuple[str, ...]: (str,),
+    tuple[float, ...]: (float,),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """One field as an attribute: `name` in Tango, `field` in the status, `dtype` as PyTango writes it."""
+
+    name: str
+    field: str
+    dtype: Any
+    reading: Reading
+
+
+def shown(status: type[Any]) -> tuple[Shown, ...]:
+    """Attributes of a status dataclass, in the order of its fields."""
+    types = typing.get_type_hints(status)
+    return tuple(
+        Shown(name=attribute_name(field), field=field, dtype=_dtype(types[field]), reading=how)
+        for field, how in readings(status).items()
+    )
+
+
+def attribute_name(field: str) -> str:
+    """`rate_hz` -> `rate`, `series_id` -> `seriesId`."""
+    for suffix in UNIT_SUFFIXES:
+        field = field.removesuffix(suffix)
+    first, *rest = field.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+def rendered(status: type[Any], base: type[Device]) -> type[Device]:
+    """Subclass of `base` with one attribute for each reading of `status`; a device class inherits from it."""
+    attributes = {item.name: _attribute(item) for item in shown(status)}
+    return type(base)(f"{status.__name__}Device", (base,), attributes)
+
+
+def default_alarms(device: type[Device], alarms: Mapping[str, tuple[float | None, float | None]]) -> None:
+    """Make alarm limits the defaults of a device class, before a server starts; the Tango database overrules them."""
+    for name, (low, high) in alarms.items():
+        described = device.TangoClassClass.attr_list.get(name)
+        if described is None:
+            continue
+        if low is not None:
+            described.att_prop.set_min_alarm(repr(low))
+        if high is not None:
+            described.att_prop.set_max_alarm(repr(high))
+
+
+def _dtype(hint: Any) -> Any:
+    return TANGO_TYPES[hint] if hint in TANGO_TYPES else ((np.float32,),)
+
+
+def _attribute(item: Shown) -> attribute:
+    how = item.reading
+    access: dict[str, Any] = {"access": AttrWriteType.READ}
+    if how.writable:
+        access = {"access": AttrWriteType.READ_WRITE, "fset": _writer(item.field)}
+    low, high = how.limits
+    bounds = {"min_value": low, "max_value": high, "min_alarm": how.alarm[0], "max_alarm": how.alarm[1]}
+    return attribute(
+        fget=_reader(item.field),
+        name=item.name,
+        dtype=item.dtype,
+        label=how.label,
+        doc=how.description,
+        unit=how.unit,
+        standard_unit=DISPLAY_UNIT,
+        display_unit=DISPLAY_UNIT,
+        format=how.format,
+        **_sizes(item.dtype),
+        **access,
+        **{key: value for key, value in bounds.items() if value is not None},
+    )
+
+
+def _sizes(dtype: Any) -> dict[str, int]:
+    if not isinstance(dtype, tuple):
+        return {}
+    if isinstance(dtype[0], tuple):
+        return {"max_dim_x": LARGEST_IMAGE, "max_dim_y": LARGEST_IMAGE}
+    return {"max_dim_x": LONGEST_SPECTRUM}
+
+
+def _reader(field: str) -> Callable[[Any], Any]:
+    def read(device: Any) -> Any:
+        return getattr(device.controller.status, field)
+
+    return read
+
+
+def _writer(field: str) -> Callable[[Any, Any], None]:
+    def write(device: Any, value: Any) -> None:
+        device.write_field(field, value)
+
+    return write
+
+

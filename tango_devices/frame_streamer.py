@@ -1,0 +1,45 @@
+"""FrameStreamer: streams frames of the twin, of a file or of LImA over ZeroMQ."""
+
+from __future__ import annotations
+
+from tango.server import command
+
+from service.streamer import StreamerStatus
+from tango_devices.attributes import rendered
+from tango_devices.controlled import ControlledDevice, refusals
+
+
+class FrameStreamer(rendered(StreamerStatus, ControlledDevice)):  # type: ignore[misc]
+    """Streams frames of the twin, of a file or of LImA over ZeroMQ PUSH, as DECTRIS stream v2."""
+
+    status_class = StreamerStatus
+
+    @command
+    def Prepare(self) -> None:
+        """Open source and endpoint; ON when done."""
+        with refusals(self):
+            self.controller.prepare()
+
+    @command
+    def Start(self) -> None:
+        """Stream; prepares where that was not done. RUNNING until the end of the source."""
+        with refusals(self):
+            self.controller.start()
+
+    @command
+    def Stop(self) -> None:
+        """End the series after the current frame; the receiver is told."""
+        with refusals(self):
+            self.controller.stop()
+
+    @command
+    def Abort(self) -> None:
+        """Send nothing more, not even an end; the next series has a new name."""
+        with refusals(self):
+            self.controller.abort()
+
+    @command
+    def Reset(self) -> None:
+        """Acknowledge a fault: let go of source and endpoint, STANDBY."""
+        with refusals(self):
+            self.controller.reset()

@@ -1,0 +1,335 @@
+"""The devices in front of controllers that a test holds in its hand, in this process, without a database."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import tango
+from tango.test_context import MultiDeviceTestContext
+
+from service.goniometer import VirtualAxis
+from service.monitor import FIGURES, Monitor, MonitorStatus
+from service.records import SeriesStatus
+from service.settings import Settings, parse_settings
+from service.streamer import Streamer
+from tango_devices.__main__ import DEVICES
+from tango_devices.attributes import attribute_name, default_alarms, shown
+from tango_devices.controlled import ControlledDevice, changed
+from tango_devices.controllers import Controllers
+from tests.helpers.streams import FIGURES as MEASURED
+from tests.helpers.streams import FakeWorker, ListSink, ListSource, QueueResults, series, summary, until
+
+NAMES = {
+    "FrameStreamer": "test/streamer/1", "Reconstruction": "test/reconstruction/1",
+    "VirtualGoniometer": "test/goniometer/theta",
+}  # fmt: skip
+ALARMS = {"rFactor": (None, 0.5), "position": (-5.0, 5.0), "unheardOf": (0.0, 1.0)}
+
+
+class Stage:
+    """The devices, and what is behind them."""
+
+    def __init__(self) -> None:
+        self.results, self.worker, self.sink = QueueResults(), FakeWorker(), ListSink()
+        self.frames, self.sequence = 20, 0
+        self.proxies: dict[str, Any] = {}
+        theta = {"velocity": 10.0, "low_limit": -8.0, "high_limit": 9.0}
+        self.settings = parse_settings(
+            {"goniometer": {"axes": {"theta": theta}}, "streamer": {"rate_hz": 200.0, "patience_s": 0.2}}
+        )
+
+    def builders(self) -> dict[str, Any]:
+        return {
+            "FrameStreamer": lambda settings, _: Streamer(
+                settings.streamer, lambda _: ListSource(series(self.frames)), lambda _: self.sink
+            ),
+            "Reconstruction": lambda settings, _: Monitor(self.results, self.worker),
+            "VirtualGoniometer": lambda settings, axis: VirtualAxis(axis, settings.goniometer.axes[axis]),
+        }
+
+    def publish(self, **changes: Any) -> int:
+        self.sequence += 1
+        self.results.put(summary(self.sequence, **changes))
+        return self.sequence
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Stage]:
+    one = Stage()
+    for device in DEVICES:
+        default_alarms(device, ALARMS)
+    with Controllers(one.builders(), one.settings) as controllers:
+        ControlledDevice.controllers = controllers
+        described = tuple(
+            {"class": device, "devices": [{"name": NAMES[device.__name__]}]} for device in DEVICES
+        )
+        with MultiDeviceTestContext(described, process=False, timeout=30) as context:
+            one.proxies = {kind: context.get_device(name) for kind, name in NAMES.items()}
+            yield one
+
+
+@pytest.fixture
+def streamer(stage: Stage) -> Iterator[Any]:
+    proxy = stage.proxies["FrameStreamer"]
+    yield proxy
+    stage.sink.open.set()
+    stage.frames = 20
+    proxy.Reset()
+    until(lambda: proxy.state() is tango.DevState.STANDBY)
+    proxy.source, proxy.rate, proxy.loop = "twin", 200.0, False
+
+
+@pytest.fixture
+def reconstruction(stage: Stage) -> Iterator[Any]:
+    proxy = stage.proxies["Reconstruction"]
+    until(lambda: proxy.state() is not tango.DevState.UNKNOWN)
+    yield proxy
+    stage.worker.up = True
+    stage.worker.health = {"ok": True, "status": "all stages run", "busy": False}
+    proxy.Reset()
+
+
+@pytest.fixture
+def theta(stage: Stage) -> Iterator[Any]:
+    proxy = stage.proxies["VirtualGoniometer"]
+    yield proxy
+    proxy.velocity = 1000.0
+    proxy.position = 0.0
+    until(lambda: proxy.state() is tango.DevState.ON)
+
+
+class Events:
+    """What a subscription brought."""
+
+    def __init__(self, proxy: Any, attribute: str) -> None:
+        self._queue: queue.Queue[Any] = queue.Queue()
+        self._proxy = proxy
+        self._id = proxy.subscribe_event(attribute, tango.EventType.CHANGE_EVENT, self._take)
+
+    def _take(self, event: Any) -> None:
+        self._queue.put(event.errors if event.err else event.attr_value)
+
+    def until_value(self, wanted: Any, timeout_s: float = 5.0) -> Any:
+        """The first event whose value is `wanted`, as an attribute."""
+        while True:
+            attribute = self._queue.get(timeout=timeout_s)
+            if np.array_equal(attribute.value, wanted):
+                return attribute
+
+    def __enter__(self) -> Events:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._proxy.unsubscribe_event(self._id)
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_every_attribute_tells_its_unit_label_description_and_format(stage: Stage, kind: str) -> None:
+    proxy = stage.proxies[kind]
+    device = next(device for device in DEVICES if device.__name__ == kind)
+    configured = {item.name: item for item in proxy.attribute_list_query_ex()}
+    for item in shown(device.status_class):
+        config = configured[item.name]
+        assert item.name[0].islower()
+        assert "_" not in item.name
+        assert config.label == item.reading.label
+        assert config.description == item.reading.description
+        assert config.format == item.reading.format
+        assert config.unit == (item.reading.unit or {"velocity": "deg/s"}.get(item.name, config.unit))
+        assert float(config.display_unit) == 1.0, "Bliss multiplies by it"
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_commands_are_upper_camel_and_properties_too(stage: Stage, kind: str) -> None:
+    own = {info.cmd_name for info in stage.proxies[kind].command_list_query()} - {"Init", "State", "Status"}
+    assert own
+    assert all(name[0].isupper() and "_" not in name for name in own)
+
+
+def test_streaming_goes_through_running_and_is_counted(stage: Stage, streamer: Any) -> None:
+    streamer.Prepare()
+    until(lambda: streamer.state() is tango.DevState.ON)
+    before = len(stage.sink.frames)
+    with Events(streamer, "sent") as sent, Events(streamer, "State") as states:
+        streamer.Start()
+        assert streamer.state() is tango.DevState.RUNNING
+        states.until_value(tango.DevState.RUNNING)
+        sent.until_value(20)
+        states.until_value(tango.DevState.STANDBY)
+    assert (streamer.sent, streamer.dropped, streamer.frames, streamer.progress) == (20, 0, 20, 100.0)
+    assert len(stage.sink.frames) == before + 20
+    assert "finished" in streamer.status()
+
+
+def test_abort_and_stop_end_a_series(stage: Stage, streamer: Any) -> None:
+    stage.frames = 10_000
+    names = set()
+    for verb, last in (("Stop", "SeriesEnd"), ("Abort", "Frame")):
+        streamer.Start()
+        until(lambda: streamer.sent > 2)
+        names.add(streamer.seriesUniqueId)
+        streamer.command_inout(verb)
+        until(lambda: streamer.state() is tango.DevState.STANDBY)
+        assert stage.sink.kinds[-1] == last
+    assert len(names) == 2
+
+
+def test_dropped_frames_end_in_a_fault_that_init_keeps_and_reset_ends(stage: Stage, streamer: Any) -> None:
+    stage.frames = 10_000
+    streamer.Start()
+    until(lambda: streamer.sent > 2)
+    stage.sink.open.clear()
+    until(lambda: streamer.dropped > 0)
+    assert streamer.read_attribute("dropped").quality is tango.AttrQuality.ATTR_ALARM
+    streamer.Stop()
+    until(lambda: streamer.state() is tango.DevState.FAULT)
+    assert "Reset acknowledges" in streamer.status()
+    streamer.Init()
+    assert streamer.state() is tango.DevState.FAULT
+    with pytest.raises(tango.DevFailed, match="Reset first"):
+        streamer.Start()
+    streamer.Reset()
+    until(lambda: streamer.state() is not tango.DevState.FAULT)
+
+
+def test_a_wrong_write_is_refused_with_a_reason(streamer: Any) -> None:
+    with pytest.raises(tango.DevFailed) as refusal:
+        streamer.source = "tape"
+    assert refusal.value.args[0].reason == "SettingsError"
+    assert "source" in refusal.value.args[0].desc
+    assert streamer.source == "twin"
+    with pytest.raises(tango.DevFailed):
+        streamer.rate = -1.0
+    streamer.rate = 50.0
+    assert streamer.rate == 50.0
+
+
+def test_a_result_arrives_as_events_with_its_images(stage: Stage, reconstruction: Any) -> None:
+    with Events(reconstruction, "sequence") as sequences, Events(reconstruction, "strain") as strains:
+        number = stage.publish()
+        sequences.until_value(number)
+        image = strains.until_value(np.full((5, 8), number))
+    assert image.value.dtype == np.float32
+    assert (image.dim_x, image.dim_y) == (8, 5)
+    for name in FIGURES:
+        assert reconstruction.read_attribute(attribute_name(name)).value == getattr(MEASURED, name)
+    assert list(reconstruction.latencyStages) == ["assemble", "invert"]
+    assert list(reconstruction.latencies) == [0.5, 2.0]
+    assert list(reconstruction.notes) == ["crop by itself"]
+
+
+def test_a_failed_series_is_an_alarm_until_reset(stage: Stage, reconstruction: Any) -> None:
+    with Events(reconstruction, "State") as states:
+        stage.publish(status=SeriesStatus.FAILED, error="a series of one frame; give two or more")
+        states.until_value(tango.DevState.ALARM)
+        reconstruction.Init()
+        assert reconstruction.state() is tango.DevState.ALARM
+        assert "a series of one frame" in reconstruction.status()
+        assert "a series of one frame" in reconstruction.lastError
+        reconstruction.Reset()
+        states.until_value(tango.DevState.ON)
+
+
+def test_a_figure_beyond_its_alarm_limit_is_an_alarm(stage: Stage, reconstruction: Any) -> None:
+    import dataclasses
+
+    with Events(reconstruction, "State") as states:
+        stage.publish(figures=dataclasses.replace(MEASURED, r_factor=0.7))
+        states.until_value(tango.DevState.ALARM)
+        assert reconstruction.read_attribute("rFactor").quality is tango.AttrQuality.ATTR_ALARM
+        assert "R factor" in reconstruction.status()
+        stage.publish()
+        states.until_value(tango.DevState.ON)
+
+
+def test_commands_reach_the_worker_or_say_why_not(stage: Stage, reconstruction: Any) -> None:
+    stage.worker.requests.clear()
+    reconstruction.LoadSettings("phasing.starts = 3")
+    reconstruction.ReprocessLast()
+    reconstruction.Save("/data/keep.h5")
+    assert [command for command, _ in stage.worker.requests] == ["settings", "reprocess", "save"]
+    with pytest.raises(tango.DevFailed, match=r"phasing\.starts"):
+        reconstruction.LoadSettings("phasing.starts = 0")
+    stage.worker.up = False
+    with pytest.raises(tango.DevFailed, match="did not answer"):
+        reconstruction.ReprocessLast()
+
+
+def test_a_write_of_position_is_moving_before_it_returns(theta: Any) -> None:
+    theta.velocity = 4.0
+    with Events(theta, "position") as positions, Events(theta, "State") as states:
+        theta.position = 1.0
+        assert theta.state() is tango.DevState.MOVING
+        states.until_value(tango.DevState.MOVING)
+        positions.until_value(1.0)
+        states.until_value(tango.DevState.ON)
+    assert theta.position == 1.0
+
+
+@pytest.mark.parametrize("verb", ["Abort", "Stop"])
+def test_abort_stops_the_axis(theta: Any, verb: str) -> None:
+    theta.velocity = 1.0
+    theta.position = 4.0
+    theta.command_inout(verb)
+    assert theta.state() is tango.DevState.ON
+    assert 0.0 <= theta.position < 2.0
+
+
+def test_limits_are_those_of_the_settings_and_hold(theta: Any) -> None:
+    config = theta.get_attribute_config("position")
+    assert (float(config.min_value), float(config.max_value), config.unit) == (-8.0, 9.0, "deg")
+    assert (theta.lowLimit, theta.highLimit) == (-8.0, 9.0)
+    assert theta.get_attribute_config("velocity").unit == "deg/s"
+    for wrong in (-8.1, 9.1, float("nan")):
+        with pytest.raises(tango.DevFailed):
+            theta.position = wrong
+    assert theta.state() is tango.DevState.ON
+
+
+def test_a_position_beyond_its_alarm_limit_is_an_alarm(theta: Any) -> None:
+    theta.velocity = 1000.0
+    theta.position = 7.0
+    until(lambda: theta.state() is tango.DevState.ALARM)
+    assert "Position" in theta.status()
+
+
+def test_ten_devices_worth_of_init_keep_the_events_alive(theta: Any) -> None:
+    for _ in range(10):
+        theta.Init()
+    with Events(theta, "position") as positions:
+        theta.velocity = 1000.0
+        theta.position = -2.0
+        positions.until_value(-2.0)
+
+
+def test_changed_tells_readings_apart() -> None:
+    image = np.zeros((2, 2), np.float32)
+    assert not changed(image, image)
+    assert changed(image, image.copy())
+    assert not changed((1.0,), (1.0,))
+    assert changed("a", "b")
+
+
+def test_a_settings_file_of_its_own_builds_another_controller(tmp_path: Any) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text("[streamer]\nrate_hz = 3.0\n")
+    with Controllers({"FrameStreamer": lambda settings, _: _closing(settings)}, Settings()) as controllers:
+        other = controllers("FrameStreamer", "a/b/1", str(file))
+        assert controllers("FrameStreamer", "a/b/1", "") is other, "Init keeps the controller"
+        assert other.settings.streamer.rate_hz == 3.0
+        assert controllers("FrameStreamer", "a/b/2", "").settings == Settings()
+
+
+def _closing(settings: Settings) -> Any:
+    return SimpleNamespace(settings=settings, close=lambda: None)
+
+
+def test_every_status_field_with_a_reading_becomes_an_attribute() -> None:
+    assert [item.field for item in shown(MonitorStatus)][0] == "worker"
+    assert attribute_name("support_volume_nm3") == "supportVolume"
+    assert attribute_name("series_id") == "seriesId"

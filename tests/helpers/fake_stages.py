@@ -1,0 +1,46 @@
+"""The worker's stages with an inversion that only sums: `python -m tests.helpers.fake_stages STAGE SETTINGS`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from functools import partial
+
+import numpy as np
+
+from service.durable import result_name, written_whole
+from service.errors import DataError
+from service.inverter import Invert, Product
+from service.records import Volume
+from service.settings import Settings
+from service.stages import leave, main, run_compute, run_ingest
+from tests.helpers.results import make_figures
+
+LAST_FLUX = "flux"
+
+
+def summing() -> Invert:
+    """Return an inversion that writes the sum of the counts; `phasing.starts` hundredths of a second long."""
+
+    def invert(volume: Volume, settings: Settings) -> Product:
+        if not volume.counts.any():
+            raise DataError("no counts in the volume")
+        time.sleep(settings.phasing.starts / 100)
+        path = settings.out / f"{result_name(volume.series_id, volume.series_unique_id)}.npy"
+        with written_whole(path) as part, part.open("wb") as file:
+            np.save(file, volume.counts)
+        total = float(volume.counts.sum())
+        return Product(
+            figures=make_figures(flux_counts=total),
+            path=path,
+            picture=None,
+            slices={"amplitude": volume.counts[0]},
+            latencies_s={"invert": settings.phasing.starts / 100},
+            notes=("only summed",),
+        )
+
+    return invert
+
+
+if __name__ == "__main__":
+    leave(main(sys.argv[1:], {"ingest": run_ingest, "compute": partial(run_compute, invert=summing)}))

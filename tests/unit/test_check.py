@@ -1,0 +1,69 @@
+"""`check`: what it says of a stream, a silent endpoint and rubbish."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from service.check import Findings, look
+from service.errors import WireError
+from service.ports import EndOfStream
+from service.records import Frame, Message, SeriesEnd, SeriesStart
+
+
+class Played:
+    """A source that plays a list: messages, errors to raise, None for silence."""
+
+    def __init__(self, *steps: Message | Exception | None) -> None:
+        self._steps = list(steps)
+
+    def receive(self, timeout_s: float) -> Message | None:
+        step = self._steps.pop(0) if self._steps else EndOfStream()
+        if isinstance(step, Exception):
+            raise step
+        return step
+
+    def close(self) -> None: ...
+
+
+def stream(frames: int) -> list[Message]:
+    start = SeriesStart(
+        series_id=3, series_unique_id="u", number_of_images=frames, channels=("t",), shape=(4, 5), dtype="uint16",
+        user_data={"rocking_axis": "theta", "instrument": "34-ID-C", "energy_kev": 9.0},
+    )  # fmt: skip
+    data = {"t": np.full((4, 5), 2, np.uint16)}
+    images = [
+        Frame(series_id=3, series_unique_id="u", image_id=n, data=data, positions={"theta": 0.1 * n})
+        for n in range(frames)
+    ]
+    return [start, *images, SeriesEnd(series_id=3, series_unique_id="u")]
+
+
+def find(*steps: Message | Exception | None) -> Findings:
+    return look(Played(*steps), "tcp://x", 5.0, lambda stage, share: None)
+
+
+def test_series_and_frames_are_described() -> None:
+    findings = find(*stream(3))
+    record = findings.record()
+    assert findings.found
+    assert record["taken"] == {"start": 1, "image": 3, "end": 1}
+    assert record["series"]["shape"] == [4, 5]
+    assert record["frame"]["counts_in_last_frame"] == 40
+    assert record["frame"]["positions"] == {"theta": 0.2}
+    assert "never reaches a worker" in record["warning"]
+    assert ("rocking axis", "theta") in findings.rows()
+    assert findings.rate_hz > 0
+
+
+def test_rubbish_is_told_not_raised() -> None:
+    findings = find(WireError("not CBOR"), None, *stream(1))
+    assert findings.record()["unreadable"] == ["not CBOR"]
+    assert ("unreadable", "not CBOR") in findings.rows()
+    assert findings.rate_hz == 0.0
+
+
+def test_silence_is_no_stream() -> None:
+    findings = look(Played(*[None] * 1_000_000), "tcp://x", 0.02, lambda stage, share: None)
+    assert not findings.found
+    assert ("taken", "nothing") in findings.rows()
+    assert findings.listened_s >= 0.02

@@ -1,0 +1,132 @@
+"""The command line: help with examples, exit codes, one-line errors, JSON for machines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from service.cli import app
+from service.errors import DataError, SettingsError
+from service.options import report_for, settings_from
+from service.report import DONE, FAILED, WRONG_USE, HumanReport, JsonReport, one_line_errors
+
+COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+runner = CliRunner()
+
+
+def test_all_commands_are_there() -> None:
+    assert set(COMMANDS) >= {"demo", "stream", "worker", "serve", "reconstruct", "check", "version"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example_and_the_shared_options(command: str) -> None:
+    result = runner.invoke(app, [command, "--help"], env={"COLUMNS": "160", "TERM": "dumb", "NO_COLOR": "1"})
+    assert result.exit_code == DONE
+    assert f"braggloop {command}" in result.stdout.split("Example:")[1]
+    for option in ("--json", "--out", "--settings", "--debug") if command != "version" else ("--json",):
+        assert option in result.stdout
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["nonsense"],
+        ["reconstruct"],
+        ["reconstruct", "/does/not/exist.h5"],
+        ["reconstruct", "--starts", "many", __file__],
+        ["check", "tcp://127.0.0.1:1", "--seconds", "-1"],
+        ["version", "--unknown"],
+    ],
+)
+def test_wrong_use_is_two(line: list[str]) -> None:
+    assert runner.invoke(app, line).exit_code == WRONG_USE
+
+
+def test_wrong_setting_is_two_and_one_line(tmp_path: Path) -> None:
+    (tmp_path / "wrong.toml").write_text("[phasing]\nstart = 3\n")
+    result = runner.invoke(app, ["reconstruct", __file__, "--settings", str(tmp_path / "wrong.toml")])
+    assert result.exit_code == WRONG_USE
+    assert "phasing.start" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_foreign_file_is_one_and_one_line() -> None:
+    result = runner.invoke(app, ["reconstruct", __file__])
+    assert result.exit_code == FAILED
+    assert result.stdout == ""
+    assert "not HDF5" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_failure_is_one_json_object() -> None:
+    result = runner.invoke(app, ["reconstruct", __file__, "--json"])
+    assert result.exit_code == FAILED
+    record = json.loads(result.stdout.splitlines()[-1])
+    assert record["ok"] is False
+    assert record["kind"] == "SourceError"
+
+
+def test_debug_lets_the_traceback_through() -> None:
+    result = runner.invoke(app, ["reconstruct", __file__, "--debug"])
+    assert result.exit_code == FAILED
+    assert result.exception is not None
+    assert not isinstance(result.exception, SystemExit)
+
+
+def test_version_for_both() -> None:
+    assert json.loads(runner.invoke(app, ["version", "--json"]).stdout)["ok"] is True
+    assert "braggloop" in runner.invoke(app, ["version"]).stdout
+
+
+def test_options_win_over_file(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text("out = 'from-file'\n[phasing]\nstarts = 3\nseed = 4\n")
+    settings = settings_from(tmp_path / "a.toml", None, phasing={"starts": 7, "size": None})
+    assert (settings.phasing.starts, settings.phasing.seed, settings.out) == (7, 4, Path("from-file"))
+    assert settings_from(tmp_path / "a.toml", tmp_path).out == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (DataError("no\ncounts"), FAILED, "no counts"),
+        (SettingsError("wrong key"), WRONG_USE, "wrong key"),
+        (RuntimeError("deep inside"), FAILED, "RuntimeError: deep inside (--debug shows where)"),
+        (RuntimeError(), FAILED, "RuntimeError"),
+        (KeyboardInterrupt(), FAILED, "interrupted"),
+    ],
+)
+def test_errors_become_one_line_and_a_code(
+    error: BaseException, code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for report in (HumanReport(), JsonReport()):
+        with pytest.raises(SystemExit) as stopped, one_line_errors(report, debug=False):
+            raise error
+        assert stopped.value.code == code
+    captured = capsys.readouterr()
+    assert said in captured.err
+    assert said in json.loads(captured.out)["error"]
+
+
+def test_progress_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    for report in (report_for(False), report_for(True)):
+        with report.progress() as advance:
+            for share in (0.0, 0.01, 0.5, 1.0):
+                advance("phase [1]", share)
+        report.note("[red]said")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("phase [1] 0 %") == 2
+    assert captured.err.count("[red]said") == 2
+
+
+def test_tables_are_for_people_and_records_for_machines(capsys: pytest.CaptureFixture[str]) -> None:
+    report_for(False).table("title", [("name", "[value]")])
+    report_for(False).finish({"name": 1})
+    assert "[value]" in capsys.readouterr().out
+    report_for(True).table("title", [("name", "value")])
+    report_for(True).finish({"name": Path("a")})
+    assert json.loads(capsys.readouterr().out) == {"ok": True, "name": "a"}

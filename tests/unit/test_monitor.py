@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.errors import DeviceError, SettingsError, WireError
+from service.monitor import FIGURES, SILENT_S, Monitor, MonitorStatus
+from service.records import SeriesStatus
+from service.status import State, readings
+from tests.helpers.streams import FIGURES as MEASURED
+from tests.helpers.streams import FakeWorker, QueueResults, summary, until
+
+
+class Bench:
+    """A monitor whose clock a test turns."""
+
+    def __init__(self) -> None:
+        self.results, self.worker, self.now_s = QueueResults(), FakeWorker(), 1000.0
+        self.monitor = Monitor(self.results, self.worker, clock_s=lambda: self.now_s)
+
+    def take(self, result: Any) -> MonitorStatus:
+        self.results.put(result)
+        until(lambda: self.monitor.status.sequence == result.sequence)
+        return self.monitor.status
+
+    def in_state(self, state: State) -> str:
+        until(lambda: self.monitor.status.state is state)
+        return self.monitor.status.message
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    one = Bench()
+    yield one
+    one.monitor.close()
+
+
+def test_every_figure_of_merit_is_a_reading_of_the_same_name() -> None:
+    assert set(FIGURES) <= set(readings(MonitorStatus))
+
+
+def test_a_result_is_shown_whole(bench: Bench) -> None:
+    status = bench.take(summary(4, path=Path("/data/four.h5"), picture=Path("/data/four.png")))
+    assert {name: getattr(status, name) for name in FIGURES} == dataclasses.asdict(MEASURED)
+    assert (status.series_id, status.series_unique_id, status.series_status) == (3, "abc", "done")
+    assert (status.last_file, status.last_picture) == ("/data/four.h5", "/data/four.png")
+    assert status.latency_stages == ("assemble", "invert")
+    assert (status.latencies_s, status.latency_s) == ((0.5, 2.0), 2.5)
+    assert status.notes == ("crop by itself",)
+    assert status.strain.dtype == np.float32
+    assert (status.strain == 4).all()
+
+
+def test_counters_add_up_over_the_series(bench: Bench) -> None:
+    endings = [SeriesStatus.DONE, SeriesStatus.INCOMPLETE, SeriesStatus.FAILED, SeriesStatus.ABORTED, SeriesStatus.DONE]
+    for number, ending in enumerate(endings, start=1):
+        status = bench.take(summary(number, ending))
+    assert (status.received, status.missed, status.rejected, status.duplicates) == (310, 5, 5, 10)
+    counted = (status.series_done, status.series_incomplete, status.series_failed, status.series_aborted)
+    assert counted == (2, 1, 1, 1)
+
+
+def test_a_failed_series_is_an_alarm_until_it_is_acknowledged(bench: Bench) -> None:
+    bench.take(summary(1))
+    status = bench.take(summary(2, SeriesStatus.FAILED, error="zero counts in 64 frames; is the shutter open?"))
+    assert "is the shutter open?; Reset acknowledges" in bench.in_state(State.ALARM)
+    assert status.chi == MEASURED.chi, "the figures stay those of the last object"
+    assert bench.monitor.status.last_error.startswith("zero counts")
+    bench.monitor.reset()
+    assert bench.monitor.status.state is State.ON
+    assert bench.monitor.status.last_error == ""
+
+
+def test_the_next_good_series_ends_the_alarm_and_keeps_the_error(bench: Bench) -> None:
+    bench.take(summary(1, SeriesStatus.FAILED, error="all pixels are masked"))
+    bench.in_state(State.ALARM)
+    bench.take(summary(2))
+    bench.in_state(State.ON)
+    assert bench.monitor.status.last_error == "all pixels are masked"
+
+
+def test_an_unreadable_result_is_told_and_the_next_one_is_read(bench: Bench) -> None:
+    bench.results.put(WireError("not a summary"))
+    assert "a result could not be read: not a summary" in bench.in_state(State.ALARM)
+    bench.take(summary(1))
+    bench.in_state(State.ON)
+
+
+def test_a_worker_that_was_never_there_is_unknown() -> None:
+    worker = FakeWorker()
+    worker.up = False
+    monitor = Monitor(QueueResults(), worker)
+    assert monitor.status.state is State.UNKNOWN
+    assert "nothing heard of the worker" in monitor.status.message
+    monitor.close()
+
+
+def test_a_worker_that_falls_silent_is_an_alarm_and_its_return_ends_it(bench: Bench) -> None:
+    bench.in_state(State.ON)
+    bench.worker.up = False
+    bench.now_s += SILENT_S + 0.1
+    assert "silent for more than 5 s" in bench.in_state(State.ALARM)
+    bench.worker.up = True
+    bench.now_s += 2.0
+    bench.in_state(State.ON)
+
+
+def test_the_worker_says_that_it_is_busy_or_not_well(bench: Bench) -> None:
+    bench.in_state(State.ON)
+    bench.worker.health = {"ok": True, "status": "inverting", "busy": True}
+    bench.now_s += 2.0
+    bench.in_state(State.RUNNING)
+    assert bench.monitor.status.worker == "inverting"
+    bench.worker.health = {"ok": False, "status": "compute died 3 times"}
+    bench.now_s += 2.0
+    assert bench.in_state(State.ALARM) == "the worker is not well: compute died 3 times"
+
+
+def test_settings_go_to_the_worker_as_text_or_from_a_file(bench: Bench, tmp_path: Path) -> None:
+    text = "[phasing]\nstarts = 3\n"
+    file = tmp_path / "settings.toml"
+    file.write_text(text)
+    bench.monitor.load_settings(text)
+    bench.monitor.load_settings(str(file))
+    assert bench.worker.requests == [("settings", {"toml": text})] * 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("phasing.starts = 0", "phasing.starts"),
+        ("phasing.starts = ", "not TOML"),
+        ("/no/such/settings.toml", "settings.toml"),
+        ("colour = 1", "colour"),
+    ],
+)
+def test_wrong_settings_never_reach_the_worker(bench: Bench, settings: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        bench.monitor.load_settings(settings)
+    assert bench.worker.requests == []
+
+
+def test_commands_are_requests_to_the_worker(bench: Bench) -> None:
+    bench.monitor.reprocess()
+    bench.monitor.save("/data/keep.h5")
+    assert bench.worker.requests == [("reprocess", {}), ("save", {"path": "/data/keep.h5"})]
+    bench.worker.up = False
+    with pytest.raises(DeviceError, match="did not answer"):
+        bench.monitor.reprocess()
+
+
+def test_nothing_is_published_where_nothing_changed(bench: Bench) -> None:
+    bench.in_state(State.ON)
+    seen = bench.monitor.status
+    assert bench.monitor.wait(seen, 0.1) is seen
+
+
+def test_close_lets_go_of_the_results() -> None:
+    bench = Bench()
+    bench.monitor.close()
+    bench.monitor.close()
+    assert bench.results.closed

@@ -1,0 +1,212 @@
+"""The pipeline against an object that is known: figures, hand, errors by kind, and what it says on the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from models.bcdi.modes import correlation, twin
+from service import pipeline
+from service.adapters.nexus import read_result, write_result
+from service.errors import DataError, GeometryError, SeriesError, SourceError
+from service.pipeline import STAGES, run
+from service.records import Accounting, Reconstruction, Volume
+from service.settings import DetectorSettings, PhasingSettings, Settings
+from service.slices import bulk_of
+from tests.helpers.results import make_crystal, make_geometry, make_volume
+
+EDGE = 32
+QUICK = Settings(phasing=PhasingSettings(starts=2, keep=2, recipe="30*ER+120*HIO+30*ER", size=EDGE))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def volume() -> Volume:
+    return bright_volume()
+
+
+@pytest.fixture(scope="module")
+def result(volume: Volume) -> Reconstruction:
+    return run(volume, QUICK)
+
+
+def bright_volume(**changes: Any) -> Volume:
+    object_, _, _ = make_crystal(EDGE)
+    intensity = np.abs(np.fft.fftshift(np.fft.fftn(np.fft.ifftshift(object_)))) ** 2
+    counts = np.random.default_rng(1).poisson(1e6 * intensity / intensity.max()).astype(np.float32)
+    return make_volume(EDGE, **({"counts": counts, "mask": np.ones(counts.shape, bool)} | changes))
+
+
+def test_object_is_recovered(result: Reconstruction) -> None:
+    truth, _, _ = make_crystal(EDGE)
+    assert correlation(truth, result.object_) > 0.97
+    assert result.figures.chi < 0.02
+    assert not result.figures.hand_chosen
+
+
+def test_record_is_consistent(result: Reconstruction, volume: Volume) -> None:
+    shape = result.object_lab.shape
+    assert result.object_.shape == result.support.shape == (EDGE, EDGE, EDGE)
+    assert result.support_lab.shape == result.strain.shape == result.displacement_nm.shape == shape
+    assert result.object_.dtype == result.object_lab.dtype == np.complex64
+    assert result.strain.dtype == result.prtf.dtype == np.float32
+    assert np.isnan(result.strain[~result.support_lab]).all()
+    assert list(result.latencies_s) == list(STAGES)
+    assert result.crop["start"] == (0, 0, 0)
+    assert result.recipe["asked"] == QUICK.phasing.recipe
+    assert result.figures.flux_counts == volume.counts.sum(dtype=np.float64)
+    assert result.figures.peak_counts == volume.counts.max()
+
+
+def test_volume_of_the_support_is_the_same_in_both_frames(result: Reconstruction) -> None:
+    lab_nm3 = result.support_lab.sum() * result.voxel_nm**3
+    assert result.figures.support_volume_nm3 == pytest.approx(lab_nm3, rel=0.15)
+
+
+def test_strain_figures_leave_the_surface_out(result: Reconstruction) -> None:
+    bulk = bulk_of(result.object_lab, result.support_lab)
+    known = result.strain[bulk & np.isfinite(result.strain)]
+    assert result.figures.strain_max == pytest.approx(float(known.max()))
+    assert bulk.sum() < result.support_lab.sum()
+
+
+def test_q_is_braggs_for_the_scattering_angle(result: Reconstruction) -> None:
+    """|Q| = 2 k sin(theta), with the angle between the beams from delta and gamma by spherical trigonometry."""
+    geometry = make_geometry(EDGE)
+    delta, gamma = np.deg2rad([geometry.angles_deg["delta"], geometry.angles_deg["gamma"]])
+    two_theta = np.arccos(np.cos(delta) * np.cos(gamma))
+    expected = 4 * np.pi * 9.0 / 12.39842 * np.sin(two_theta / 2)
+    assert np.linalg.norm(result.q_lab) == pytest.approx(expected, rel=1e-3)
+
+
+def test_same_seed_gives_the_same_object(volume: Volume, result: Reconstruction) -> None:
+    again = run(volume, QUICK)
+    assert np.array_equal(again.object_, result.object_)
+    assert np.array_equal(again.strain, result.strain, equal_nan=True)
+
+
+def test_result_takes_the_hand_of_the_one_before(volume: Volume, result: Reconstruction) -> None:
+    other_hand = twin(result.object_)
+    for previous in (result.object_, other_hand):
+        chosen = run(volume, QUICK, previous=previous)
+        assert chosen.figures.hand_chosen
+        kept, turned = overlap(chosen.object_, previous), overlap(twin(chosen.object_), previous)
+        assert kept > turned
+        assert np.all(chosen.support[np.abs(chosen.object_) > 0.5 * np.abs(chosen.object_).max()])
+
+
+def overlap(first: np.ndarray, second: np.ndarray) -> float:
+    """Largest correlation over shifts of whole voxels, without turning."""
+    cross = np.fft.ifftn(np.fft.fftn(first) * np.fft.fftn(second).conj())
+    return float(np.abs(cross).max() / np.linalg.norm(first) / np.linalg.norm(second))
+
+
+def test_hand_is_compared_over_crops_of_other_sizes(volume: Volume, result: Reconstruction) -> None:
+    smaller = QUICK.model_copy(update={"phasing": QUICK.phasing.model_copy(update={"size": 24})})
+    hands = []
+    for previous in (result.object_, twin(result.object_)):
+        chosen = run(volume, smaller, previous=previous)
+        assert chosen.object_.shape == (24, 24, 24)
+        hands.append(chosen.object_)
+    assert not np.array_equal(hands[0], hands[1])
+
+
+def test_progress_only_grows_and_names_every_stage(volume: Volume) -> None:
+    told: list[tuple[str, float]] = []
+    run(volume, QUICK, progress=lambda stage, share: told.append((stage, share)))
+    shares = [share for _, share in told]
+    assert shares == sorted(shares)
+    assert 0.0 <= shares[0] <= shares[-1] <= 1.0
+    assert {stage for stage, _ in told} == set(STAGES)
+    assert sum(stage == "phase" for stage, _ in told) > 3
+
+
+def test_streamed_and_stored_are_equal(volume: Volume, result: Reconstruction, tmp_path: Path) -> None:
+    back = read_result(write_result(result, volume, QUICK, tmp_path))
+    assert np.array_equal(back.object_, result.object_)
+    assert back.figures == result.figures
+
+
+def test_missing_frames_are_noted() -> None:
+    accounting = Accounting(sent=EDGE, received=EDGE - 2, missed=1, rejected=1, duplicates=0)
+    mask = np.ones((EDGE, EDGE, EDGE), dtype=bool)
+    mask[:2] = False
+    notes = run(bright_volume(accounting=accounting, mask=mask), QUICK).notes
+    assert notes[0].startswith("incomplete: 30 of 32 frames")
+
+
+EMPTY = np.zeros((EDGE, EDGE, EDGE), dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"counts": EMPTY}, "zero counts"),
+        ({"mask": EMPTY.astype(bool)}, "all voxels are masked"),
+        ({"counts": EMPTY[:1], "mask": EMPTY[:1] == 0, "scale": np.ones(1, np.float32)}, "one frame"),
+        ({"counts": np.full_like(EMPTY, np.nan)}, "masked"),
+        ({"scale": np.zeros(EDGE, np.float32)}, "exposed"),
+    ],
+)
+def test_nothing_to_invert_is_a_data_error(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(DataError, match=said) as caught:
+        run(bright_volume(**changes), QUICK)
+    assert str(caught.value).startswith("preprocess: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_geometry_that_cannot_be_is_a_geometry_error() -> None:
+    flat = make_geometry(EDGE)
+    still = type(flat)(**{name: getattr(flat, name) for name in flat.__slots__} | {"rocking_deg": np.zeros(EDGE)})
+    with pytest.raises(GeometryError):
+        run(bright_volume(geometry=still), QUICK)
+
+
+@pytest.mark.parametrize("error", [MemoryError("64 GiB"), torch.OutOfMemoryError("CUDA out of memory")])
+def test_too_little_memory_says_what_to_set(
+    error: Exception, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def greedy(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(pipeline, "phase_retrieval", greedy)
+    with pytest.raises(DataError, match=r"phasing\.size"):
+        run(volume, QUICK)
+
+
+def test_errors_of_our_own_pass_as_they_are(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(*_: object, **__: object) -> None:
+        raise SeriesError("as it is")
+
+    monkeypatch.setattr(pipeline, "phase_retrieval", refusing)
+    with pytest.raises(SeriesError, match="^as it is$"):
+        run(volume, QUICK)
+
+
+def test_strain_of_a_sheet_is_refused() -> None:
+    with pytest.raises(ValueError, match="thinner"):
+        pipeline._strain_figures(np.full(3, np.nan, np.float32))
+
+
+def test_planes_of_the_settings_are_used(volume: Volume, tmp_path: Path) -> None:
+    mask = np.ones((EDGE, EDGE), dtype=np.uint8)
+    mask[3] = 0
+    np.save(tmp_path / "mask.npy", mask)
+    np.save(tmp_path / "dark.npy", np.zeros((EDGE, EDGE)))
+    np.save(tmp_path / "flat.npy", np.ones((EDGE, EDGE)))
+    planes = DetectorSettings(
+        mask=tmp_path / "mask.npy", dark=tmp_path / "dark.npy", flat=tmp_path / "flat.npy", region=(1, 32, 0, 32)
+    )
+    notes = " ".join(run(volume, QUICK.model_copy(update={"detector": planes})).notes)
+    assert "6.2% of the crop's voxels are masked" in notes
+    wrong = DetectorSettings(mask=tmp_path / "absent.npy")
+    with pytest.raises(SourceError, match=r"absent\.npy"):
+        run(volume, QUICK.model_copy(update={"detector": wrong}))
