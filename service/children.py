@@ -97,9 +97,7 @@ def free_ports(count: int) -> list[int]:
 def ending() -> Iterator[threading.Event]:
     """Yield an event that SIGTERM or Ctrl-C sets."""
     event = threading.Event()
-    former = {
-        number: signal.signal(number, lambda *_: event.set()) for number in (signal.SIGTERM, signal.SIGINT)
-    }
+    former = {number: signal.signal(number, lambda *_: event.set()) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield event
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Annotated
@@ -36,6 +37,10 @@ Device = Annotated[str | None, typer.Option("--device", help="Where phase retrie
 def reconstruct(
     file: Existing,
     scan: ScanName = "",
+    begin: Annotated[
+        Path | None,
+        typer.Option("--from", help="A result of the same scan to set out from.", metavar="RESULT", exists=True),
+    ] = None,
     size: Size = None,
     starts: Starts = None,
     recipe: Recipe = None,
@@ -57,7 +62,7 @@ def reconstruct(
         from service.reconstruct import reconstruct_file
 
         phasing = {"size": size, "starts": starts, "recipe": recipe, "seed": seed, "device": device}
-        reconstruct_file(file, scan, settings_from(settings, out, phasing=phasing), report)
+        reconstruct_file(file, scan, begin, settings_from(settings, out, phasing=phasing), report)
 
 
 @app.command()
@@ -88,10 +93,11 @@ def check(
 @app.command()
 def demo(
     recorded: Annotated[
-        Path | None, typer.Option("--scan", help="A recorded scan, streamed after the twin.", metavar="FILE", exists=True)
+        Path | None,
+        typer.Option("--scan", help="A recorded scan, streamed after the twin.", metavar="FILE", exists=True),
     ] = None,
     scan_name: Annotated[str, typer.Option("--scan-name", help="Scan N.M in that file.", metavar="N.M")] = "",
-    starts: Annotated[int, typer.Option("--starts", help="Independent random starts.", min=1)] = 5,
+    starts: Annotated[int, typer.Option("--starts", help="Independent random starts.", min=1)] = 6,
     size: Size = None,
     out: Out = None,
     settings: SettingsFile = None,
@@ -109,7 +115,7 @@ def demo(
     with one_line_errors(report, debug):
         from service.demo import demo as run_demo
 
-        phasing = {"starts": starts, "size": size}
+        phasing = {"starts": starts, "keep": (starts + 1) // 2, "size": size}
         run_demo(settings_from(settings, out, phasing=phasing), settings, recorded, scan_name, report)
 
 
@@ -157,9 +163,9 @@ def worker(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Take frames from any stream-v2 sender, invert each series, write and publish the results, until SIGTERM or Ctrl-C.
+    """Take frames from any stream-v2 sender, invert each series, write and publish the results.
 
-    The series that is being inverted is finished first.
+    Until SIGTERM or Ctrl-C; the series that is being inverted is finished first.
 
     [dim]Example:[/]  braggloop worker --endpoint tcp://detector:31001 --out /data/results
     """
@@ -212,6 +218,8 @@ def version(json: Json = False) -> None:
 
 
 def main() -> None:
+    """Run the command; SIGTERM ends it as Ctrl-C does, so that no child process is left behind."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     app()
 
 

@@ -36,7 +36,7 @@ TAKE_OVER_S = 30.0  # how long a stage waits for one that a dead supervisor left
 
 
 def frame_source(settings: Settings, streamer: StreamerSettings | None = None) -> FrameSource:
-    """One pass of the source that the streamer's settings name: the twin, a recorded scan or a LImA device."""
+    """The source that the streamer's settings name: the twin, a recorded scan (once, or endless to loop), LImA."""
     chosen = streamer or settings.streamer
     match chosen.source:
         case "twin":
@@ -166,9 +166,10 @@ def inversion() -> Invert:
 def _twin(settings: Settings, chosen: StreamerSettings) -> FrameSource:
     from service.adapters.twin import TwinSource
 
+    series = None if chosen.loop else 1
     if not chosen.axes:
-        return TwinSource(settings.twin)
-    return TwinSource(settings.twin, axis_positions(chosen))
+        return TwinSource(settings.twin, series=series)
+    return TwinSource(settings.twin, axis_positions(chosen), series=series)
 
 
 def _replay(chosen: StreamerSettings) -> FrameSource:
@@ -177,7 +178,7 @@ def _replay(chosen: StreamerSettings) -> FrameSource:
 
     if not chosen.path:
         raise SettingsError("streamer.path is empty; give the file or folder to replay")
-    return ReplaySource(open_scan(Path(chosen.path), chosen.scan))
+    return ReplaySource(open_scan(Path(chosen.path), chosen.scan), passes=None if chosen.loop else 1)
 
 
 def _lima(chosen: StreamerSettings) -> FrameSource:

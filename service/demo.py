@@ -6,7 +6,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from service.adapters.nexus import read_result
 from service.adapters.requests import WorkerRequests
@@ -15,7 +14,7 @@ from service.children import Children, free_ports
 from service.errors import DeviceError
 from service.records import Reconstruction
 from service.report import Advance, Report
-from service.settings import Settings, merge, to_environment
+from service.settings import Settings, to_environment
 from service.summary import figure_rows, result_record
 
 START_S = 90.0  # worker and devices import torch and Tango; a loaded machine takes its time
@@ -31,13 +30,15 @@ def demo(settings: Settings, settings_file: Path | None, scan: Path | None, scan
     not come up or a series gives no result.
     """
     began_s = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="braggloop-demo-") as spool, Children(settings.out / "logs") as children:
-        with report.progress() as advance:
-            stage = _Stage(settings, settings_file, Path(spool), children, advance)
-            results = [stage.play("a virtual crystal", source="twin")]
-            if scan is not None:
-                results.append(stage.play(scan.name, source="replay", path=str(scan.resolve()), scan=scan_name))
-        report.note("")
+    with (
+        tempfile.TemporaryDirectory(prefix="braggloop-demo-") as spool,
+        Children(settings.out / "logs") as children,
+        report.progress() as advance,
+    ):
+        stage = _Stage(settings, settings_file, Path(spool), children, advance)
+        results = [stage.play("a virtual crystal", source="twin")]
+        if scan is not None:
+            results.append(stage.play(scan.name, source="replay", path=str(scan.resolve()), scan=scan_name))
     for reconstruction, path, picture in results:
         files = [("result", str(path)), ("picture", str(picture))]
         report.table(f"series {reconstruction.series_id}", figure_rows(reconstruction) + files)
@@ -113,7 +114,7 @@ class _Stage:
             raise DeviceError(str(self._streamer.read("Status")))
 
     def _streaming(self, what: str) -> None:
-        share = float(self._streamer.read("progressPercent")) / 100.0
+        share = float(self._streamer.read("progress")) / 100.0
         self._advance(f"streaming {what}", STREAM_SHARE * share)
 
     def _inverting(self, what: str) -> None:

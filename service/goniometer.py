@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import threading
 import time
@@ -21,19 +20,19 @@ class AxisStatus(Status):
     """What one axis shows; positions in the axis' own unit (degrees, or metres for translations)."""
 
     position: float = reading(
-        0.0, label="Position", description="Where the axis is; writing it starts a move.", format="%.6f",
+        0.0, label="Position", description="Where the axis is; writing it starts a move.", format="%.9g",
         writable=True,
     )  # fmt: skip
-    target: float = reading(0.0, label="Target", description="Where the last move goes or went.", format="%.6f")
+    target: float = reading(0.0, label="Target", description="Where the last move goes or went.", format="%.9g")
     velocity: float = reading(
-        1.0, label="Velocity", description="Speed of a move, in the axis' unit a second.", format="%.6f",
+        1.0, label="Velocity", description="Speed of a move, in the axis' unit a second.", format="%.9g",
         limits=(1e-6, 1e6), writable=True,
     )  # fmt: skip
     low_limit: float = reading(
-        0.0, label="Low limit", description="Smallest position that a move accepts.", format="%.6f"
+        0.0, label="Low limit", description="Smallest position that a move accepts.", format="%.9g"
     )
     high_limit: float = reading(
-        0.0, label="High limit", description="Largest position that a move accepts.", format="%.6f"
+        0.0, label="High limit", description="Largest position that a move accepts.", format="%.9g"
     )
 
 
@@ -104,19 +103,22 @@ class VirtualAxis:
 
     def abort(self) -> None:
         """Stop where the axis is."""
-        self._replan(target=None)
+        self._replan(target=self.read())
 
     def close(self) -> None:
         """Stop; nothing else is held."""
         self.abort()
 
-    def _replan(self, **changes: float | None) -> None:
+    def _replan(self, target: float | None = None, velocity: float | None = None) -> None:
+        """Go on from here to another target or at another velocity."""
         with self._changed:
-            now_s = self._clock_s()
-            here = self._motion.position(now_s)
-            if changes.get("target", 0.0) is None:
-                changes["target"] = here
-            self._motion = dataclasses.replace(self._motion, start=here, began_s=now_s, **changes)
+            old, now_s = self._motion, self._clock_s()
+            self._motion = Motion(
+                start=old.position(now_s),
+                target=old.target if target is None else target,
+                velocity=old.velocity if velocity is None else velocity,
+                began_s=now_s,
+            )
             self._changed.notify_all()
 
     @property

@@ -7,27 +7,24 @@ import threading
 import time
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from service.errors import DeviceError, DropError, SettingsError
+from service.monitor_status import MonitorStatus
 from service.records import Accounting, Figures, ResultSummary, SeriesStatus
 from service.settings import parse_settings
-from service.status import Board, State, Status, reading
+from service.status import Board, State
 
 POLL_S = 0.2  # how long one wait for a result lasts before the worker's health is due
 HEALTH_PERIOD_S = 1.0
 SILENT_S = 5.0  # a worker that answers nothing for this long is called silent
-NAN = float("nan")
-NO_IMAGE = np.full((1, 1), np.nan, dtype=np.float32)
 
 
 class ResultSource(Protocol):
-    """Where summaries come from, in order and without gaps."""
+    """Where summaries come from, in order and without gaps; `lost` counts those that the worker no longer has."""
+
+    lost: int
 
     def receive(self, timeout_s: float) -> ResultSummary | None:
         """Return the next summary, None when none came within `timeout_s`."""
@@ -40,89 +37,6 @@ Request = Callable[..., Mapping[str, Any]]
 """request(command, **arguments) -> answer of the worker; raises DeviceError when none comes in time."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class MonitorStatus(Status):
-    """What is known of the worker and of its last result; images are float32 [row, column]."""
-
-    worker: str = reading("", label="Worker", description="What the worker says of its health.")
-    sequence: int = reading(0, label="Result", description="Number of the last result.", format="%d")
-    series_id: int = reading(0, label="Series", description="Series of the last result.", format="%d")
-    series_unique_id: str = reading("", label="Series name", description="Unique name of the last result's series.")
-    series_status: str = reading(
-        "", label="Series ended", description="How the last series ended: done, incomplete, failed or aborted."
-    )
-    finished_at_s: float = reading(
-        0.0, label="Finished", description="When the last result was ready, since 1970 UTC.", unit="s", format="%.3f"
-    )
-
-    chi: float = reading(
-        NAN, label="Chi", description="sum((|F| - D)^2) / sum(D^2), D the square root of the counts.", format="%.6f"
-    )
-    r_factor: float = reading(NAN, label="R factor", description="sum(||F| - D|) / sum(D).", format="%.6f")
-    free_log_likelihood: float = reading(
-        NAN, label="Free log-likelihood", description="Mean Poisson deviance over held-out voxels.", format="%.6f"
-    )
-    resolution_nm: float = reading(
-        NAN, label="Resolution", description="Where the PRTF falls below 1/e.", unit="nm", format="%.4f"
-    )
-    resolution_method: str = reading("", label="Resolution method", description="How the resolution was found.")
-    support_voxels: int = reading(
-        0, label="Support", description="Voxels inside the crystal.", unit="voxels", format="%d"
-    )
-    support_volume_nm3: float = reading(
-        NAN, label="Volume", description="Volume of the crystal.", unit="nm^3", format="%.6e"
-    )
-    strain_rms: float = reading(
-        NAN, label="Strain rms", description="Root mean square of the heterogeneous strain along Q.", format="%.6e"
-    )
-    strain_min: float = reading(NAN, label="Smallest strain", description="Smallest strain along Q.", format="%.6e")
-    strain_max: float = reading(NAN, label="Largest strain", description="Largest strain along Q.", format="%.6e")
-    flux_counts: float = reading(
-        NAN, label="Flux", description="All counts of the volume.", unit="counts", format="%.6e"
-    )
-    peak_counts: float = reading(
-        NAN, label="Peak", description="Counts of the brightest voxel.", unit="counts", format="%.6e"
-    )
-    hand_chosen: bool = reading(
-        False, label="Hand chosen", description="True where the hand was taken nearest to the result before."
-    )
-
-    amplitude: NDArray[np.float32] = reading(
-        NO_IMAGE, label="Amplitude", description="Central slice of the amplitude, laboratory grid.", format="%.4e"
-    )
-    phase: NDArray[np.float32] = reading(
-        NO_IMAGE, label="Phase", description="Central slice of the phase, laboratory grid.", unit="rad", format="%.5f"
-    )
-    strain: NDArray[np.float32] = reading(
-        NO_IMAGE, label="Strain", description="Central slice of the strain along Q; NaN outside.", format="%.6e"
-    )
-
-    latency_s: float = reading(
-        NAN, label="Latency", description="All stages of the last result.", unit="s", format="%.4f"
-    )
-    latency_stages: tuple[str, ...] = reading((), label="Stages", description="Names of the stages, in order.")
-    latencies_s: tuple[float, ...] = reading(
-        (), label="Latencies", description="Seconds that each stage took, in the order of the stages.", unit="s",
-        format="%.4f",
-    )  # fmt: skip
-
-    received: int = reading(0, label="Received", description="Frames received, all series.", format="%d")
-    missed: int = reading(0, label="Missed", description="Frames that never came, all series.", format="%d")
-    rejected: int = reading(0, label="Rejected", description="Frames that could not be used.", format="%d")
-    duplicates: int = reading(0, label="Duplicates", description="Frames that came more than once.", format="%d")
-    series_done: int = reading(0, label="Series done", description="Series reconstructed whole.", format="%d")
-    series_incomplete: int = reading(
-        0, label="Series incomplete", description="Series reconstructed from what arrived.", format="%d"
-    )
-    series_failed: int = reading(0, label="Series failed", description="Series without an object.", format="%d")
-    series_aborted: int = reading(0, label="Series aborted", description="Series given up by the sender.", format="%d")
-
-    last_error: str = reading("", label="Last error", description="Why the last failed series has no object.")
-    last_file: str = reading("", label="Last file", description="File of the last result.")
-    last_picture: str = reading("", label="Last picture", description="PNG summary of the last result.")
-    notes: tuple[str, ...] = reading((), label="Notes", description="Remarks of the worker about the last result.")
-
-
 FIGURES = tuple(item.name for item in dataclasses.fields(Figures))
 SLICES = ("amplitude", "phase", "strain")
 
@@ -130,9 +44,7 @@ SLICES = ("amplitude", "phase", "strain")
 class Monitor:
     """Keeps one status true by a thread of its own; the commands are requests to the worker."""
 
-    def __init__(
-        self, results: ResultSource, request: Request, clock_s: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, results: ResultSource, request: Request, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._results, self._request, self._clock_s = results, request, clock_s
         self._board = Board(MonitorStatus(state=State.UNKNOWN, message="nothing heard of the worker yet"))
         self._failure = ""
@@ -210,6 +122,7 @@ class Monitor:
             finished_at_s=summary.finished_at,
             notes=summary.notes,
             last_error=summary.error or now.last_error,
+            lost=self._results.lost,
             **{ended: getattr(now, ended) + 1},
             **_counted(now, summary.accounting),
             **_result(summary),
@@ -239,10 +152,16 @@ class Monitor:
         if self._failure:
             return State.ALARM, f"{self._failure}; Reset acknowledges"
         if not self._health.get("ok", True):
-            return State.ALARM, f"the worker is not well: {self._health.get('status', 'it does not say why')}"
+            return _unwell(self._health)
         if self._health.get("busy", False):
             return State.RUNNING, "a series is being worked on"
         return State.ON, f"{self.status.sequence} results, waiting for the next series"
+
+
+def _unwell(health: Mapping[str, Any]) -> tuple[State, str]:
+    if health.get("state", State.INIT) == State.INIT:
+        return State.INIT, "the worker is starting"
+    return State.ALARM, f"the worker is not well: {health.get('status', 'it does not say why')}"
 
 
 def _counted(now: MonitorStatus, frames: Accounting) -> dict[str, Any]:
@@ -271,5 +190,3 @@ def _text_of(path: Path) -> str:
         return path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"settings file {path}: {error}") from error
-
-

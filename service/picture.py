@@ -31,7 +31,7 @@ LABELS = {"amplitude": "amplitude", "phase": "phase (rad)", "strain": "strain al
 PATTERN = ((0, "row (px)", "column (px)"), (1, "frame", "column (px)"), (2, "frame", "row (px)"))
 CYCLIC_FROM_RAD = 2.0  # phases beyond may wrap, so their colours must
 PRTF_LIMIT = float(np.exp(-1))
-STYLE = {"font.size": 8.5, "axes.titlesize": 9.5, "axes.linewidth": 0.6, "figure.facecolor": "white"}
+STYLE: Any = {"font.size": 8.5, "axes.titlesize": 9.5, "axes.linewidth": 0.6, "figure.facecolor": "white"}
 INK, ACCENT, FAINT = "#22303c", "#c8553d", "#8a99a8"
 # plane -> (axis that is cut, name on the rows, name on the columns)
 PLANES = {"across the beam": (0, "y", "x"), "from above": (1, "z", "x"), "from the side": (2, "z", "y")}
@@ -100,7 +100,7 @@ def _draw_crystal(figure: Figure, grid: GridSpecFromSubplotSpec, reconstruction:
             axis.set(xlim=(-half_nm, half_nm), ylim=(-half_nm, half_nm), facecolor=BACKGROUND[name])
             _dress(axis, plane if row == 0 else "", f"{columns} (nm)", f"{rows} (nm)")
         bar = figure.colorbar(drawn, ax=axes, fraction=0.016, pad=0.015, extend=EXTENDED[name])
-        bar.outline.set_linewidth(0.4)  # type: ignore[operator]
+        bar.outline.set_linewidth(0.4)
         bar.set_label(LABELS[name])
         if name == "strain":
             bar.formatter = FuncFormatter(lambda value, _: f"{value * 1e4:g}".replace("-", "−"))
@@ -200,4 +200,6 @@ def _draw_figures(axis: Axes, reconstruction: Reconstruction) -> None:
         axis.text(0.0, height, name, color=FAINT, va="top", transform=axis.transAxes)
         axis.text(1.0, height, value, color=INK, va="top", ha="right", transform=axis.transAxes)
     notes = "\n".join(textwrap.fill(_plain(f"· {note}", 150), 62) for note in reconstruction.notes[:4])
-    axis.text(0.0, 1.0 - (len(rows) + 0.5) * step, notes, color=ACCENT, va="top", fontsize=7.5, transform=axis.transAxes)
+    axis.text(
+        0.0, 1.0 - (len(rows) + 0.5) * step, notes, color=ACCENT, va="top", fontsize=7.5, transform=axis.transAxes
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -35,11 +35,13 @@ def run(
     settings: Settings,
     *,
     previous: NDArray[np.complex64] | None = None,
+    start: NDArray[np.complex64] | None = None,
     progress: Progress | None = None,
 ) -> Reconstruction:
     """Invert one series. Not for streaming: it wants the whole volume.
 
     `previous` complex64 [z, y, x] is the `object_` of the result before: the new one takes the hand nearest to it.
+    `start`, likewise, is an object of the same scan, finer or coarser, from which every start sets out.
     Raises DataError or GeometryError in one line where there is nothing to invert, SourceError where a mask, dark or
     flat of the settings cannot be read.
     """
@@ -49,7 +51,7 @@ def run(
     with stages.stage("preprocess", GeometryError):
         frame = _frame_of(volume, prepared)
     with stages.stage("phase", DataError):
-        phased = _invert(prepared, settings.phasing, stages.within("phase"))
+        phased = _invert(prepared, settings.phasing, start, stages.within("phase"))
         object_, support, notes = _take_hand(phased, previous)
     with stages.stage("orthogonalise", GeometryError):
         object_lab, support_lab, voxel_nm = to_lab(object_, support, frame.direct_nm)
@@ -57,13 +59,10 @@ def run(
         displacement_nm, strain = displacement_and_strain(object_lab, support_lab, frame.q_lab, voxel_nm)
     with stages.stage("quality", DataError):
         transfer, transfer_q = _transfer(phased, prepared, frame)
-        resolution_angstrom, method = resolution(transfer, transfer_q)
         figures = Figures(
             **_fit_figures(phased, volume, prepared),
-            resolution_nm=resolution_angstrom / ANGSTROM_PER_NM,
-            resolution_method=method,
-            support_voxels=int(np.count_nonzero(support)),
-            support_volume_nm3=float(np.count_nonzero(support) * abs(np.linalg.det(frame.direct_nm))),
+            **_resolution_figures(transfer, transfer_q),
+            **_support_figures(support, frame),
             **_strain_figures(strain[bulk_of(object_lab, support_lab)]),
             hand_chosen=previous is not None,
         )
@@ -139,6 +138,7 @@ def _prepare(volume: Volume, detector: DetectorSettings, phasing: PhasingSetting
         region=detector.region,
         saturation_counts=detector.saturation_counts,
         size=phasing.size,
+        binning=phasing.binning,
     )
     return preprocess(
         volume.counts,
@@ -160,20 +160,21 @@ def _frame_of(volume: Volume, prepared: Preprocessed) -> _Frame:
     )
 
 
-def _invert(prepared: Preprocessed, settings: PhasingSettings, progress: Callable[[float], None]) -> Phased:
-    config = PhasingConfig(
-        recipe=settings.recipe,
-        starts=settings.starts,
-        keep=min(settings.keep, settings.starts),
-        seed=settings.seed,
-        device=settings.device,
-    )
+def _invert(
+    prepared: Preprocessed,
+    settings: PhasingSettings,
+    start: NDArray[np.complex64] | None,
+    progress: Callable[[float], None],
+) -> Phased:
+    chosen = settings.model_dump(include={known.name for known in fields(PhasingConfig)})
+    config = PhasingConfig(**chosen | {"keep": min(settings.keep, settings.starts)})
     return phase_retrieval(
         prepared.counts,
         prepared.mask,
         config,
         scale=prepared.scale,
         background=prepared.background,
+        start=start,
         progress=progress,
     )
 
@@ -196,15 +197,15 @@ def _take_hand(
     return object_, support, ("turned to the hand nearest to the last result",)
 
 
-def _transfer(
-    phased: Phased, prepared: Preprocessed, frame: _Frame
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _transfer(phased: Phased, prepared: Preprocessed, frame: _Frame) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """PRTF in shells of |q - Q|, and the middle of each shell in 1/angstrom."""
     shape = prepared.crop.shape
     steps = np.meshgrid(*(np.arange(n) - n // 2 for n in shape), indexing="ij", sparse=True)
     away = [sum(row[axis] * steps[axis] for axis in range(3)) for row in frame.reciprocal]
     radius = np.sqrt(sum(component**2 for component in away))
-    reach = float(min(n // 2 * length for n, length in zip(shape, np.linalg.norm(frame.reciprocal, axis=0), strict=True)))
+    reach = float(
+        min(n // 2 * length for n, length in zip(shape, np.linalg.norm(frame.reciprocal, axis=0), strict=True))
+    )
     edges = np.linspace(0.0, reach, min(shape) // 2 + 1)
     transfer = prtf(phased.kept, prepared.counts, prepared.mask, radius, edges)
     return transfer, ((edges[:-1] + edges[1:]) / 2).astype(np.float32)
@@ -219,6 +220,16 @@ def _fit_figures(phased: Phased, volume: Volume, prepared: Preprocessed) -> dict
         "flux_counts": float(good.sum(dtype=np.float64)),
         "peak_counts": float(prepared.counts.max()),
     }
+
+
+def _resolution_figures(transfer: NDArray[np.float32], q: NDArray[np.float32]) -> dict[str, Any]:
+    resolution_angstrom, method = resolution(transfer, q)
+    return {"resolution_nm": resolution_angstrom / ANGSTROM_PER_NM, "resolution_method": method}
+
+
+def _support_figures(support: NDArray[np.bool_], frame: _Frame) -> dict[str, Any]:
+    voxels = int(np.count_nonzero(support))
+    return {"support_voxels": voxels, "support_volume_nm3": float(voxels * abs(np.linalg.det(frame.direct_nm)))}
 
 
 def _strain_figures(strain: NDArray[np.float32]) -> dict[str, float]:
@@ -252,6 +263,8 @@ def _recipe_facts(phased: Phased, settings: PhasingSettings) -> dict[str, Any]:
         "starts": settings.starts,
         "selected": phased.selected,
         "seed": settings.seed,
+        "coherence": settings.coherence,
+        "coherence_widths_voxels": phased.coherence_widths_voxels,
         "device": settings.device,
         "torch_threads": torch.get_num_threads(),
         "mode_weights": tuple(float(weight) for weight in phased.mode_weights),
@@ -263,4 +276,6 @@ def _series_notes(volume: Volume) -> tuple[str, ...]:
     frames = volume.accounting
     if frames.complete:
         return ()
-    return (f"incomplete: {frames.received} of {frames.sent} frames, {frames.missed} missed, {frames.rejected} rejected",)
+    return (
+        f"incomplete: {frames.received} of {frames.sent} frames, {frames.missed} missed, {frames.rejected} rejected",
+    )

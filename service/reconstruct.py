@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from service.adapters.nexus import write_result
+from service.adapters.nexus import read_result, write_result
 from service.adapters.recorded import open_scan
 from service.adapters.replay import ReplaySource
 from service.assembly import Dropped, SeriesAssembler, SeriesFailure
@@ -25,10 +25,11 @@ POLL_S = 1.0
 READ_SHARE = 0.05  # of the bar: reading a file is short beside phase retrieval
 
 
-def reconstruct_file(path: Path, scan: str, settings: Settings, report: Report) -> Reconstruction:
+def reconstruct_file(path: Path, scan: str, begin: Path | None, settings: Settings, report: Report) -> Reconstruction:
     """Invert the scan at `path`, write file and picture into `settings.out`, and tell `report`.
 
-    The series is named after the file, so a second run replaces the results of the first.
+    `begin` is a result of the same scan from whose object every start sets out, None for random ones. The series is
+    named after the file, so a second run replaces the results of the first.
     """
     report.note(f"{path}: {'scan ' + scan if scan else 'first scan'} to {settings.out}")
     with report.progress() as advance:
@@ -36,6 +37,7 @@ def reconstruct_file(path: Path, scan: str, settings: Settings, report: Report) 
         reconstruction = run(
             volume,
             settings,
+            start=read_result(begin).object_ if begin else None,
             progress=lambda stage, share: advance(stage, READ_SHARE + (1 - READ_SHARE) * share),
         )
     result = write_result(reconstruction, volume, settings, settings.out)

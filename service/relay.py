@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import threading
 import time
 import uuid
@@ -62,15 +61,16 @@ class Relay:
 
     `rate_hz` is asked before every frame, so it may change in mid-series. A frame that the sink does not take within
     `patience_s` is dropped and counted; the opening of a series waits for its receiver for as long as it takes.
+    `enough` is asked after each series, for sources that have no end of their own.
     """
 
     def __init__(
         self, sink: FrameSink, tally: Tally, halt: Halt, *, rate_hz: Callable[[], float], patience_s: float,
-        series_ids: Iterator[int] | None = None,
+        enough: Callable[[], bool], series_ids: Iterator[int],
     ) -> None:  # fmt: skip
         self._sink, self._tally, self._halt = sink, tally, halt
-        self._rate_hz, self._patience_s = rate_hz, patience_s
-        self._series_ids = series_ids or itertools.count(1)
+        self._rate_hz, self._patience_s, self._enough = rate_hz, patience_s, enough
+        self._series_ids = series_ids
         self._open: SeriesStart | None = None
         self._due_s = 0.0
 
@@ -83,6 +83,8 @@ class Relay:
                 break
             if message is not None:
                 self._pass_on(message)
+            if isinstance(message, SeriesEnd) and self._enough():
+                break
         if self._halt.aborted:
             self._open = None
         self._close_series()
@@ -109,7 +111,8 @@ class Relay:
     def _send_frame(self, frame: Frame) -> None:
         if self._open is None or self._wait_for_turn():
             return
-        taken = self._deliver(dataclasses.replace(frame, **_identity(self._open)))
+        series_id, series_unique_id = self._open.series_id, self._open.series_unique_id
+        taken = self._deliver(dataclasses.replace(frame, series_id=series_id, series_unique_id=series_unique_id))
         if taken:
             self._tally.sent()
         elif not self._halt.aborted:
@@ -125,7 +128,7 @@ class Relay:
 
     def _close_series(self) -> None:
         if self._open is not None:
-            end = SeriesEnd(**_identity(self._open))
+            end = SeriesEnd(series_id=self._open.series_id, series_unique_id=self._open.series_unique_id)
             self._open = None
             self._tally.closed(self._deliver(end))
 
@@ -139,7 +142,3 @@ class Relay:
             if left_s <= POLL_S:
                 return False
         return False
-
-
-def _identity(start: SeriesStart) -> dict[str, object]:
-    return {"series_id": start.series_id, "series_unique_id": start.series_unique_id}

@@ -119,7 +119,7 @@ def one_line_errors(report: Report, debug: bool) -> Iterator[None]:
     except KeyboardInterrupt:
         report.fail("interrupted", "KeyboardInterrupt")
         raise SystemExit(FAILED) from None
-    except Exception as error:  # noqa: BLE001 - the outermost place: nobody else can put it into one line
+    except Exception as error:  # the outermost place: nobody else can put it into one line
         if debug:
             raise
         report.fail(_one_line(error), type(error).__name__)

@@ -19,6 +19,7 @@ Plane = NDArray[np.float32]
 BYTES_PER_VOXEL = 5  # float32 counts and a bool mask
 LARGEST_POSITION = 1e6  # degrees, or metres of a translation: more is no position
 FACTORS = (1e-30, 1e30)  # of an exposure: beyond them sums and ratios leave floating point
+PIXELS_AT_ONCE = 1 << 16  # so that the steps of filling a plane meet in the caches
 FIRST_IMAGES = 64  # room for a series of unknown length, doubled when it is full
 
 
@@ -150,16 +151,20 @@ class OpenSeries:
     def _put(self, index: int, image: NDArray[Any]) -> None:
         if index >= len(self._counts):
             self._grow(index + 1)
-        counts, mask = self._counts[index], self._mask[index]
-        void = image == np.iinfo(image.dtype).max
-        if image.dtype.kind == "i":
-            void |= image < 0
-        np.copyto(counts, image)
-        np.putmask(counts, void, 0.0)
-        np.less_equal(image, self._largest, out=mask)
-        mask &= ~void
+        rows = max(1, PIXELS_AT_ONCE // image.shape[1])
+        for first in range(0, image.shape[0], rows):
+            self._put_rows(index, slice(first, first + rows), image[first : first + rows])
+
+    def _put_rows(self, index: int, rows: slice, part: NDArray[Any]) -> None:
+        counts, mask = self._counts[index, rows], self._mask[index, rows]
+        np.copyto(counts, part)
+        np.less_equal(part, self._largest, out=mask)
+        if part.dtype.kind == "i":
+            mask &= part >= 0
+        if not mask.all():
+            np.putmask(counts, (part < 0) | (part == np.iinfo(part.dtype).max), 0.0)
         if self._good is not None:
-            mask &= self._good
+            mask &= self._good[rows]
 
     def _grow(self, least: int) -> None:
         """Make room in a series of unknown length."""

@@ -23,7 +23,7 @@ LOOK_S = 0.5
 def serve(settings: Settings, settings_file: Path | None, database: str, instance: str, report: Report) -> None:
     """Run the devices until SIGTERM or Ctrl-C; tell their addresses when they answer.
 
-    `database` is host:port of a Tango database, where the devices are registered as SERVER/instance; empty: without one.
+    `database` is host:port of a Tango database, where the devices are registered for `instance`; empty: without one.
     Raises DeviceError where they do not come up, or end.
     """
     with ending() as ended, Children(settings.out / "logs") as children:
@@ -38,7 +38,9 @@ def serve(settings: Settings, settings_file: Path | None, database: str, instanc
             arguments = device_server_arguments(settings, port, settings_file)
         out = to_environment({"out": settings.out})
         children.start("tango_devices", "tango_devices", *arguments, environment=out)
-        children.wait_until(lambda: ended.is_set() or all(alive(device) for device in devices), "Tango devices", START_S)
+        children.wait_until(
+            lambda: ended.is_set() or all(alive(device) for device in devices), "Tango devices", START_S
+        )
         report.table("devices", [(device.rpartition("/")[2], device) for device in devices])
         report.finish({"devices": list(devices), "log": str(children.log_of("tango_devices"))})
         report.note("running; Ctrl-C ends")

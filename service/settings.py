@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator, model_validator
 
+from models.bcdi.recipe import parse_recipe
 from service.errors import SettingsError
 
 ENVIRONMENT_PREFIX = "BRAGGLOOP__"
@@ -32,6 +33,26 @@ class PhasingSettings(Section):
     seed: int = Field(0, ge=0, description="seed of starts and of the held-out voxels")
     device: Literal["cpu", "cuda"] = Field("cpu", description="where phase retrieval runs")
     size: int = Field(0, ge=0, description="edge of the cube that is inverted, voxels; 0: chosen from the data")
+    binning: tuple[PositiveInt, PositiveInt, PositiveInt] = Field(
+        (1, 1, 1), description="frames, rows and columns summed to one voxel"
+    )
+    beta: float = Field(0.9, gt=0, le=1, description="feedback of HIO and RAAR")
+    coherence: Literal["full", "gaussian", "pseudo-voigt"] = Field(
+        "full", description="full, or the kernel that blurs the model where the beam is partially coherent"
+    )
+    shrink_first_sigma: float = Field(2.0, gt=0, description="shrink-wrap: blur at first, voxels")
+    shrink_last_sigma: float = Field(1.0, gt=0, description="shrink-wrap: blur at last, voxels")
+    shrink_threshold: float = Field(0.1, gt=0, lt=1, description="shrink-wrap: share of the maximum")
+    shrink_period: int = Field(5, ge=1, description="shrink-wrap: iterations between")
+    held_out: float = Field(0.02, ge=0, lt=0.5, description="share of the voxels kept for the free log-likelihood")
+    twin_iteration: int | None = Field(None, ge=0, description="iteration at which half of the object is emptied")
+
+    @field_validator("recipe")
+    @classmethod
+    def _recipe_can_be_read(cls, recipe: str) -> str:
+        if recipe != "auto":
+            parse_recipe(recipe)
+        return recipe
 
 
 class DetectorSettings(Section):
@@ -99,7 +120,9 @@ class StreamerSettings(Section):
     rate_hz: float = Field(100.0, gt=0, description="frames a second")
     loop: bool = Field(False, description="begin again at the end")
     compression: Literal["none", "lz4", "bslz4"] = Field("bslz4", description="compression of the frames")
-    patience_s: float = Field(5.0, gt=0, description="a frame that nobody takes for this long is dropped and counted, s")
+    patience_s: float = Field(
+        5.0, gt=0, description="a frame that nobody takes for this long is dropped and counted, s"
+    )
     axes: Mapping[str, str] = Field(
         default_factory=dict, description="twin: axis -> Tango device with a `position` that the twin obeys"
     )

@@ -48,7 +48,7 @@ def centre_of(support: NDArray[np.bool_]) -> tuple[int, int, int]:
 
 
 def central_slices(reconstruction: Reconstruction) -> dict[str, NDArray[np.float32]]:
-    """Return 'amplitude', 'phase', 'strain' -> float32 [y, x]: the slice across the beam through the crystal's centre."""
+    """Return 'amplitude', 'phase', 'strain' -> float32 [y, x], across the beam through the crystal's centre."""
     z, _, _ = centre_of(reconstruction.support_lab)
     return {name: np.ascontiguousarray(field[z]) for name, field in fields_of(reconstruction).items()}
 

@@ -29,7 +29,8 @@ class State(StrEnum):
 class Reading:
     """How one field of a status is shown: declared once, used by Tango, by the reference page and by Bliss.
 
-    `limits` are what a write accepts and `alarm` what is normal, both (low, high) in `unit`, None where open.
+    `limits` are what the value can be (and what a write accepts), `alarm` where it begins to be abnormal, both
+    (low, high) in `unit`, None where open.
     A `writable` field is handed to the controller's `write(field, value)`.
     """
 
@@ -42,19 +43,24 @@ class Reading:
     writable: bool = False
 
 
+def described(**how: Any) -> dict[str, Reading]:
+    """Metadata of a dataclass field; arguments are the fields of Reading."""
+    return {"reading": Reading(**how)}
+
+
 def reading(default: Any, **how: Any) -> Any:
     """Field of a status dataclass with its `Reading`; arguments are the fields of Reading."""
-    metadata = {"reading": Reading(**how)}
-    if dataclasses.is_dataclass(default) or getattr(default, "__hash__", None) is None:
-        return dataclasses.field(default_factory=lambda: default, metadata=metadata)
-    return dataclasses.field(default=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=described(**how))
+
+
+def count(label: str, description: str) -> Any:
+    """Field of a status dataclass that counts, from 0."""
+    return reading(0, label=label, description=description, format="%d", limits=(0, None))
 
 
 def readings(status: type[Any]) -> Mapping[str, Reading]:
     """Field -> Reading of a status dataclass, in the order of declaration."""
-    return {
-        item.name: item.metadata["reading"] for item in dataclasses.fields(status) if "reading" in item.metadata
-    }
+    return {item.name: item.metadata["reading"] for item in dataclasses.fields(status) if "reading" in item.metadata}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,13 +89,6 @@ class Board(Generic[StatusT]):
         """Replace some fields and wake whoever waits."""
         with self._changed:
             self._status = dataclasses.replace(self._status, **changes)
-            self._changed.notify_all()
-
-    def add(self, **amounts: int) -> None:
-        """Count: add to some fields and wake whoever waits."""
-        with self._changed:
-            sums = {name: getattr(self._status, name) + amount for name, amount in amounts.items()}
-            self._status = dataclasses.replace(self._status, **sums)
             self._changed.notify_all()
 
     def wait(self, seen: StatusT | None, timeout_s: float) -> StatusT:

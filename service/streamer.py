@@ -15,7 +15,7 @@ from service.ports import FrameSink, FrameSource
 from service.records import SeriesStart
 from service.relay import Halt, Relay
 from service.settings import StreamerSettings, parse_section
-from service.status import Board, State, Status, reading
+from service.status import Board, State, Status, count, reading
 
 RELEASE_S = 2.0  # how long Reset waits for the source: a Tango command returns within 3 s
 BUSY = (State.INIT, State.RUNNING)
@@ -37,9 +37,7 @@ class StreamerStatus(Status):
     path: str = reading(
         "", label="Path", description="File or folder of a replay; Tango device of LImA.", writable=True
     )
-    scan: str = reading(
-        "", label="Scan", description="Scan N.M of an ESRF master; empty for the first.", writable=True
-    )
+    scan: str = reading("", label="Scan", description="Scan N.M of an ESRF master; empty for the first.", writable=True)
     endpoint: str = reading(
         "", label="Endpoint", description="ZeroMQ PUSH address that frames leave from, bound.", writable=True
     )
@@ -56,19 +54,25 @@ class StreamerStatus(Status):
     loop: bool = reading(
         False, label="Loop", description="Begin again, as a new series, at the end of the source.", writable=True
     )
-    series_id: int = reading(
-        0, label="Series", description="Number of the running or last series; grows with each one.", format="%d"
-    )
+    series_id: int = count("Series", "Number of the running or last series; grows with each one.")
     series_unique_id: str = reading("", label="Series name", description="Unique name of the series, new each time.")
-    frames: int = reading(
-        0, label="Frames announced", description="Frames of the series; 0 where the source does not know.", format="%d"
-    )
-    sent: int = reading(0, label="Sent", description="Frames that the receiver took since Start.", format="%d")
+    frames: int = count("Frames announced", "Frames of the series; 0 where the source does not know.")
+    sent: int = count("Sent", "Frames that the receiver took since Start.")
     dropped: int = reading(
-        0, label="Dropped", description="Frames that nobody took in time since Start.", format="%d", alarm=(None, 1)
+        0,
+        label="Dropped",
+        description="Frames that nobody took in time since Start.",
+        format="%d",
+        limits=(0, None),
+        alarm=(None, 1),
     )
     progress_percent: float = reading(
-        0.0, label="Progress", description="Part of the series that has left.", unit="%", format="%.1f"
+        0.0,
+        label="Progress",
+        description="Part of the series that has left.",
+        unit="%",
+        format="%.1f",
+        limits=(0, 100),
     )
 
 
@@ -84,6 +88,7 @@ class Streamer:
         self._open_source, self._open_sink = open_source, open_sink
         self._source: FrameSource | None = None
         self._sink: FrameSink | None = None
+        self._looping = False
         self._series_ids = itertools.count(1)
         self._halt = Halt()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="streamer")
@@ -172,22 +177,35 @@ class Streamer:
 
     def _open(self) -> tuple[FrameSource, FrameSink]:
         if self._source is None:
-            self._source = self._open_source(self._settings)
+            self._source, self._looping = self._open_source(self._settings), self._settings.loop
         if self._sink is None:
             self._sink = self._open_sink(self._settings)
         return self._source, self._sink
 
     def _stream(self) -> None:
-        halt, passes = self._halt, itertools.count()
-        while next(passes) == 0 or (self._settings.loop and not halt.called):
-            source, sink = self._open()
-            relay = Relay(
-                sink, _BoardTally(self._board), halt, rate_hz=lambda: self._settings.rate_hz,
-                patience_s=self._settings.patience_s, series_ids=self._series_ids,
-            )  # fmt: skip
-            relay.run(source)
-            self._close_source()
+        halt = self._halt
+        self._pass_source_on(halt)
+        while self._settings.loop and not halt.called:
+            self._pass_source_on(halt)
         self._board.update(state=State.STANDBY, message=_farewell(self.status, halt))
+
+    def _pass_source_on(self, halt: Halt) -> None:
+        source, sink = self._open()
+        relay = Relay(
+            sink,
+            _BoardTally(self._board),
+            halt,
+            rate_hz=lambda: self._settings.rate_hz,
+            patience_s=self._settings.patience_s,
+            enough=self._loop_was_ended,
+            series_ids=self._series_ids,
+        )
+        relay.run(source)
+        self._close_source()
+
+    def _loop_was_ended(self) -> bool:
+        """Sources that were opened to loop may have no end, so the end of looping is looked at after each series."""
+        return self._looping and not self._settings.loop
 
     def _close_source(self) -> None:
         if self._source is not None:

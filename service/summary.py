@@ -29,7 +29,10 @@ def figure_rows(reconstruction: Reconstruction) -> list[tuple[str, str]]:
         ("flux, peak", f"{figures.flux_counts:.3g}, {figures.peak_counts:,.0f} counts"),
         ("crop", describe_crop(reconstruction.crop)),
         ("hand", "nearest to the last result" if figures.hand_chosen else "free (one peak cannot tell)"),
-        ("frames", f"{accounting.received} of {accounting.sent}, {accounting.missed} missed, {accounting.rejected} bad"),
+        (
+            "frames",
+            f"{accounting.received} of {accounting.sent}, {accounting.missed} missed, {accounting.rejected} bad",
+        ),
         ("time", f"{sum(reconstruction.latencies_s.values()):.1f} s"),
     ]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import tango
 from tango.server import run
 
-from service.adapters.tango import device_names, obeying_virtual_axes
+from service.adapters.tango import device_names, device_url, virtual_axes
 from service.children import free_ports
 from service.compose import controllers_of_devices
 from service.errors import BraggloopError
@@ -34,21 +34,19 @@ def main(argv: Sequence[str]) -> int:
     own, tango_arguments = _parser().parse_known_args(argv)
     try:
         settings = load_settings(own.settings)
-        arguments = _placed(tango_arguments, settings)
-        if "VirtualGoniometer" in "".join(arguments):
-            address = arguments[arguments.index("-ORBendPoint") + 1].removeprefix("giop:tcp:")
-            settings = obeying_virtual_axes(settings, address)
+        arguments = [own.server, own.instance, *_placed(tango_arguments, settings)]
+        axes = virtual_axes(_virtual_goniometers(arguments))
         for device in DEVICES:
             default_alarms(device, settings.tango.alarms)
-        with Controllers(controllers_of_devices(), settings) as controllers:
+        with Controllers(controllers_of_devices(), settings, axes) as controllers:
             ControlledDevice.controllers = controllers
-            run(DEVICES, args=[own.server, own.instance, *arguments], msg_stream=None, raises=True, post_init_callback=_announce)
+            run(DEVICES, args=arguments, msg_stream=None, raises=True, post_init_callback=_announce)
     except BraggloopError as error:
         return _failed(str(error))
     except tango.DevFailed as error:
         return _failed(error.args[0].desc)
     except RuntimeError as error:  # all that PyTango says of an address that it cannot have
-        return _failed(f"cannot listen at {arguments[-1]}; is the port taken? ({error})")
+        return _failed(f"cannot listen at {_value(arguments, '-ORBendPoint')}; is the port taken? ({error})")
     return 0
 
 
@@ -82,6 +80,19 @@ def _placed(arguments: Sequence[str], settings: Settings) -> list[str]:
         host, port = settings.tango.host, settings.tango.port or free_ports(1)[0]
         placed += ["-ORBendPoint", f"giop:tcp:{host}:{port}"]
     return placed
+
+
+def _virtual_goniometers(arguments: Sequence[str]) -> list[str]:
+    """The virtual axes of this server: names where a database knows them, addresses where there is none."""
+    if "-nodb" not in arguments:
+        return list(tango.Database().get_device_name("/".join(arguments[:2]), "VirtualGoniometer"))
+    host, _, port = _value(arguments, "-ORBendPoint").removeprefix("giop:tcp:").rpartition(":")
+    listed = [device.split("::") for device in _value(arguments, "-dlist").split(",")]
+    return [device_url(host, int(port), name) for kind, name in listed if kind == "VirtualGoniometer"]
+
+
+def _value(arguments: Sequence[str], option: str) -> str:
+    return arguments[arguments.index(option) + 1] if option in arguments else "its port"
 
 
 def _announce() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tango import AttrWriteType
+from tango import AttrWriteType, CmdArgType
 from tango.server import Device, attribute
 
 from service.status import Reading, readings
@@ -16,6 +17,7 @@ from service.status import Reading, readings
 DISPLAY_UNIT = "1"  # a factor for Bliss, which multiplies by it: our unit is the one to show
 LONGEST_SPECTRUM = 256
 LARGEST_IMAGE = 4096
+IMAGE = ((np.float32,),)
 UNIT_SUFFIXES = ("_s", "_hz", "_nm", "_nm3", "_deg", "_percent")  # the unit is the attribute's own property
 TANGO_TYPES: Mapping[Any, Any] = {
     bool: bool,
@@ -61,19 +63,23 @@ def rendered(status: type[Any], base: type[Device]) -> type[Device]:
 
 
 def default_alarms(device: type[Device], alarms: Mapping[str, tuple[float | None, float | None]]) -> None:
-    """Make alarm limits the defaults of a device class, before a server starts; the Tango database overrules them."""
+    """Make alarm limits the defaults of a device class, before a server starts; the Tango database overrules them.
+
+    None and infinite limits are open. Limits of a count are rounded outwards to whole numbers.
+    """
     for name, (low, high) in alarms.items():
         described = device.TangoClassClass.attr_list.get(name)
         if described is None:
             continue
-        if low is not None:
-            described.att_prop.set_min_alarm(repr(low))
-        if high is not None:
-            described.att_prop.set_max_alarm(repr(high))
+        whole = described.attr_type is CmdArgType.DevLong64
+        if low is not None and math.isfinite(low):
+            described.att_prop.set_min_alarm(str(math.floor(low) if whole else low))
+        if high is not None and math.isfinite(high):
+            described.att_prop.set_max_alarm(str(math.ceil(high) if whole else high))
 
 
 def _dtype(hint: Any) -> Any:
-    return TANGO_TYPES[hint] if hint in TANGO_TYPES else ((np.float32,),)
+    return TANGO_TYPES.get(hint, IMAGE)
 
 
 def _attribute(item: Shown) -> attribute:
@@ -119,5 +125,3 @@ def _writer(field: str) -> Callable[[Any, Any], None]:
         device.write_field(field, value)
 
     return write
-
-

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from service.adapters.tango import obeying
 from service.settings import Settings, load_settings
 
 Build = Callable[[Settings, str], Any]
@@ -15,17 +16,20 @@ Build = Callable[[Settings, str], Any]
 
 
 class Controllers:
-    """Builds the controller of a device when it is first asked for, keeps it over Init, closes all at the end."""
+    """Builds the controller of a device when it is first asked for, keeps it over Init, closes all at the end.
 
-    def __init__(self, builders: Mapping[str, Build], settings: Settings) -> None:
-        self._builders, self._settings = builders, settings
+    `axes` (axis -> device) are the virtual axes that the twin follows where the settings do not say whom.
+    """
+
+    def __init__(self, builders: Mapping[str, Build], settings: Settings, axes: Mapping[str, str]) -> None:
+        self._builders, self._settings, self._axes = builders, settings, axes
         self._kept: dict[str, Any] = {}
         self._owned = ExitStack()
 
     def __call__(self, kind: str, device: str, settings_file: str) -> Any:
         if device not in self._kept:
             settings = load_settings(Path(settings_file)) if settings_file else self._settings
-            controller = self._builders[kind](settings, device.rpartition("/")[2])
+            controller = self._builders[kind](obeying(settings, self._axes), device.rpartition("/")[2])
             self._owned.callback(controller.close)
             self._kept[device] = controller
         return self._kept[device]

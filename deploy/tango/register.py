@@ -12,32 +12,17 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import tango
-
-from service.adapters.tango import SERVER, device_names
+from service.adapters.tango import SERVER, device_names, register_device
 from service.settings import load_settings
 
 
 def main() -> None:
     options = _options()
-    names = options.devices or [
-        f"{kind}::{name}"
-        for kind, listed in device_names(load_settings(options.settings)).items()
-        for name in listed
-    ]
-    database = tango.Database()
+    known = device_names(load_settings(options.settings))
+    names = options.devices or [f"{kind}::{name}" for kind, listed in known.items() for name in listed]
     for kind, name in (device.split("::") for device in names):
-        register(database, options.server, kind, name, options.settings)
+        register_device(options.server, kind, name, options.settings)
         print(f"{options.server}: {kind} {name}")
-
-
-def register(database: tango.Database, server: str, kind: str, name: str, settings: Path | None) -> None:
-    """Add one device to the server and tell it where its settings are."""
-    info = tango.DbDevInfo()
-    info.server, info._class, info.name = server, kind, name
-    database.add_device(info)
-    if settings is not None:
-        database.put_device_property(name, {"SettingsFile": [str(settings.resolve())]})
 
 
 def _options() -> argparse.Namespace:

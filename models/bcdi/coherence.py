@@ -21,8 +21,8 @@ FIRST_WIDTH_VOXELS = 0.5
 FIRST_MIXING = 0.3
 REFINEMENT_STEPS = 8
 SIGMA_PER_FWHM = 1.0 / (2.0 * np.sqrt(2.0 * np.log(2.0)))
-# The convolved intensity of a dark voxel is never below this share of the coherent one: rounding of the FFTs.
-SMALLEST_RATIO = 1e-3
+# A kernel narrower than two voxels keeps at least this share of a voxel in the voxel; less is ringing of the FFTs.
+SMALLEST_RATIO = 0.2
 
 
 def envelope(shape: tuple[int, ...], widths: Tensor, mixing: Tensor) -> Tensor:

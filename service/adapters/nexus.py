@@ -1,11 +1,11 @@
 """One NeXus and CXI file per series: what silx, H5Web and cdiutils open without being told how.
 
-    /entry_1                       NXentry; its default plot is the central slice
-      image_1  data_1              CXI: object [z, y, x] in the detector-conjugate frame, with its support
-      image_2  data_2              CXI: the measured counts [rocking, row, column] of the crop, with the bad pixels
-      amplitude phase displacement strain support object_lab    NXdata on the orthogonal laboratory grid
-      central_slice prtf rocking_curve                           NXdata, plots
-      geometry_1 instrument_1 sample_1 process_1 result_1        how, with what, and how well
+/entry_1                       NXentry; its default plot is the central slice
+  image_1  data_1              CXI: object [z, y, x] in the detector-conjugate frame, with its support
+  image_2  data_2              CXI: the measured counts [rocking, row, column] of the crop, with the bad pixels
+  amplitude phase displacement strain support object_lab    NXdata on the orthogonal laboratory grid
+  central_slice prtf rocking_curve                           NXdata, plots
+  geometry_1 instrument_1 sample_1 process_1 result_1        how, with what, and how well
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from service.slices import central_slices, fields_of, measured_window
 
 CXI_VERSION = 160
 CXI_PIXEL_INVALID = 1  # CXI's mask is a bit field: 0 is a good pixel
+MEMORY_STEP_BYTES = 1 << 22  # by which the file grows in memory
 JOULE_PER_KEV = 1.602176634e-16
 PACKAGES = ("braggloop", "numpy", "scipy", "torch", "h5py", "scikit-image")
 LABORATORY = ("z", "y", "x")
@@ -44,9 +45,10 @@ def write_result(reconstruction: Reconstruction, volume: Volume, settings: Setti
     """
     title = str(volume.metadata.get("title", ""))
     path = folder / f"{result_name(reconstruction.series_id, reconstruction.series_unique_id, title)}.h5"
+    image = _file_image(reconstruction, volume, settings)
     try:
-        with written_whole(path) as partial, h5py.File(partial, "w") as file:
-            _write(file, reconstruction, volume, settings)
+        with written_whole(path) as partial:
+            partial.write_bytes(image)
     except OSError as error:
         raise ResultError(f"result {path}: {error}; free space or choose another folder with --out") from error
     return path
@@ -59,6 +61,14 @@ def read_result(path: Path) -> Reconstruction:
             return _read(file["entry_1"])
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise SourceError(f"{path} is not a Braggloop result: {error}") from error
+
+
+def _file_image(reconstruction: Reconstruction, volume: Volume, settings: Settings) -> bytes:
+    """The file's bytes, made in memory: the HDF5 library ends the process where a disk fills up under it."""
+    with h5py.File("result", "w", driver="core", backing_store=False, block_size=MEMORY_STEP_BYTES) as file:
+        _write(file, reconstruction, volume, settings)
+        file.flush()
+        return bytes(file.id.get_file_image())
 
 
 def _write(file: h5py.File, reconstruction: Reconstruction, volume: Volume, settings: Settings) -> None:
@@ -148,7 +158,8 @@ def _write_measured(entry: h5py.Group, result: Reconstruction, volume: Volume) -
 
 def _write_laboratory(entry: h5py.Group, result: Reconstruction) -> None:
     units = {"amplitude": "", "phase": "rad", "strain": "", "displacement": "nm", "support": ""}
-    volumes = fields_of(result) | {
+    volumes: dict[str, NDArray[Any]] = {
+        **fields_of(result),
         "displacement": result.displacement_nm,
         "support": result.support_lab.astype(np.uint8),
         "object_lab": result.object_lab,
@@ -192,9 +203,7 @@ def _plot(
 
 def _axes_nm(result: Reconstruction) -> list[Axis]:
     shape = result.object_lab.shape
-    return [
-        (name, (np.arange(n) - n // 2) * result.voxel_nm, "nm") for name, n in zip(LABORATORY, shape, strict=True)
-    ]
+    return [(name, (np.arange(n) - n // 2) * result.voxel_nm, "nm") for name, n in zip(LABORATORY, shape, strict=True)]
 
 
 def _read(entry: h5py.Group) -> Reconstruction:

@@ -72,7 +72,9 @@ def _encoded(value: Any) -> tuple[Any, str]:
         return h5py.Empty("f8"), "none"
     if isinstance(value, str):
         return _text(value), ""
-    if isinstance(value, (bool, int, float, np.generic)) or (isinstance(value, np.ndarray) and value.dtype.kind in "biufc"):
+    if isinstance(value, (bool, int, float, np.generic)) or (
+        isinstance(value, np.ndarray) and value.dtype.kind in "biufc"
+    ):
         return value, ""
     if isinstance(value, (tuple, list)) and value and all(isinstance(item, (int, float)) for item in value):
         return np.asarray(value), "tuple"

@@ -22,7 +22,9 @@ def read_plane(path: Path) -> NDArray[Any]:
     except (OSError, ValueError, EOFError) as error:
         raise SourceError(f"{path}: {error}; a .npy file or an HDF5 file with one image is expected") from error
     if plane.ndim != 2 or plane.dtype.kind not in "biuf":
-        raise SourceError(f"{path}: shape {plane.shape} of {plane.dtype}; an image of numbers [row, column] is expected")
+        raise SourceError(
+            f"{path}: shape {plane.shape} of {plane.dtype}; an image of numbers [row, column] is expected"
+        )
     return plane
 
 

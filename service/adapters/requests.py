@@ -10,7 +10,7 @@ import zmq
 from service import arrays
 from service.errors import DeviceError
 
-TIMEOUT_S = 1.0  # the worker answers at once and works afterwards; a Tango command has 3 s
+TIMEOUT_S = 2.0  # a Tango command has 3 s; the worker answers at once, but for saving a large file
 
 
 class WorkerRequests:
@@ -19,9 +19,7 @@ class WorkerRequests:
     Raises DeviceError where no answer comes within `timeout_s` or where the worker refuses.
     """
 
-    def __init__(
-        self, endpoint: str, timeout_s: float = TIMEOUT_S, context: zmq.Context[Any] | None = None
-    ) -> None:
+    def __init__(self, endpoint: str, timeout_s: float = TIMEOUT_S, context: zmq.Context[Any] | None = None) -> None:
         self._endpoint, self._timeout_s = endpoint, timeout_s
         self._context = context or zmq.Context.instance()
 

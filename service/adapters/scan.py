@@ -11,7 +11,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from models.bcdi.diffractometer import MNEMONICS
 from service.errors import SourceError
+from service.geometry import STILL_DEG, STILL_SHARE
 
 CHANNEL = "threshold_1"  # the name that DECTRIS detectors give their only channel
 
@@ -33,11 +35,7 @@ STREAM_TYPES = {
 LARGEST_FRAME_BYTES = 1_000_000_000  # the largest detectors have 70 MB; a larger frame is a damaged or wrong dataset
 LARGEST_FRACTION = 1e-3  # counts stored as floating point are whole to this
 
-# An axis that strays by less than this, or by less than this share of the widest one, only jitters.
-STILL_DEG = 1e-4
-STILL_SHARE = 1e-3
-
-ALIASES = {"th": "theta", "del": "delta", "gam": "gamma", "rotation_angle": "omega"}
+ALIASES = MNEMONICS | {"rotation_angle": "omega"}
 INSTRUMENTS = (
     ("ID01", frozenset({"eta", "phi", "nu", "delta"})),
     ("34-ID-C", frozenset({"theta", "chi", "phi", "delta", "gamma"})),
@@ -282,8 +280,17 @@ def _header(facts: Facts) -> dict[str, Any]:
         header["incident_energy"] = facts.energy_kev * 1000
     if facts.pixel_size_m is not None:
         header["pixel_size_y"], header["pixel_size_x"] = facts.pixel_size_m
-    if facts.beam_center_px is not None:
-        header["beam_center_y"], header["beam_center_x"] = facts.beam_center_px
+    center = _chip_center(facts) if facts.beam_center_px is None else facts.beam_center_px
+    if center is not None:
+        header["beam_center_y"], header["beam_center_x"] = center
     if facts.count_time_s is not None and facts.count_time_s.size:
         header["count_time"] = float(np.mean(facts.count_time_s))
     return header
+
+
+def _chip_center(facts: Facts) -> tuple[float, float] | None:
+    """Middle of the whole chip, in pixels of the region read: where the detector arm points unless the file says."""
+    chip = next((image.shape for image in (facts.dark, facts.flat, facts.mask) if image is not None), None)
+    if facts.roi is None or chip is None or len(chip) != 2:
+        return None
+    return (chip[0] - 1) / 2 - facts.roi[0], (chip[1] - 1) / 2 - facts.roi[2]

@@ -68,7 +68,7 @@ def json_facts(path: Path, content: Mapping[str, Any], images: Mapping[str, NDAr
             top, bottom, left, right = (int(value) for value in content["roi"])
             given["roi"] = (top, bottom, left, right)
     except (TypeError, ValueError) as error:
-        raise SourceError(f"{path}: {error}; expected numbers as docs/reference/stream.md has them") from error
+        raise SourceError(f"{path}: {error}; expected numbers as docs/reference/recorded-scans.md has them") from error
     mask = images.get("mask")
     return Facts(
         **given, dark=images.get("dark"), flat=images.get("flat"), mask=None if mask is None else np.asarray(mask) > 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -111,15 +111,17 @@ def device_url(host: str, port: int, name: str) -> str:
     return f"tango://{host}:{port}/{name}#dbase=no"
 
 
-def obeying_virtual_axes(settings: Settings, address: str) -> Settings:
-    """Settings whose twin follows the virtual axes of the device server at `address` (host:port), unless told whom."""
-    if settings.streamer.axes:
+def virtual_axes(devices: Iterable[str]) -> dict[str, str]:
+    """Axis -> device, for VirtualGoniometer devices by name or address: the last part of the name is the axis."""
+    return {device.partition("#")[0].rpartition("/")[2]: device for device in devices}
+
+
+def obeying(settings: Settings, axes: Mapping[str, str]) -> Settings:
+    """Settings whose twin follows `axes` (axis -> device), where they do not say whom it follows."""
+    streamer = settings.streamer
+    if streamer.axes or not axes:
         return settings
-    host, _, port = address.rpartition(":")
-    axes = {
-        name.rpartition("/")[2]: device_url(host, int(port), name) for name in device_names(settings)["VirtualGoniometer"]
-    }
-    return settings.model_copy(update={"streamer": settings.streamer.model_copy(update={"axes": axes})})
+    return settings.model_copy(update={"streamer": streamer.model_copy(update={"axes": dict(axes)})})
 
 
 def device_server_arguments(settings: Settings, port: int, settings_file: Path | None = None) -> list[str]:
@@ -150,10 +152,17 @@ def register_devices(settings: Settings, instance: str) -> tuple[str, ...]:
     Raises DeviceError where the database does not answer.
     """
     listed = [(kind, name) for kind, names in device_names(settings).items() for name in names]
+    for kind, name in listed:
+        register_device(f"{SERVER}/{instance}", kind, name)
+    return tuple(name for _, name in listed)
+
+
+def register_device(server: str, kind: str, name: str, settings_file: Path | None = None) -> None:
+    """Enter one device into the Tango database of TANGO_HOST, and where its settings are. Raises DeviceError."""
     with answers(f"the Tango database at {os.environ.get('TANGO_HOST', 'TANGO_HOST')}"):
         database = tango.Database()
-        for kind, name in listed:
-            entry = tango.DbDevInfo()
-            entry.server, entry._class, entry.name = f"{SERVER}/{instance}", kind, name
-            database.add_device(entry)
-    return tuple(name for _, name in listed)
+        entry = tango.DbDevInfo()
+        entry.server, entry._class, entry.name = server, kind, name
+        database.add_device(entry)
+        if settings_file is not None:
+            database.put_device_property(name, {"SettingsFile": [str(settings_file.resolve())]})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import queue
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -13,7 +15,8 @@ import tango
 from tango.test_context import MultiDeviceTestContext
 
 from service.goniometer import VirtualAxis
-from service.monitor import FIGURES, Monitor, MonitorStatus
+from service.monitor import FIGURES, Monitor
+from service.monitor_status import MonitorStatus
 from service.records import SeriesStatus
 from service.settings import Settings, parse_settings
 from service.streamer import Streamer
@@ -28,7 +31,8 @@ NAMES = {
     "FrameStreamer": "test/streamer/1", "Reconstruction": "test/reconstruction/1",
     "VirtualGoniometer": "test/goniometer/theta",
 }  # fmt: skip
-ALARMS = {"rFactor": (None, 0.5), "position": (-5.0, 5.0), "unheardOf": (0.0, 1.0)}
+AXES = {"theta": "test/goniometer/theta"}
+ALARMS = {"rFactor": (None, 0.5), "position": (-5.0, 5.0), "missed": (-math.inf, 100.5), "unheardOf": (0.0, 1.0)}
 
 
 class Stage:
@@ -63,11 +67,9 @@ def stage() -> Iterator[Stage]:
     one = Stage()
     for device in DEVICES:
         default_alarms(device, ALARMS)
-    with Controllers(one.builders(), one.settings) as controllers:
+    with Controllers(one.builders(), one.settings, {}) as controllers:
         ControlledDevice.controllers = controllers
-        described = tuple(
-            {"class": device, "devices": [{"name": NAMES[device.__name__]}]} for device in DEVICES
-        )
+        described = tuple({"class": device, "devices": [{"name": NAMES[device.__name__]}]} for device in DEVICES)
         with MultiDeviceTestContext(described, process=False, timeout=30) as context:
             one.proxies = {kind: context.get_device(name) for kind, name in NAMES.items()}
             yield one
@@ -236,8 +238,6 @@ def test_a_failed_series_is_an_alarm_until_reset(stage: Stage, reconstruction: A
 
 
 def test_a_figure_beyond_its_alarm_limit_is_an_alarm(stage: Stage, reconstruction: Any) -> None:
-    import dataclasses
-
     with Events(reconstruction, "State") as states:
         stage.publish(figures=dataclasses.replace(MEASURED, r_factor=0.7))
         states.until_value(tango.DevState.ALARM)
@@ -245,6 +245,11 @@ def test_a_figure_beyond_its_alarm_limit_is_an_alarm(stage: Stage, reconstructio
         assert "R factor" in reconstruction.status()
         stage.publish()
         states.until_value(tango.DevState.ON)
+
+
+def test_limits_of_counts_are_whole_and_infinite_ones_are_open(reconstruction: Any) -> None:
+    alarms = reconstruction.get_attribute_config("missed").alarms
+    assert (alarms.min_alarm, alarms.max_alarm) == ("Not specified", "101")
 
 
 def test_commands_reach_the_worker_or_say_why_not(stage: Stage, reconstruction: Any) -> None:
@@ -318,11 +323,11 @@ def test_changed_tells_readings_apart() -> None:
 def test_a_settings_file_of_its_own_builds_another_controller(tmp_path: Any) -> None:
     file = tmp_path / "settings.toml"
     file.write_text("[streamer]\nrate_hz = 3.0\n")
-    with Controllers({"FrameStreamer": lambda settings, _: _closing(settings)}, Settings()) as controllers:
+    with Controllers({"FrameStreamer": lambda settings, _: _closing(settings)}, Settings(), AXES) as controllers:
         other = controllers("FrameStreamer", "a/b/1", str(file))
         assert controllers("FrameStreamer", "a/b/1", "") is other, "Init keeps the controller"
         assert other.settings.streamer.rate_hz == 3.0
-        assert controllers("FrameStreamer", "a/b/2", "").settings == Settings()
+        assert other.settings.streamer.axes == AXES, "the twin follows the server's own axes"
 
 
 def _closing(settings: Settings) -> Any:
@@ -330,6 +335,6 @@ def _closing(settings: Settings) -> Any:
 
 
 def test_every_status_field_with_a_reading_becomes_an_attribute() -> None:
-    assert [item.field for item in shown(MonitorStatus)][0] == "worker"
+    assert next(item.field for item in shown(MonitorStatus)) == "worker"
     assert attribute_name("support_volume_nm3") == "supportVolume"
     assert attribute_name("series_id") == "seriesId"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -101,3 +103,23 @@ def make_reconstruction(edge: int = 24, **changes: Any) -> Reconstruction:
         "notes": ("one crystal in the field",),
     }
     return Reconstruction(**(fields | changes))
+
+
+def write_scan(path: Path, edge: int = 24) -> Path:
+    """Record the made-up series as a NeXus file."""
+    volume = make_volume(edge)
+    with h5py.File(path, "w") as file:
+        entry = file.create_group("entry")
+        detector = entry.create_group("instrument/detector")
+        entry["instrument"].attrs["NX_class"], detector.attrs["NX_class"] = "NXinstrument", "NXdetector"
+        detector["data"] = volume.counts.astype(np.uint16)
+        for name, value in (("distance", 0.5), ("x_pixel_size", 55e-6), ("y_pixel_size", 55e-6)):
+            detector[name] = value
+            detector[name].attrs["units"] = "m"
+        entry["instrument/monochromator/energy"] = 9.0
+        entry["instrument/monochromator/energy"].attrs["units"] = "keV"
+        for name, angle in (*volume.geometry.angles_deg.items(), ("theta", volume.geometry.rocking_deg)):
+            entry[f"positioners/{name}"] = angle
+            entry[f"positioners/{name}"].attrs["units"] = "deg"
+        entry["title"] = "recorded scan"
+    return path

@@ -91,6 +91,7 @@ class QueueResults:
     def __init__(self) -> None:
         self._queue: queue.Queue[ResultSummary | Exception] = queue.Queue()
         self.closed = False
+        self.lost = 0
 
     def put(self, item: ResultSummary | Exception) -> None:
         self._queue.put(item)

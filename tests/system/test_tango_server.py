@@ -27,7 +27,8 @@ from service.adapters.tango import (
     device_server_arguments,
     device_url,
     device_urls,
-    obeying_virtual_axes,
+    obeying,
+    virtual_axes,
 )
 from service.adapters.zmq import ResultPublisher, ZmqFrameSource
 from service.children import Children, free_ports
@@ -172,8 +173,8 @@ def test_axes_are_actuators_and_tell_where_they_stand(lab: Lab) -> None:
     theta = TangoAxis("theta", TangoDevice(lab.url("goniometer/theta")))
     theta.move(3.0)
     until(lambda: not theta.moving)
-    followed = obeying_virtual_axes(lab.settings, f"127.0.0.1:{lab.port}")
-    assert obeying_virtual_axes(followed, "127.0.0.1:1") is followed
+    followed = obeying(lab.settings, virtual_axes(lab.url(f"goniometer/{axis}") for axis in ("theta", "chi")))
+    assert obeying(followed, {"theta": "another"}) is followed
     assert AxisPositions(followed.streamer.axes)() == {"theta": 3.0, "chi": 90.0}
     theta.move(100.0)
     assert theta.moving

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
 
 from service.adapters.tango import device_names
@@ -22,6 +23,7 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 CUDA = yaml.safe_load((ROOT / "deploy/docker/cuda.yml").read_text())
 DOCKERFILE = (ROOT / "deploy/docker/Dockerfile").read_text()
 KUBERNETES = list(yaml.safe_load_all((ROOT / "deploy/kubernetes/worker.yaml").read_text()))
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 PINNED = re.compile(r"[\w./-]+:\d+\.\d+[\w.-]*|[\w./-]+:v\d+\.\d+\.\d+")
 VARIABLE = re.compile(r"\$\{\w+:-([^}]*)\}")
 
@@ -58,13 +60,14 @@ def test_base_images_are_pinned() -> None:
 
 
 @pytest.mark.parametrize("command", [service["command"] for name, service in SERVICES.items() if name != "prometheus"])
-def test_commands_exist(command: list[str]) -> None:
+def test_commands_and_their_options_exist(command: list[str]) -> None:
     if command[:2] == ["python", "-m"]:
         assert importlib.util.find_spec(command[2]) is not None
         return
-    known = {known.name or known.callback.__name__ for known in app.registered_commands if known.callback}
+    known = {parameter for own in COMMANDS[command[1]].params for parameter in own.opts}
+
     assert command[0] == "braggloop"
-    assert command[1] in known
+    assert {option for option in command[2:] if option.startswith("--")} <= known
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -77,6 +80,7 @@ def test_worker_and_devices_find_each_other() -> None:
     devices = load_settings(environment=ours(SERVICES["devices"]))
 
     assert worker.endpoint == "tcp://devices:31001"
+    assert worker.http_host == "0.0.0.0"
     assert devices.streamer.endpoint == "tcp://0.0.0.0:31001"
     for offered, used in ((worker.results, devices.worker.results), (worker.requests, devices.worker.requests)):
         assert used == offered.replace("0.0.0.0", "worker")
@@ -136,6 +140,7 @@ def test_kubernetes_runs_one_worker_with_settings_that_exist() -> None:
 
     assert by_kind["Deployment"]["spec"]["replicas"] == 1
     assert by_kind["Service"]["spec"]["selector"] == template["metadata"]["labels"]
+    assert settings.worker.http_host == "0.0.0.0"
     assert settings.worker.http_port == next(
         port["containerPort"] for port in container["ports"] if port["name"] == "http"
     )

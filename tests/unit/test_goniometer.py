@@ -76,7 +76,7 @@ def test_a_new_target_and_a_new_velocity_count_from_where_it_is() -> None:
 @pytest.mark.parametrize("target", [10.001, -11.0, math.nan, math.inf])
 def test_a_target_outside_the_limits_is_refused_and_nothing_moves(target: float) -> None:
     theta, _ = axis()
-    with pytest.raises(SettingsError, match="outside -10.0 to 10.0 deg"):
+    with pytest.raises(SettingsError, match=r"outside -10\.0 to 10\.0 deg"):
         theta.move(target)
     assert not theta.moving
 

@@ -381,3 +381,15 @@ def test_truncated_file_is_an_error_of_one_line(tmp_path: Path) -> None:
     assert is_hdf5(path)
     with pytest.raises(SourceError, match=r"^[^\n]*scan\.h5: not readable as HDF5[^\n]*$"):
         open_hdf5(path)
+
+
+def test_region_of_a_chip_without_beam_centre_takes_the_middle_of_the_chip(tmp_path: Path) -> None:
+    path = tmp_path / "region.h5"
+    with h5py.File(path, "w") as file:
+        detector = file.create_group("entry/instrument/detector")
+        detector["data"] = np.ones((3, 8, 6), np.int32)
+        detector["dark"] = np.zeros((20, 30), np.int32)
+        detector["roi"] = [4, 12, 10, 16]
+    scan = open_scan(path)
+    scan.close()
+    assert (scan.header["beam_center_y"], scan.header["beam_center_x"]) == (19 / 2 - 4, 29 / 2 - 10)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from service.errors import DeviceError, SettingsError, WireError
-from service.monitor import FIGURES, SILENT_S, Monitor, MonitorStatus
+from service.monitor import FIGURES, SILENT_S, Monitor
+from service.monitor_status import MonitorStatus
 from service.records import SeriesStatus
 from service.status import State, readings
 from tests.helpers.streams import FIGURES as MEASURED
@@ -116,7 +117,10 @@ def test_the_worker_says_that_it_is_busy_or_not_well(bench: Bench) -> None:
     bench.now_s += 2.0
     bench.in_state(State.RUNNING)
     assert bench.monitor.status.worker == "inverting"
-    bench.worker.health = {"ok": False, "status": "compute died 3 times"}
+    bench.worker.health = {"ok": False, "status": "starting"}
+    bench.now_s += 2.0
+    assert bench.in_state(State.INIT) == "the worker is starting"
+    bench.worker.health = {"ok": False, "state": "ALARM", "status": "compute died 3 times"}
     bench.now_s += 2.0
     assert bench.in_state(State.ALARM) == "the worker is not well: compute died 3 times"
 
@@ -143,6 +147,11 @@ def test_wrong_settings_never_reach_the_worker(bench: Bench, settings: str, mess
     with pytest.raises(SettingsError, match=message):
         bench.monitor.load_settings(settings)
     assert bench.worker.requests == []
+
+
+def test_results_that_are_lost_are_counted(bench: Bench) -> None:
+    bench.results.lost = 4
+    assert bench.take(summary(5)).lost == 4
 
 
 def test_commands_are_requests_to_the_worker(bench: Bench) -> None:

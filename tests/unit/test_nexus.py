@@ -23,6 +23,7 @@ from service.errors import ResultError, SourceError
 from service.settings import Settings
 from tests.helpers.results import make_reconstruction, make_volume
 
+ROOT = Path(__file__).resolve().parents[2]
 NAME = "00007_rocking-scan_" + result_name(0, "scan-0007", "x").rsplit("_", 1)[1] + ".h5"
 
 
@@ -91,7 +92,9 @@ def test_units_and_versions_are_told(written: Path) -> None:
         assert entry["process_1/versions/numpy"].asstr()[()] == np.__version__
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd", "/abs", "..", "", "a\0b", "näme", "x" * 500, "\ud800", "a/b", "CON "])
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "/abs", "..", "", "a\0b", "näme", "x" * 500, "\ud800", "a/b", "CON "]
+)
 def test_hostile_names_stay_in_the_folder(name: str, tmp_path: Path) -> None:
     folder = tmp_path / "results"
     metadata = {"title": name, name: {"deep": [1, "two", None]}}
@@ -124,9 +127,14 @@ def test_series_of_one_title_have_files_of_their_own() -> None:
 
 def test_failure_leaves_the_former_file(written: Path) -> None:
     before = written.read_bytes()
-    with pytest.raises(ValueError, match="broken"), written_whole(written) as partial:
-        partial.write_bytes(b"half")
-        raise ValueError("broken")
+
+    def write_half() -> None:
+        with written_whole(written) as partial:
+            partial.write_bytes(b"half")
+            raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        write_half()
     assert written.read_bytes() == before
     assert os.listdir(written.parent) == [written.name]
 
@@ -153,6 +161,34 @@ def test_hdf5_of_another_kind_is_refused(tmp_path: Path) -> None:
         read_result(path)
 
 
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+from service.adapters.nexus import write_result
+from service.errors import ResultError
+from service.settings import Settings
+from tests.helpers.results import make_reconstruction, make_volume
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+former = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, former[1]))
+for attempt in range(2):
+    try:
+        write_result(make_reconstruction(), make_volume(), Settings(), Path(sys.argv[1]))
+    except ResultError as error:
+        print(error)
+    resource.setrlimit(resource.RLIMIT_FSIZE, former)
+"""
+
+
+def test_full_disk_costs_the_result_and_not_the_process(tmp_path: Path) -> None:
+    """The limit on the size of a file stands for a full disk; without it the second attempt succeeds."""
+    line = [sys.executable, "-W", "error", "-c", FULL_DISK, str(tmp_path)]
+    ended = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "free space" in ended.stdout
+    assert os.listdir(tmp_path) == [NAME]
+
+
 WRITER = """
 import sys
 from pathlib import Path
@@ -167,9 +203,8 @@ while True:
 
 
 def test_killed_writer_leaves_no_half_file(tmp_path: Path) -> None:
-    root = Path(__file__).resolve().parents[2]
     for pause_s in (0.05, 0.11, 0.17):
-        child = subprocess.Popen([sys.executable, "-c", WRITER, tmp_path], cwd=root, stdout=subprocess.PIPE)
+        child = subprocess.Popen([sys.executable, "-c", WRITER, tmp_path], cwd=ROOT, stdout=subprocess.PIPE)
         assert child.stdout is not None
         child.stdout.readline()
         time.sleep(pause_s)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from itertools import islice, repeat
+from itertools import count, islice, repeat
 from typing import Any
 
 import pytest
@@ -211,6 +211,17 @@ def test_loop_plays_the_source_again_as_a_new_series(bench: Any) -> None:
     ends = [message for message in one.sink.taken if isinstance(message, SeriesEnd)]
     assert len(starts) == len(ends) == len({start.series_unique_id for start in starts}) >= 3
     assert all(source.closed for source in one.opened)
+
+
+def test_an_endless_source_ends_when_looping_ends(bench: Any) -> None:
+    endless = ListSource(message for number in count() for message in series(3, str(number)))
+    one = bench(endless, settings=FAST.model_copy(update={"loop": True, "rate_hz": 2000.0}))
+    one.streamer.start()
+    until(lambda: one.streamer.status.series_id >= 3)
+    one.streamer.write("loop", False)
+    one.in_state(State.STANDBY)
+    assert one.sink.kinds[-1] == "SeriesEnd"
+    assert len(one.opened) == 1
 
 
 @pytest.mark.parametrize("verb", ["prepare", "start"])

@@ -1,0 +1,56 @@
+"""What is written about the devices is what the devices have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from service.adapters.tango import device_names
+from service.settings import Settings, load_settings
+from service.status import readings
+from tango_devices.__main__ import DEVICES
+from tango_devices.attributes import shown
+from tango_devices.reference import page
+
+ROOT = Path(__file__).resolve().parents[2]
+BEACON = yaml.safe_load((ROOT / "deploy/bliss/braggloop.yml").read_text())
+ATTRIBUTES = {device.__name__: {item.name: item for item in shown(device.status_class)} for device in DEVICES}
+
+
+def test_the_reference_page_is_true() -> None:
+    written = (ROOT / "docs/reference/tango.md").read_text()
+    assert written == page(), "run: python -m tango_devices.reference > docs/reference/tango.md"
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_every_reading_is_described(device: type) -> None:
+    for field, how in readings(device.status_class).items():
+        assert how.label, field
+        assert how.description.endswith("."), field
+
+
+def test_the_example_settings_are_settings() -> None:
+    settings = load_settings(ROOT / "deploy/tango/settings.toml", environment={})
+    assert set(settings.goniometer.axes) == {"theta", "chi"}
+    known = {name for attributes in ATTRIBUTES.values() for name in attributes}
+    assert set(settings.tango.alarms) <= known
+
+
+def test_the_counters_of_the_beacon_example_exist_and_are_numbers() -> None:
+    (counters,) = (entry for entry in BEACON if entry["class"] == "tango_attr_as_counter")
+    assert counters["uri"] in device_names(Settings())["Reconstruction"]
+    for counter in counters["counters"]:
+        item = ATTRIBUTES["Reconstruction"][counter["attr_name"]]
+        dtype = item.dtype[0] if "index" in counter else item.dtype
+        assert dtype in (int, float)
+        assert item.reading.format % 1.5 if dtype is float else item.reading.format % 2
+
+
+def test_the_motors_of_the_beacon_example_exist() -> None:
+    (motors,) = (entry for entry in BEACON if entry["class"] == "tango_attr_as_motor")
+    for axis in motors["axes"]:
+        assert axis["uri"] in device_names(Settings())["VirtualGoniometer"]
+        assert axis["uri"].endswith(f"/{axis['name']}")
+        assert {"position", axis["velocity_attr"]} <= set(ATTRIBUTES["VirtualGoniometer"])

@@ -1,0 +1,237 @@
+"""The commands as a person runs them: in processes of their own, with files, exit codes and nothing left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from models.bcdi.modes import twin
+from service.adapters.nexus import read_result
+from service.adapters.tango import alive
+from service.children import free_ports
+from service.report import DONE, FAILED
+from tests.helpers.results import write_scan
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICK = "[twin]\nframes = 24\nrows = 48\ncolumns = 48\n[phasing]\nrecipe = '30*ER+60*HIO+20*ER'\nsize = 24\nkeep = 1\n"
+PATIENCE_S = 120
+
+
+def command(*line: str, **how: Any) -> subprocess.Popen[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "service.cli", *line],
+        cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **how,
+    )  # fmt: skip
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    try:
+        out, err = process.communicate(timeout=PATIENCE_S)
+    finally:
+        process.kill()
+    return process.returncode, out, err
+
+
+@contextlib.contextmanager
+def background(*line: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a command that goes on until told to end; end it, and see that it took its family along."""
+    process = command(*line)
+    try:
+        yield process
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == DONE, err + out
+        _, alive_still = psutil.wait_procs(family, 5)
+        assert not alive_still
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def last_object(out: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(out.splitlines()[-1])
+    return found
+
+
+@pytest.fixture
+def quick(tmp_path: Path) -> Path:
+    (tmp_path / "quick.toml").write_text(QUICK)
+    return tmp_path / "quick.toml"
+
+
+@pytest.mark.slow
+def test_demo_shows_all_of_it(quick: Path, tmp_path: Path) -> None:
+    out, scan = tmp_path / "results", write_scan(tmp_path / "scan.h5")
+    line = ["demo", "--settings", str(quick), "--starts", "2", "--scan", str(scan), "--out", str(out), "--json"]
+    code, said, err = finish(command(*line))
+    assert code == DONE, err
+    results = last_object(said)["results"]
+    assert len(results) == 2
+    for result in results:
+        assert result["accounting"] == {"sent": 24, "received": 24, "missed": 0, "rejected": 0, "duplicates": 0}
+        assert read_result(Path(result["path"])).figures.chi == result["figures"]["chi"]
+        assert Path(result["picture"]).stat().st_size > 20_000
+    assert [result["figures"]["hand_chosen"] for result in results] == [False, True]
+    named = {Path(result[kind]).name for result in results for kind in ("path", "picture")}
+    assert {path.name for path in out.iterdir() if path.suffix in (".h5", ".png", ".part")} == named
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_demo_takes_its_processes_along(number: signal.Signals, quick: Path, tmp_path: Path) -> None:
+    process = command("demo", "--settings", str(quick), "--out", str(tmp_path / "results"))
+    watched, until_s = psutil.Process(process.pid), time.monotonic() + PATIENCE_S
+    while len(watched.children(recursive=True)) < 2 and time.monotonic() < until_s:
+        time.sleep(0.1)
+    family = watched.children(recursive=True)
+    assert len(family) >= 2
+    process.send_signal(number)
+    code, said, err = finish(process)
+    assert code == FAILED
+    assert said == ""
+    assert "interrupted" in err
+    assert "Traceback" not in err
+    _, alive_still = psutil.wait_procs(family, 5)
+    assert not alive_still
+
+
+@pytest.mark.slow
+def test_child_that_fails_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "alarms.toml").write_text("[tango]\nhost = '203.0.113.1'\n")  # an address that is nobody's
+    line = ["demo", "--settings", str(tmp_path / "alarms.toml"), "--out", str(tmp_path / "r"), "--json"]
+    code, said, _ = finish(command(*line))
+    assert code == FAILED
+    assert "tango_devices" in last_object(said)["error"]
+
+
+@pytest.mark.slow
+def test_stream_is_seen_by_check(quick: Path) -> None:
+    endpoint = f"tcp://127.0.0.1:{free_ports(1)[0]}"
+    looking = command("check", endpoint, "--seconds", "12", "--json")
+    code, said, err = finish(command("stream", "--settings", str(quick), "--endpoint", endpoint, "--json"))
+    assert code == DONE, err
+    assert last_object(said)["sent"] == 24
+    code, said, err = finish(looking)
+    assert code == DONE, err
+    found = last_object(said)
+    assert found["taken"] == {"start": 1, "image": 24, "end": 1}
+    assert found["series"]["rocking_axis"] == "theta"
+    assert "never reaches a worker" in err
+
+
+def test_check_of_silence_is_one() -> None:
+    code, said, _ = finish(command("check", "tcp://127.0.0.1:1", "--seconds", "0.2", "--json"))
+    assert code == FAILED
+    assert last_object(said)["stream"] is False
+
+
+def test_endless_stream_ends_its_series_on_sigterm(quick: Path) -> None:
+    endpoint = f"tcp://127.0.0.1:{free_ports(1)[0]}"
+    with background("stream", "--settings", str(quick), "--endpoint", endpoint, "--loop"):
+        time.sleep(3)
+
+
+@pytest.mark.slow
+def test_stream_goes_through_worker(quick: Path, tmp_path: Path) -> None:
+    frames, results, requests = (f"tcp://127.0.0.1:{port}" for port in free_ports(3))
+    places = ["--endpoint", frames, "--results", results, "--requests", requests, "--http-port", "0"]
+    folders = ["--spool", str(tmp_path / "spool"), "--out", str(tmp_path / "results")]
+    with background("worker", "--settings", str(quick), *places, *folders):
+        code, _, err = finish(command("stream", "--settings", str(quick), "--endpoint", frames))
+        assert code == DONE, err
+        until_s = time.monotonic() + PATIENCE_S
+        while not list((tmp_path / "results").glob("*.png")) and time.monotonic() < until_s:
+            time.sleep(0.2)
+    (path,) = (tmp_path / "results").glob("*.h5")
+    assert read_result(path).accounting.complete
+
+
+@pytest.mark.slow
+def test_serve_tells_where_the_devices_are(tmp_path: Path) -> None:
+    with background("serve", "--out", str(tmp_path), "--json") as process:
+        assert process.stdout is not None
+        devices = json.loads(process.stdout.readline())["devices"]
+        assert len(devices) >= 3
+        assert all(alive(device) for device in devices)
+
+
+@pytest.mark.slow
+def test_serve_registers_in_a_database(tmp_path: Path) -> None:
+    address = f"127.0.0.1:{free_ports(1)[0]}"
+    database = subprocess.Popen(
+        [sys.executable, "-m", "tango.databaseds.database", "--port", address.rpartition(":")[2], "2"],
+        cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        until_s = time.monotonic() + PATIENCE_S
+        while not alive(f"tango://{address}/sys/database/2") and time.monotonic() < until_s:
+            time.sleep(0.2)
+        with background("serve", "--database", address, "--out", str(tmp_path), "--json") as process:
+            assert process.stdout is not None
+            devices = json.loads(process.stdout.readline())["devices"]
+            assert all(alive(f"tango://{address}/{device}") for device in devices)
+    finally:
+        database.terminate()
+        database.wait()
+
+
+def test_missing_database_is_one_line(tmp_path: Path) -> None:
+    line = ["serve", "--database", f"127.0.0.1:{free_ports(1)[0]}", "--out", str(tmp_path), "--json"]
+    code, said, _ = finish(command(*line))
+    assert code == FAILED
+    assert last_object(said)["kind"] == "DeviceError"
+
+
+@pytest.mark.slow
+def test_streamed_and_offline_results_are_equal(quick: Path, tmp_path: Path) -> None:
+    """Same counts, settings and number of threads: the same object to the last bit."""
+    scan = write_scan(tmp_path / "scan.h5")
+    demo = ["demo", "--settings", str(quick), "--starts", "2", "--scan", str(scan), "--out", str(tmp_path / "streamed")]
+    code, said, err = finish(command(*demo, "--json"))
+    assert code == DONE, err
+    streamed = read_result(Path(last_object(said)["results"][1]["path"]))
+    line = ["reconstruct", str(scan), "--settings", str(quick), "--starts", "2", "--out", str(tmp_path / "offline")]
+    code, said, err = finish(command(*line, "--json"))
+    assert code == DONE, err
+    offline = read_result(Path(last_object(said)["path"]))
+    same_hand = np.array_equal(streamed.object_, offline.object_)
+    assert same_hand or np.array_equal(streamed.object_, twin(offline.object_))
+    assert streamed.figures.chi == offline.figures.chi
+    assert streamed.crop == offline.crop
+
+
+def test_reconstruct_sets_out_from_a_result(quick: Path, tmp_path: Path) -> None:
+    line = ["reconstruct", str(write_scan(tmp_path / "scan.h5")), "--settings", str(quick), "--starts", "1"]
+    code, said, err = finish(command(*line, "--out", str(tmp_path / "first"), "--json"))
+    assert code == DONE, err
+    first = last_object(said)
+    again = ["--from", first["path"], "--recipe", "5*ER", "--out", str(tmp_path / "second"), "--json"]
+    code, said, err = finish(command(*line, *again))
+    assert code == DONE, err
+    assert last_object(said)["figures"]["chi"] < 1.5 * first["figures"]["chi"]
+
+
+def test_reconstruct_says_its_crop(shared_data: Path, tmp_path: Path) -> None:
+    line = ["reconstruct", str(shared_data / "bcdi" / "scan54.h5"), "--size", "32", "--recipe", "20*ER+30*HIO+20*ER"]
+    code, said, err = finish(command(*line, "--starts", "1", "--out", str(tmp_path), "--json"))
+    assert code == DONE, err
+    record = last_object(said)
+    assert "crop [82:114, 111:143, 111:143] of [201, 256, 256]" in err
+    assert record["crop"]["shape"] == [32, 32, 32]
+    assert record["accounting"]["received"] == 201
+    assert record["q_per_angstrom"] == pytest.approx(2.691, abs=0.001)
+    assert Path(record["path"]).parent == tmp_path.resolve()
