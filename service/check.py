@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -22,6 +23,7 @@ WARNING = (
     "Check before the worker starts, or between scans."
 )
 POLL_S = 0.2
+CONNECT_S = 1.0
 
 
 def check_endpoint(endpoint: str, seconds: float, report: Report) -> bool:
@@ -30,6 +32,7 @@ def check_endpoint(endpoint: str, seconds: float, report: Report) -> bool:
     Raises SettingsError where ZeroMQ refuses the endpoint.
     """
     report.note(f"listening at {endpoint} for {seconds:g} s. {WARNING}")
+    answers = somebody_answers(endpoint)
     try:
         source = ZmqFrameSource(endpoint)
     except zmq.ZMQError as error:
@@ -39,9 +42,22 @@ def check_endpoint(endpoint: str, seconds: float, report: Report) -> bool:
             findings = look(source, endpoint, seconds, advance)
     finally:
         source.close()
+    findings.answers = answers
     report.table("stream found" if findings.found else "no stream", findings.rows())
     report.finish(findings.record())
     return findings.found
+
+
+def somebody_answers(endpoint: str) -> bool | None:
+    """Whether a process has the port of a tcp endpoint open, None where that cannot be asked."""
+    host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
+    if not (endpoint.startswith("tcp://") and host and port.isdigit()):
+        return None
+    try:
+        socket.create_connection((host, int(port)), CONNECT_S).close()
+    except (OSError, OverflowError):
+        return False
+    return True
 
 
 @dataclass(kw_only=True)
@@ -49,6 +65,7 @@ class Findings:
     """What was seen on an endpoint."""
 
     endpoint: str
+    answers: bool | None = None
     listened_s: float = 0.0
     messages: Counter[str] = field(default_factory=Counter)
     unreadable: list[str] = field(default_factory=list)
@@ -71,6 +88,7 @@ class Findings:
         """Return plain values for `--json`."""
         return {
             "endpoint": self.endpoint,
+            "answers": self.answers,
             "stream": self.found,
             "listened_s": round(self.listened_s, 3),
             "taken": dict(self.messages),
@@ -85,6 +103,7 @@ class Findings:
         """Return the same for people."""
         taken = ", ".join(f"{count} {kind}" for kind, count in sorted(self.messages.items())) or "nothing"
         rows = [("endpoint", self.endpoint), ("listened", f"{self.listened_s:.1f} s"), ("taken", taken)]
+        rows += [("nobody", "has this port open: is the sender up, and is it bound?")] if self.answers is False else []
         rows += [("rate", f"{self.rate_hz:.1f} frames/s")] if self.rate_hz else []
         rows += [("unreadable", self.unreadable[0])] if self.unreadable else []
         return rows + [(name.replace("_", " "), str(value)) for name, value in {**self.series, **self.frame}.items()]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.adapters.nexus import write_result
+from service.errors import ResultError
 from service.inverter import Product
 from service.picture import write_picture
 from service.pipeline import run
@@ -46,6 +47,6 @@ class Inversion:
 def _picture(reconstruction: Reconstruction, volume: Volume, path: Path) -> Path | None:
     try:
         return write_picture(reconstruction, volume, path)
-    except (OSError, ValueError, ArithmeticError):
+    except (ResultError, ValueError, ArithmeticError):
         log.exception("no picture %s", path)  # the result's file stands without it
         return None

@@ -211,7 +211,7 @@ def _transfer(phased: Phased, prepared: Preprocessed, frame: _Frame) -> tuple[ND
     return transfer, ((edges[:-1] + edges[1:]) / 2).astype(np.float32)
 
 
-def _fit_figures(phased: Phased, volume: Volume, prepared: Preprocessed) -> dict[str, float]:
+def _fit_figures(phased: Phased, volume: Volume, prepared: Preprocessed) -> dict[str, Any]:
     good = np.where(volume.mask, volume.counts, 0.0)
     return {
         "chi": phased.figures.chi,
@@ -232,7 +232,7 @@ def _support_figures(support: NDArray[np.bool_], frame: _Frame) -> dict[str, Any
     return {"support_voxels": voxels, "support_volume_nm3": float(voxels * abs(np.linalg.det(frame.direct_nm)))}
 
 
-def _strain_figures(strain: NDArray[np.float32]) -> dict[str, float]:
+def _strain_figures(strain: NDArray[np.float32]) -> dict[str, Any]:
     """Figures of the strain of the bulk, float32 [voxels]."""
     known = strain[np.isfinite(strain)].astype(np.float64)
     if not known.size:

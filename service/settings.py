@@ -79,6 +79,9 @@ class SpoolSettings(Section):
     segment_bytes: int = Field(
         512_000_000, ge=4096, description="size of a segment; a message must fit into one and the bound hold two, bytes"
     )
+    prepared_bytes: int = Field(
+        0, ge=0, description="claimed and touched at the start; for a spool in memory, as much as max_bytes, bytes"
+    )
 
     @model_validator(mode="after")
     def _bound_holds_two_segments(self) -> SpoolSettings:

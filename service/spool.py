@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import mmap
-import os
 import struct
 from pathlib import Path
 from typing import NamedTuple
@@ -180,9 +179,3 @@ def write_cursor(folder: Path, position: Position) -> None:
     """Replace the cursor; a crash leaves the former one or this one."""
     with written_whole(folder / CURSOR) as partial:
         partial.write_text(json.dumps(position._asdict()))
-
-
-def free_bytes(folder: Path) -> int:
-    """Return the bytes that are free where the spool lies."""
-    found = os.statvfs(folder)
-    return found.f_bavail * found.f_frsize

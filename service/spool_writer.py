@@ -7,8 +7,10 @@ import mmap
 import os
 from pathlib import Path
 
+import numpy as np
+
 from service.durable import flush_to_disk
-from service.errors import SpoolFull, WireError
+from service.errors import SpoolError, SpoolFull, WireError
 from service.settings import SpoolSettings
 from service.spool import (
     HEADER,
@@ -22,6 +24,8 @@ from service.spool import (
     write_record,
 )
 
+SPARE = "spare-{}.raw"  # a segment without a number: readers do not see it
+
 
 class SpoolWriter:
     """Appends messages; one writer a spool, held by the caller's lock.
@@ -33,12 +37,13 @@ class SpoolWriter:
     def __init__(self, settings: SpoolSettings) -> None:
         self._folder, self._settings = settings.folder, settings
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._maps: dict[int, mmap.mmap] = {}
+        self._maps: dict[Path, mmap.mmap] = {}
         self._unsynced: set[int] = set()
         self._pages: mmap.mmap | None = None
         self.position = Position(0, 0)
         self.serial = 0
         self._resume()
+        self._prepare()
 
     @property
     def capacity_bytes(self) -> int:
@@ -82,7 +87,7 @@ class SpoolWriter:
         after = max([read_cursor(self._folder).segment, *numbers], default=0)
         self.position = Position(after, 0)
         for number in reversed(numbers):
-            pages = self._map(number)
+            pages = self._map(segment_path(self._folder, number))
             offset = 0
             while header := header_at(pages, number, offset):
                 self.serial = header.serial + 1
@@ -92,55 +97,64 @@ class SpoolWriter:
             if offset:
                 return
 
+    def _prepare(self) -> None:
+        """Claim and touch memory before the first message: the first touch of a page costs more than filling it."""
+        settings = self._settings
+        while self._used() < min(settings.prepared_bytes, settings.max_bytes - settings.segment_bytes + 1):
+            pages = self._map(self._allocate())
+            np.frombuffer(pages, np.uint8)[:: mmap.PAGESIZE] = 0
+
     def _begin_segment(self) -> None:
-        number = self.position.segment + 1
-        if not self._recycle(number):
-            self._allocate(number)
-        self._pages = self._map(number)
-        self.position = Position(number, 0)
+        path = next(iter(self._spares()), None) or self._finished() or self._allocate()
+        at = Position(self.position.segment + 1, 0)
+        target = segment_path(self._folder, at.segment)
+        self._pages = self._map(path)
+        os.replace(path, target)
+        self._maps[target] = self._maps.pop(path)
+        self.position = at
 
-    def _recycle(self, number: int) -> bool:
-        """Make the oldest segment the next one where the bound is reached; False where it is not."""
-        numbers = segments(self._folder)
-        used = sum(segment_path(self._folder, old).stat().st_size for old in numbers)
-        if used + self._settings.segment_bytes <= self._settings.max_bytes:
-            return False
-        oldest = numbers[0]
-        if oldest >= read_cursor(self._folder).segment:
-            raise SpoolFull(f"spool {self._folder} holds {used} bytes of unfinished series; see spool.max_bytes")
-        pages = self._maps.pop(oldest, None)
-        path = segment_path(self._folder, oldest)
-        if path.stat().st_size != self._settings.segment_bytes:  # of other settings
-            path.unlink()
-            return self._recycle(number)
-        os.replace(path, segment_path(self._folder, number))
-        if pages is not None:
-            self._maps[number] = pages
-        return True
+    def _finished(self) -> Path | None:
+        """Return the oldest segment, None below the bound; raise SpoolFull where the oldest is still needed."""
+        settings = self._settings
+        while (used := self._used()) + settings.segment_bytes > settings.max_bytes:
+            oldest = segments(self._folder)[0]
+            if oldest >= read_cursor(self._folder).segment:
+                raise SpoolFull(f"spool {self._folder} holds {used} bytes of unfinished series; see spool.max_bytes")
+            path = segment_path(self._folder, oldest)
+            if path.stat().st_size == settings.segment_bytes:
+                return path
+            path.unlink()  # of other settings
+            self._maps.pop(path, None)
+        return None
 
-    def _allocate(self, number: int) -> None:
-        path = segment_path(self._folder, number)
-        partial = path.with_suffix(".part")
-        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT, 0o644)
+    def _allocate(self) -> Path:
+        """Return a new spare segment; raise SpoolFull where the disk is full."""
+        path = self._folder / SPARE.format(len(self._spares()))
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             os.posix_fallocate(descriptor, 0, self._settings.segment_bytes)
-            os.replace(partial, path)
         except OSError as error:
-            partial.unlink(missing_ok=True)
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise SpoolFull(f"spool {self._folder}: {error.strerror}; free space") from error
+            path.unlink()
+            kind = SpoolFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else SpoolError
+            raise kind(f"spool {self._folder}: {error.strerror}; free space or choose another spool.folder") from error
         finally:
             os.close(descriptor)
+        return path
 
-    def _map(self, number: int) -> mmap.mmap:
+    def _spares(self) -> list[Path]:
+        """Return segments without a number, the last made first; a half-made one of a killed writer is removed."""
+        found = sorted(self._folder.glob(SPARE.format("*")), reverse=True)
+        for path in found:
+            if path.stat().st_size != self._settings.segment_bytes:
+                path.unlink()
+        return [path for path in found if path.exists()]
+
+    def _used(self) -> int:
+        return sum(path.stat().st_size for path in self._folder.glob("*.raw"))
+
+    def _map(self, path: Path) -> mmap.mmap:
         """Return the pages of a segment; kept, since each first touch of a fresh mapping costs a fault."""
-        if number not in self._maps:
-            with segment_path(self._folder, number).open("r+b") as file:
-                self._maps[number] = mmap.mmap(file.fileno(), 0)
-        return self._maps[number]
-
-
-def open_writer(folder: Path, **bounds: int) -> SpoolWriter:
-    """Return a writer with other bounds than the default ones."""
-    return SpoolWriter(SpoolSettings(folder=folder, **bounds))
+        if path not in self._maps:
+            with path.open("r+b") as file:
+                self._maps[path] = mmap.mmap(file.fileno(), 0)
+        return self._maps[path]

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from models.bcdi.coherence import Kernel
-from models.bcdi.pattern import AXES, Pattern
-from models.bcdi.support import gaussian_transfer, shrink_wrap
+from models.bcdi.pattern import AXES, Pattern, gaussian_transfer
+from models.bcdi.support import shrink_wrap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +54,14 @@ def weights(algorithm: str, support: Tensor, beta: float) -> tuple[Tensor | None
 class Batch:
     """Objects complex64 [n, z, y, x] of several starts and their supports, iterated together."""
 
-    def __init__(self, pattern: Pattern, objects: Tensor, support: Tensor, *, beta: float) -> None:
+    def __init__(
+        self, pattern: Pattern, objects: Tensor, support: Tensor, *, beta: float, kernel: Kernel | None = None
+    ) -> None:
         self.pattern = pattern
         self.objects = objects
         self.support = support.expand(objects.shape)
         self.beta = beta
-        self.kernel: Kernel | None = None
+        self.kernel = kernel
         self._spectrum = torch.empty_like(objects)
         self._amplitude = _both_parts(pattern.amplitude)
         self._unseen = (~pattern.seen).flatten().nonzero().flatten()

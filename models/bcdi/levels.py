@@ -31,7 +31,7 @@ def coarse_to_fine(shape: tuple[int, ...], extent: tuple[int, ...]) -> list[Leve
         levels.insert(0, Level(shape=sampled, step=step))
         if max(sampled) <= COARSE_EDGE:
             return [level for index, level in enumerate(levels) if level not in levels[:index]]
-        sampled = tuple(_half(n) if n > COARSE_EDGE else n for n in sampled)
+        sampled = tuple(max(_half(n), COARSE_EDGE) if n > COARSE_EDGE else n for n in sampled)
 
 
 def _largest_step(n: int, size: int) -> int:

@@ -15,6 +15,9 @@ AXES = (-3, -2, -1)
 CROSS_VOXELS = 7
 # The centre decides the total density; no run may lose it, so nothing is held out within this share of the shortest edge.
 CENTRE_SHARE = 0.05
+# Partial coherence is divided out of the autocorrelation down to this envelope; noise would win beyond.
+SHARPENING_LIMIT = 0.3
+FILLING_SIGMA_VOXELS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,16 +58,17 @@ def hold_out(mask: NDArray[np.bool_], fraction: float, seed: int) -> NDArray[np.
 class Level:
     """A coarser view of the pattern: `shape` voxels along each axis, every `step`-th of the measured ones, same centre.
 
-    Fewer voxels mean a coarser object, a larger step a smaller field of view; both are exact, none are averaged.
+    Fewer voxels mean a coarser object, a larger step a smaller field of view.
     """
 
     shape: tuple[int, ...]
     step: tuple[int, ...]
 
-    def take(self, array: NDArray[np.generic]) -> NDArray[np.generic]:
-        """Return the voxels of a centred [z, y, x] array that belong to this level."""
-        chosen = [n // 2 + k * (np.arange(m) - m // 2) for n, m, k in zip(array.shape, self.shape, self.step, strict=True)]
-        return array[np.ix_(*chosen)]
+    def indices(self, n: int, axis: int) -> Tensor:
+        """Return the positions of this level's voxels along an axis of `n` voxels, both in corner order."""
+        m, k = self.shape[axis], self.step[axis]
+        frequency = torch.fft.fftfreq(m, 1.0 / m).round().long()
+        return (frequency * k) % n
 
 
 def measured_pattern(
@@ -92,6 +96,64 @@ def measured_pattern(
         held_out=corner(mask & held_out),
         amplitude=corner(amplitude.astype(np.float32)),
     )
+
+
+def coarse_pattern(pattern: Pattern, level: Level, transfer: Tensor, reach: tuple[int, ...]) -> Pattern:
+    """Return a coarser view of a full pattern that keeps nearly all of its photons.
+
+    The intensity's transform, the autocorrelation, vanishes beyond `reach` voxels (the object's edges): cutting it there
+    averages the noise of oversampled voxels, and dividing it by `transfer` (half spectrum of the kernel of partial
+    coherence) sharpens the fringes. Voxels that were not seen, held-out ones too, are first filled from seen neighbours
+    and are no more seen in the result; its background is zero, its scale 1.
+    """
+    intensity = _filled(pattern)
+    spectrum = torch.fft.rfftn(intensity, dim=AXES) / transfer.clamp(min=SHARPENING_LIMIT)
+    for axis, (n, limit) in enumerate(zip(pattern.shape, reach, strict=True)):
+        index = torch.fft.rfftfreq(n, 1.0 / n) if axis == 2 else torch.fft.fftfreq(n, 1.0 / n)
+        inside = (index.abs() <= limit).to(spectrum.device)
+        spectrum = spectrum * inside.view([-1 if axis == other else 1 for other in range(3)])
+    smooth = torch.fft.irfftn(spectrum, s=pattern.shape, dim=AXES).clamp_(min=0.0)
+    chosen = [level.indices(n, axis) for axis, n in enumerate(pattern.shape)]
+
+    def take(array: Tensor) -> Tensor:
+        for axis, index in enumerate(chosen):
+            array = array.index_select(axis, index.to(array.device))
+        return array
+
+    seen = take(pattern.seen)
+    return Pattern(
+        counts=take(pattern.counts),
+        scale=take(pattern.scale),
+        background=take(pattern.background),
+        seen=seen,
+        held_out=take(pattern.held_out),
+        amplitude=take(smooth).sqrt_() * seen,
+    )
+
+
+def _filled(pattern: Pattern) -> Tensor:
+    """Return the measured intensity, float32 [z, y, x], the unseen voxels as the mean of the seen ones around them."""
+    intensity = pattern.amplitude.square()
+    if bool(pattern.seen.all()):
+        return intensity
+    shape = pattern.shape
+    blur = gaussian_transfer(shape, FILLING_SIGMA_VOXELS, intensity.device)
+    values, shares = (
+        torch.fft.irfftn(torch.fft.rfftn(one, dim=AXES) * blur, s=shape, dim=AXES)
+        for one in (intensity, pattern.seen.to(intensity.dtype))
+    )
+    mean = values.clamp_(min=0.0) / shares.clamp_(min=1e-3)
+    return torch.where(pattern.seen, intensity, mean)
+
+
+def gaussian_transfer(shape: tuple[int, ...], sigma: float, device: torch.device) -> Tensor:
+    """Return the transform of a Gaussian of `sigma` voxels and sum 1, float32, half spectrum of a real [z, y, x] array."""
+    transfer = torch.ones((), device=device)
+    for axis, n in zip(AXES, shape, strict=True):
+        frequency = (torch.fft.rfftfreq if axis == AXES[-1] else torch.fft.fftfreq)(n, device=device)
+        factor = torch.exp(-2.0 * (np.pi * sigma * frequency).square())
+        transfer = transfer * factor.view([-1 if axis == a else 1 for a in AXES])
+    return transfer
 
 
 def to_level(objects: Tensor, now: Level, then: Level) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -46,16 +45,6 @@ def extent(pattern: Pattern) -> tuple[int, ...]:
         reach = torch.fft.fftfreq(n, 1.0 / n, device=above.device).abs()
         edges.append(int(reach[along].max().item()) + 1)
     return tuple(edges)
-
-
-def gaussian_transfer(shape: tuple[int, ...], sigma: float, device: torch.device) -> Tensor:
-    """Return the transform of a Gaussian of `sigma` voxels and sum 1, float32, half spectrum of a real [z, y, x] array."""
-    transfer = torch.ones((), device=device)
-    for axis, n in zip(AXES, shape, strict=True):
-        frequency = (torch.fft.rfftfreq if axis == AXES[-1] else torch.fft.fftfreq)(n, device=device)
-        factor = torch.exp(-2.0 * (np.pi * sigma * frequency).square())
-        transfer = transfer * factor.view([-1 if axis == a else 1 for a in AXES])
-    return transfer
 
 
 def shrink_wrap(objects: Tensor, transfer: Tensor, threshold: float) -> Tensor:

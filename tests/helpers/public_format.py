@@ -21,6 +21,11 @@ TAGS = {np.dtype(name): tag for tag, name in TYPED.items()}
 BLOCK_BYTES = 8192
 
 
+def from_hex(text: str) -> bytes:
+    """Bytes of hex digits; what follows a # is a remark."""
+    return bytes.fromhex("".join(line.split("#")[0] for line in text.splitlines()))
+
+
 def read_public(message: bytes) -> Any:
     """Read one message; arrays as NumPy arrays."""
 

@@ -56,7 +56,9 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def messages(number: int, name: str, frames: int, announced: bool = True, shape: tuple[int, int] = SHAPE) -> list[bytes]:
+def messages(
+    number: int, name: str, frames: int, announced: bool = True, shape: tuple[int, int] = SHAPE
+) -> list[bytes]:
     """A series of encoded messages: start, frames with noise, end."""
     rng = np.random.default_rng(number)
     start = SeriesStart(
@@ -133,7 +135,9 @@ class Worker:
         with urllib.request.urlopen(f"{worker_url(self.settings.spool.folder)}/metrics", timeout=5) as answer:
             return answer.read().decode()
 
-    def wait_until(self, ready: Callable[[int, Mapping[str, Any]], bool], timeout_s: float = READY_S) -> Mapping[str, Any]:
+    def wait_until(
+        self, ready: Callable[[int, Mapping[str, Any]], bool], timeout_s: float = READY_S
+    ) -> Mapping[str, Any]:
         """Wait until the health is as wanted; return it."""
         until_s = time.monotonic() + timeout_s
         while time.monotonic() < until_s:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
+import socket
 
-from service.check import Findings, look
-from service.errors import WireError
+import numpy as np
+import pytest
+
+from service.check import Findings, check_endpoint, look, somebody_answers
+from service.errors import SettingsError, WireError
 from service.ports import EndOfStream
 from service.records import Frame, Message, SeriesEnd, SeriesStart
+from service.report import JsonReport
 
 
 class Played:
@@ -60,6 +64,22 @@ def test_rubbish_is_told_not_raised() -> None:
     assert findings.record()["unreadable"] == ["not CBOR"]
     assert ("unreadable", "not CBOR") in findings.rows()
     assert findings.rate_hz == 0.0
+
+
+def test_who_answers() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        endpoint = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        assert somebody_answers(endpoint) is True
+    assert somebody_answers(endpoint) is False
+    assert somebody_answers("tcp://127.0.0.1:99999") is False
+    assert somebody_answers("ipc:///tmp/frames") is None
+    assert "is the sender up" in str(Findings(endpoint=endpoint, answers=False).rows())
+
+
+@pytest.mark.parametrize("endpoint", ["", "nonsense", "tcp://", "tcp://host", "udp//x"])
+def test_endpoint_that_zeromq_refuses_is_wrong_use(endpoint: str) -> None:
+    with pytest.raises(SettingsError, match="tcp://detector"):
+        check_endpoint(endpoint, 0.1, JsonReport())
 
 
 def test_silence_is_no_stream() -> None:

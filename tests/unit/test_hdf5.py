@@ -390,6 +390,6 @@ def test_region_of_a_chip_without_beam_centre_takes_the_middle_of_the_chip(tmp_p
         detector["data"] = np.ones((3, 8, 6), np.int32)
         detector["dark"] = np.zeros((20, 30), np.int32)
         detector["roi"] = [4, 12, 10, 16]
-    scan = open_scan(path)
+    scan = open_hdf5(path, "")
     scan.close()
     assert (scan.header["beam_center_y"], scan.header["beam_center_x"]) == (19 / 2 - 4, 29 / 2 - 10)

@@ -210,13 +210,17 @@ def test_cursor_is_kept_and_a_damaged_one_is_told(tmp_path: Path) -> None:
 
 
 def test_prepared_segments_are_there_before_the_first_message(tmp_path: Path) -> None:
-    prepared = SpoolSettings(
-        folder=tmp_path, max_bytes=4 * SEGMENT, segment_bytes=SEGMENT, prepared_bytes=3 * SEGMENT
-    )
+    prepared = SpoolSettings(folder=tmp_path, max_bytes=4 * SEGMENT, segment_bytes=SEGMENT, prepared_bytes=3 * SEGMENT)
     writer = SpoolWriter(prepared)
-    assert len(segments(tmp_path)) == 3
-    assert writer.append(b"first") > Position(0, 0)
-    assert read_all(SpoolReader(tmp_path)) == [b"first"]
+    assert len(list(tmp_path.glob("spare-*.raw"))) == 3
+    reader = SpoolReader(tmp_path)
+    assert reader.read() is None
+    assert writer.append(b"first") == Position(1, 0)
+    assert len(list(tmp_path.glob("spare-*.raw"))) == 2
+    writer.close()
+    (tmp_path / "spare-1.raw").write_bytes(b"half made")
+    assert SpoolWriter(prepared).append(b"second") > Position(1, 0)
+    assert read_all(reader) == [b"first", b"second"]
 
 
 def test_bound_must_hold_two_segments() -> None:

@@ -1,0 +1,261 @@
+"""Compute in one thread: what it tells of each series, and what it does after its own death."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service import wire
+from service.adapters.memory import MemoryResults
+from service.answers import Answers
+from service.compute import ATTEMPTS, Compute
+from service.errors import DataError, ResultError, SeriesError, SettingsError
+from service.intake import Intake
+from service.inverter import Invert, Inverter, Product
+from service.journal import Journal
+from service.records import ResultSummary, SeriesEnd, Volume
+from service.settings import Settings
+from service.spool import Position, SpoolReader, read_cursor, segment_path
+from service.spool_writer import SpoolWriter
+from tests.helpers.results import make_figures
+from tests.helpers.workers import messages, worker_settings
+
+
+class Bench:
+    """Spool, compute and results in one place; `crash` forgets everything but the disk."""
+
+    def __init__(self, folder: Path, invert: Invert | None = None, **changes: Any) -> None:
+        self.settings = worker_settings(folder, "tcp://127.0.0.1:0", **changes)
+        self.invert = invert or self.sum
+        self.writer = SpoolWriter(self.settings.spool)
+        self.now_s = 0.0
+        self.crash()
+
+    def crash(self) -> None:
+        folder = self.settings.spool.folder
+        self.journal, self.sink = Journal(self.settings.out / "journal.jsonl"), MemoryResults()
+        self.answers = Answers(self.settings, self.journal, dict)
+        reader = SpoolReader(folder, read_cursor(folder))
+        self.intake = Intake(reader, self.settings, self.journal.finished, self.journal.knows, lambda: self.now_s)
+        self.compute = Compute(
+            self.intake, Inverter(self.invert), self.journal, self.sink, self.answers.wishes, self.settings
+        )
+
+    def spool(self, encoded: list[bytes]) -> None:
+        for message in encoded:
+            self.writer.append(message)
+
+    def run(self, until: Callable[[], bool] | None = None) -> list[ResultSummary]:
+        """Step until nothing is left to do, or until `until`."""
+        limit_s = time.monotonic() + 20
+        while time.monotonic() < limit_s:
+            busy = self.compute.step()
+            if until() if until else not busy and not self.compute.report.inverting:
+                return self.sink.summaries
+            time.sleep(0.001)
+        raise AssertionError(f"not done: {self.compute.report}")
+
+    def told(self) -> list[tuple[str, str, int]]:
+        return [(told.series_unique_id, str(told.status), told.accounting.received) for told in self.run()]
+
+    @staticmethod
+    def sum(volume: Volume, settings: Settings) -> Product:
+        path = settings.out / f"{volume.series_unique_id}.txt"
+        path.write_text(str(volume.counts.sum()))
+        return Product(figures=make_figures(), path=path, picture=None, latencies_s={"sum": 0.0})
+
+
+def test_series_are_told_in_order_and_the_cursor_follows(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.spool(messages(1, "a", 4))
+    bench.spool(messages(2, "b", 4)[:4])
+    assert bench.told() == [("a", "done", 4)]
+    report = bench.compute.report
+    assert (report.open_series, report.open_sent, report.open_received) == ("2 (b)", 4, 3)
+    assert read_cursor(bench.settings.spool.folder) < bench.writer.position
+    bench.spool(messages(2, "b", 4)[4:])
+    assert bench.told()[1:] == [("b", "done", 4)]
+    assert read_cursor(bench.settings.spool.folder) == bench.writer.position
+    assert bench.compute.report.caught_up
+
+
+def test_death_while_inverting_inverts_again_and_tells_once(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, lambda volume, settings: time.sleep(60))  # type: ignore[arg-type,return-value]
+    bench.spool(messages(1, "a", 4))
+    bench.run(until=lambda: bool(bench.compute.report.inverting))
+    bench.invert = bench.sum
+    bench.crash()
+    assert bench.told() == [("a", "done", 4)]
+    bench.crash()
+    assert bench.told() == []
+    assert bench.compute.report.received == 4
+
+
+def test_death_between_journal_and_cursor_tells_nothing_twice(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.spool(messages(1, "a", 4))
+    assert bench.told() == [("a", "done", 4)]
+    (bench.settings.spool.folder / "cursor.json").unlink()
+    bench.spool(messages(1, "a", 4)[2:4])  # late copies of the finished series are no new series either
+    bench.crash()
+    assert bench.told() == []
+    assert bench.journal.sequence == 1
+    bench.spool(messages(1, "a", 4))  # the same name again, at another place
+    assert bench.told() == [("a", "done", 4)]
+
+
+def test_series_that_kills_the_worker_is_given_up(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, lambda volume, settings: time.sleep(60))  # type: ignore[arg-type,return-value]
+    bench.spool(messages(1, "deadly", 4))
+    for _ in range(ATTEMPTS):
+        bench.run(until=lambda: bool(bench.compute.report.inverting))
+        bench.crash()
+    told = bench.run()
+    assert [(str(summary.status), summary.error) for summary in told] == [
+        ("failed", f"the worker died {ATTEMPTS} times while inverting it")
+    ]
+
+
+@pytest.mark.parametrize("error", [DataError("nothing to invert"), ZeroDivisionError("by zero")])
+def test_failing_inversion_is_told_and_the_next_series_unharmed(tmp_path: Path, error: Exception) -> None:
+    def invert(volume: Volume, settings: Settings) -> Product:
+        if volume.series_unique_id == "bad":
+            raise error
+        return Bench.sum(volume, settings)
+
+    bench = Bench(tmp_path, invert)
+    bench.spool([*messages(1, "bad", 4), *messages(2, "good", 4)])
+    assert bench.told() == [("bad", "failed", 4), ("good", "done", 4)]
+    assert str(error) in bench.compute.report.last_error
+
+
+def test_series_without_start_is_told_and_no_other_stray_is(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    headless = messages(1, "headless", 6)
+    bench.spool([*headless[3:], b"\xff", wire.encode(SeriesEnd(series_id=9, series_unique_id="nothing"))])
+    bench.spool([*messages(2, "cut", 6)[2:4], *messages(3, "other", 6)[2:4], *messages(4, "good", 3)])
+    told = bench.run()
+    assert [(summary.series_unique_id, str(summary.status)) for summary in told] == [
+        ("headless", "failed"), ("cut", "failed"), ("other", "failed"), ("good", "done"),
+    ]  # fmt: skip
+    frames = told[0].accounting
+    assert (frames.sent, frames.received, frames.missed, frames.rejected) == (6, 0, 2, 4)
+    bench.spool(headless[3:5])
+    assert len(bench.run()) == 4
+
+
+def test_headless_and_open_series_are_closed_when_they_stall(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.spool(messages(1, "headless", 6)[2:4])
+    bench.run()
+    bench.now_s = 10.0
+    assert bench.told() == [("headless", "failed", 0)]
+    bench.spool(messages(2, "stalled", 6)[:4])
+    bench.run()
+    bench.now_s = 12.0
+    bench.run()
+    assert bench.compute.report.silent_s == 2.0
+    bench.now_s = 20.0
+    assert bench.told()[1:] == [("stalled", "incomplete", 3)]
+
+
+def test_unreadable_and_damaged_messages_are_counted(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    good = messages(1, "a", 5)
+    bench.spool([good[0], good[1], good[2][:-40], good[3]])
+    damaged = bench.writer.append(good[4])
+    with segment_path(bench.settings.spool.folder, damaged.segment).open("r+b") as file:
+        file.seek(damaged.offset + 60)
+        file.write(b"XXXX")
+    bench.spool([good[5], messages(9, "no start", 3)[0][:-30], good[6]])
+    bench.run()
+    bench.now_s = 1.0
+    frames = bench.run()[0].accounting
+    assert (frames.sent, frames.received, frames.missed, frames.rejected) == (5, 3, 1, 1)
+    assert (bench.compute.report.damaged, bench.compute.report.strays) == (1, 1)
+
+
+def test_cut_off_series_is_aborted_or_inverted_by_what_arrived(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.spool([*messages(1, "few", 10)[:4], *messages(2, "most", 10)[:9], *messages(3, "whole", 4)])
+    assert bench.told() == [("few", "aborted", 3), ("most", "incomplete", 8), ("whole", "done", 4)]
+
+
+def test_impossible_series_fails_and_its_images_are_no_series_of_their_own(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, worker={"series_max_bytes": 10_000})
+    bench.spool([*messages(1, "large", 8), *messages(2, "small", 2)])
+    assert [summary.error.partition(",")[0] for summary in bench.run()][1:] == [""]
+    assert "series_max_bytes" in bench.run()[0].error
+
+
+def test_new_settings_hold_from_the_next_series_on(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, worker={"series_max_bytes": 10_000})
+    bench.spool(messages(1, "open", 3)[:3])
+    bench.run()
+    assert bench.answers.use({"toml": "[worker]\nseries_max_bytes = 1000000"}) == {"changed": ["worker"]}
+    bench.run()
+    bench.spool([*messages(1, "open", 3)[3:], *messages(2, "large", 8)])
+    assert bench.told() == [("open", "done", 3), ("large", "done", 8)]
+    for toml, words in (("[[", "not TOML"), ("[worker]\nhttp_port = -1", "http_port")):
+        with pytest.raises(SettingsError, match=words):
+            bench.answers.use({"toml": toml})
+
+
+def test_series_is_inverted_again_from_the_spool(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    with pytest.raises(SeriesError, match="nothing to invert again"):
+        bench.answers.reprocess({})
+    first = messages(1, "first", 4)
+    bench.spool([*first[:2], b"\xff", *messages(7, "else", 4)[1:3], *first[2:], *messages(2, "cut", 4)[:4]])
+    bench.spool(messages(3, "third", 4))
+    bench.run()
+    before = len(bench.sink.summaries)
+    for name in ("first", "cut", ""):
+        bench.answers.reprocess({"series_unique_id": name})
+        bench.run()
+    again = [(told.series_unique_id, str(told.status)) for told in bench.sink.summaries[before:]]
+    assert again == [("first", "done"), ("cut", "incomplete"), ("third", "done")]
+    position = next(entry.position for entry in bench.journal.entries if entry.summary.series_unique_id == "first")
+    with segment_path(bench.settings.spool.folder, position.segment).open("r+b") as file:
+        file.write(bytes(100_000))
+    bench.answers.reprocess({"series_unique_id": "first"})
+    assert "not in the spool any more" in bench.run()[-1].error
+    segment_path(bench.settings.spool.folder, position.segment).unlink()
+    with pytest.raises(SeriesError, match="has left the spool"):
+        bench.answers.reprocess({})
+
+
+def test_last_result_is_saved_elsewhere(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    with pytest.raises(ResultError, match="no result to save"):
+        bench.answers.save({"path": str(tmp_path)})
+    bench.spool(messages(1, "a", 4))
+    bench.run()
+    saved = Path(bench.answers.save({"path": str(tmp_path)})["path"])
+    assert saved.read_text() == (bench.settings.out / "a.txt").read_text()
+    with pytest.raises(ResultError, match="choose another path"):
+        bench.answers.save({"path": "/proc/nowhere/at/all"})
+    assert bench.answers.health({})["status"] == "starting"
+
+
+def test_series_larger_than_the_spool_lets_its_beginning_go(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, spool={"max_bytes": 30_000, "segment_bytes": 10_000})
+    large = messages(1, "large", 60)
+    full = 0
+    for message in large:
+        while True:
+            try:
+                bench.writer.append(message)
+                break
+            except Exception:
+                full += 1
+                assert full < 200
+                bench.run()
+                bench.compute.step(spool_full=True)
+    assert full > 0
+    assert bench.told() == [("large", "done", 60)]
+    assert read_cursor(bench.settings.spool.folder) > Position(2, 0)
