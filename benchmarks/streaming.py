@@ -23,14 +23,16 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.streaming_peers import FORMATS
+from benchmarks.streaming_peers import FORMATS, messages
 from service.ingest import ENVIRONMENT
 
 WAYS = ("raw", "tuned", "memory", "disk", "volume")
-ROUND_BYTES = 3_000_000_000  # of pixels through every other way
+ROUND_BYTES = 3_000_000_000  # on the wire, every other way
+ROUND_FRAMES = 20_000  # at most
 LIMIT_S = 120.0  # a run takes seconds
 VOLUME_BYTES = 600_000_000  # decoded pixels of the series that goes through compute
 
@@ -72,13 +74,19 @@ def measure(name: str, compression: str, rounds: int, disk: Path) -> dict[str, l
 
 def run(way: str, name: str, compression: str, spool: Path | None) -> float:
     """Run one receiver with its sender; return frames a second."""
-    shape, dtype = FORMATS[name]
-    frame_bytes = shape[0] * shape[1] * int(dtype[-2:]) // 8
-    frames = (VOLUME_BYTES if way == "volume" else ROUND_BYTES) // frame_bytes
+    frames = frames_of(way, name, compression)
     environment = {**os.environ, **(ENVIRONMENT if way in ("tuned", "memory", "disk") else {})}
     command = [sys.executable, "-m", "benchmarks.streaming_peers", way, name, compression, str(frames), str(spool)]
     done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, timeout=LIMIT_S)
     return float(done.stdout)
+
+
+def frames_of(way: str, name: str, compression: str) -> int:
+    """Return how many frames one run takes: so many that it lasts about a second."""
+    if way == "volume":
+        shape, dtype = FORMATS[name]
+        return VOLUME_BYTES // (shape[0] * shape[1] * np.dtype(dtype).itemsize)
+    return min(ROUND_FRAMES, ROUND_BYTES // len(messages(name, compression, 1, "same")[0]))
 
 
 def _table(figures: dict[str, dict[str, list[float]]]) -> Table:

@@ -108,7 +108,10 @@ def receive_raw(name: str, compression: str, frames: int) -> float:
 @contextlib.contextmanager
 def ingesting(folder: Path) -> Iterator[tuple[Ingest, SpoolWriter]]:
     """The worker's own ingest; in a folder that has been used its segments have been written before."""
-    writer = SpoolWriter(SpoolSettings(folder=folder, max_bytes=SPOOL_BYTES, segment_bytes=SEGMENT_BYTES))
+    prepared = SPOOL_BYTES if folder.is_relative_to("/dev/shm") else 0
+    writer = SpoolWriter(
+        SpoolSettings(folder=folder, max_bytes=SPOOL_BYTES, segment_bytes=SEGMENT_BYTES, prepared_bytes=prepared)
+    )
     write_cursor(folder, Position(writer.position.segment, 0))
     worker = WorkerSettings(endpoint="tcp://127.0.0.1:*", bind=True)
     with zmq.Context() as context, open_pull(context, worker, writer.capacity_bytes) as pull:

@@ -31,12 +31,10 @@ def check_endpoint(endpoint: str, seconds: float, report: Report) -> bool:
 
     Raises SettingsError where ZeroMQ refuses the endpoint.
     """
+    require_endpoint(endpoint)
     report.note(f"listening at {endpoint} for {seconds:g} s. {WARNING}")
     answers = somebody_answers(endpoint)
-    try:
-        source = ZmqFrameSource(endpoint)
-    except zmq.ZMQError as error:
-        raise SettingsError(f"endpoint {endpoint}: {error}; something like tcp://detector:31001 is expected") from error
+    source = ZmqFrameSource(endpoint)
     try:
         with report.progress() as advance:
             findings = look(source, endpoint, seconds, advance)
@@ -46,6 +44,17 @@ def check_endpoint(endpoint: str, seconds: float, report: Report) -> bool:
     report.table("stream found" if findings.found else "no stream", findings.rows())
     report.finish(findings.record())
     return findings.found
+
+
+def require_endpoint(endpoint: str) -> None:
+    """Raise SettingsError where ZeroMQ would refuse the endpoint; takes no frame from it."""
+    with zmq.Context() as context, context.socket(zmq.SUB) as probe:  # a PUSH does not deal to a SUB
+        try:
+            probe.connect(endpoint)
+        except zmq.ZMQError as error:
+            raise SettingsError(
+                f"endpoint {endpoint}: {error}; expected something like tcp://detector:31001"
+            ) from error
 
 
 def somebody_answers(endpoint: str) -> bool | None:

@@ -16,6 +16,7 @@ app = typer.Typer(
     name="braggloop",
     help="Real-time feedback for coherent X-ray diffraction: frames in, crystal with strain out.",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -31,63 +32,6 @@ Starts = Annotated[int | None, typer.Option("--starts", help="Independent random
 Recipe = Annotated[str | None, typer.Option("--recipe", help="Recipe such as '3*(20*ER+180*HIO)+20*ER'.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of the starts and of the held-out voxels.")]
 Device = Annotated[str | None, typer.Option("--device", help="Where phase retrieval runs: cpu or cuda.")]
-
-
-@app.command()
-def reconstruct(
-    file: Existing,
-    scan: ScanName = "",
-    begin: Annotated[
-        Path | None,
-        typer.Option("--from", help="A result of the same scan to set out from.", metavar="RESULT", exists=True),
-    ] = None,
-    size: Size = None,
-    starts: Starts = None,
-    recipe: Recipe = None,
-    seed: Seed = None,
-    device: Device = None,
-    out: Out = None,
-    settings: SettingsFile = None,
-    json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Invert a recorded rocking scan: the same pipeline as the worker's, without a stream.
-
-    The crop is chosen from the data, and said.
-
-    [dim]Example:[/]  braggloop reconstruct scan54.h5 --starts 20 --size 64
-    """
-    report = report_for(json)
-    with one_line_errors(report, debug):
-        from service.reconstruct import reconstruct_file
-
-        phasing = {"size": size, "starts": starts, "recipe": recipe, "seed": seed, "device": device}
-        reconstruct_file(file, scan, begin, settings_from(settings, out, phasing=phasing), report)
-
-
-@app.command()
-def check(
-    endpoint: Endpoint,
-    seconds: Annotated[float, typer.Option("--seconds", help="How long to listen, s.", min=0.1)] = 3.0,
-    out: Out = None,
-    settings: SettingsFile = None,
-    json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Tell whether a stream is there and what is in it.
-
-    It TAKES the frames that it sees: a PUSH socket deals its frames out, so a worker on the same endpoint loses them.
-    Listens for --seconds, says what it took, and lets go. Exit code 1 where nothing came.
-
-    [dim]Example:[/]  braggloop check tcp://detector:31001 --seconds 5
-    """
-    report = report_for(json)
-    with one_line_errors(report, debug):
-        from service.check import check_endpoint
-
-        settings_from(settings, out)
-        found = check_endpoint(endpoint, seconds, report)
-    raise typer.Exit(0 if found else 1)
 
 
 @app.command()
@@ -171,10 +115,12 @@ def worker(
     """
     report = report_for(json)
     with one_line_errors(report, debug):
+        from service.check import require_endpoint
         from service.compose import worker as make_worker
 
         chosen = {"endpoint": endpoint, "bind": bind, "results": results, "requests": requests, "http_port": http_port}
         loaded = settings_from(settings, out, worker=chosen, spool={"folder": spool})
+        require_endpoint(loaded.worker.endpoint)
         report.note(f"frames from {loaded.worker.endpoint}, results to {loaded.out} and {loaded.worker.results}")
         code = make_worker(loaded).run()
         report.finish({"code": code})
@@ -204,6 +150,63 @@ def serve(
         from service.serve import serve as run_devices
 
         run_devices(settings_from(settings, out, tango={"port": port}), settings, database, instance, report)
+
+
+@app.command()
+def reconstruct(
+    file: Existing,
+    scan: ScanName = "",
+    begin: Annotated[
+        Path | None,
+        typer.Option("--from", help="A result of the same scan to set out from.", metavar="RESULT", exists=True),
+    ] = None,
+    size: Size = None,
+    starts: Starts = None,
+    recipe: Recipe = None,
+    seed: Seed = None,
+    device: Device = None,
+    out: Out = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Invert a recorded rocking scan: the same pipeline as the worker's, without a stream.
+
+    The crop is chosen from the data, and said.
+
+    [dim]Example:[/]  braggloop reconstruct scan54.h5 --starts 20 --size 64
+    """
+    report = report_for(json)
+    with one_line_errors(report, debug):
+        from service.reconstruct import reconstruct_file
+
+        phasing = {"size": size, "starts": starts, "recipe": recipe, "seed": seed, "device": device}
+        reconstruct_file(file, scan, begin, settings_from(settings, out, phasing=phasing), report)
+
+
+@app.command()
+def check(
+    endpoint: Endpoint,
+    seconds: Annotated[float, typer.Option("--seconds", help="How long to listen, s.", min=0.1)] = 3.0,
+    out: Out = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Tell whether a stream is there and what is in it.
+
+    It TAKES the frames that it sees: a PUSH socket deals its frames out, so a worker on the same endpoint loses them.
+    Listens for --seconds, says what it took, and lets go. Exit code 1 where nothing came.
+
+    [dim]Example:[/]  braggloop check tcp://detector:31001 --seconds 5
+    """
+    report = report_for(json)
+    with one_line_errors(report, debug):
+        from service.check import check_endpoint
+
+        settings_from(settings, out)
+        found = check_endpoint(endpoint, seconds, report)
+    raise typer.Exit(0 if found else 1)
 
 
 @app.command()

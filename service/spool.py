@@ -3,9 +3,9 @@
     FOLDER/segment-000000000012.raw     records one after the other, each begun at a multiple of 64 bytes
     FOLDER/cursor.json                  where a restarted reader begins
 
-A record is a header (magic, CRC-32C, number of its segment, serial number, length) and the message as it came. The
-magic is written last: what a killed writer leaves behind is no record. Segments are recycled by renaming, with their
-pages; a record left from an earlier life carries another segment's number, so it is no record either.
+A record is a header (magic, CRC-32C, serial number, length, number of its segment) and the message as it came. Segments
+are recycled by renaming, with their pages: a record of an earlier life carries another segment's number, so it is none.
+The number is written last, which makes nothing of what a killed writer left behind.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from service.errors import SpoolError
 Buffer = bytes | bytearray | memoryview | mmap.mmap
 
 MAGIC = 0x42474C52  # "BGLR"
-NO_RECORD = 0
-HEADER = struct.Struct("<IIQQQ")  # magic, crc, segment, serial, length
-COVERED = struct.Struct("<QQQ")  # the part of the header that the CRC covers: all behind the CRC
-MAGIC_FIELD = struct.Struct("<I")
+HEADER = struct.Struct("<IIQQQ")  # magic, crc, serial, length, segment
+HEAD = struct.Struct("<IIQQ")  # all but the segment
+TAIL = struct.Struct("<Q")
+CRC_MASK = 0xFFFFFFFF
 ALIGNMENT = 64  # one cache line: no record shares one with its neighbour
 CURSOR = "cursor.json"
 # Copied and summed a piece at a time: the CRC finds in the core's own cache what the copy has just read.
@@ -58,9 +58,9 @@ class Header(NamedTuple):
     """What stands before a record."""
 
     crc: int
-    segment: int
     serial: int
     length: int
+    segment: int
 
 
 def segment_path(folder: Path, segment: int) -> Path:
@@ -87,30 +87,30 @@ def header_at(pages: mmap.mmap, segment: int, offset: int) -> Header | None:
     return header if magic == MAGIC and header.segment == segment and whole else None
 
 
-def write_record(pages: mmap.mmap, position: Position, serial: int, message: Buffer) -> int:
+def write_record(
+    pages: mmap.mmap, bytes_of_pages: NDArray[np.uint8], position: Position, serial: int, source: NDArray[np.uint8]
+) -> int:
     """Write one record and return the offset behind it; the caller has made sure that it fits."""
     segment, offset = position
-    MAGIC_FIELD.pack_into(pages, offset, NO_RECORD)
-    source = np.frombuffer(message, np.uint8)
-    length = len(source)
-    target = np.frombuffer(pages, np.uint8, length, offset + HEADER.size)
-    crc = _header_crc(segment, serial, length)
-    for begin in range(0, length, PIECE_BYTES):
-        piece = source[begin : begin + PIECE_BYTES]
-        target[begin : begin + PIECE_BYTES] = piece
+    length, begin = len(source), offset + HEADER.size
+    crc = _seed(segment, serial, length)
+    for done in range(0, length, PIECE_BYTES):
+        piece = source[done : done + PIECE_BYTES]
+        bytes_of_pages[begin + done : begin + done + len(piece)] = piece
         crc = google_crc32c.extend(crc, piece)
-    HEADER.pack_into(pages, offset, NO_RECORD, crc, segment, serial, length)
-    MAGIC_FIELD.pack_into(pages, offset, MAGIC)
+    HEAD.pack_into(pages, offset, MAGIC, crc, serial, length)
+    TAIL.pack_into(pages, offset + HEAD.size, segment)
     return offset + record_bytes(length)
 
 
-def _header_crc(segment: int, serial: int, length: int) -> int:
-    return int(google_crc32c.value(COVERED.pack(segment, serial, length)))
+def _seed(segment: int, serial: int, length: int) -> int:
+    """Begin the CRC with what the header says, so that a damaged header is found too."""
+    return (segment ^ serial << 8 ^ length << 16) & CRC_MASK
 
 
 def _payload(pages: mmap.mmap, offset: int, header: Header) -> memoryview | None:
     data: NDArray[np.uint8] = np.frombuffer(pages, np.uint8, header.length, offset + HEADER.size)
-    crc = google_crc32c.extend(_header_crc(header.segment, header.serial, header.length), data)
+    crc = google_crc32c.extend(_seed(header.segment, header.serial, header.length), data)
     return data.data if crc == header.crc else None
 
 

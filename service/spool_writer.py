@@ -24,6 +24,7 @@ from service.spool import (
     write_record,
 )
 
+NOTHING = np.empty(0, np.uint8)
 SPARE = "spare-{}.raw"  # a segment without a number: readers do not see it
 
 
@@ -40,6 +41,7 @@ class SpoolWriter:
         self._maps: dict[Path, mmap.mmap] = {}
         self._unsynced: set[int] = set()
         self._pages: mmap.mmap | None = None
+        self._bytes = NOTHING
         self.position = Position(0, 0)
         self.serial = 0
         self._resume()
@@ -55,16 +57,17 @@ class SpoolWriter:
 
         Raises SpoolFull where there is no room now, WireError where the message can never fit.
         """
-        length = memoryview(message).nbytes
+        source = np.frombuffer(message, np.uint8)
+        length = len(source)
         if length > self.capacity_bytes:
             raise WireError(
                 f"message of {length} bytes, the spool takes {self.capacity_bytes}; see spool.segment_bytes"
             )
         if self._pages is None or self.position.offset + record_bytes(length) > len(self._pages):
-            self._begin_segment()
-        assert self._pages is not None
+            self._pages = self._begin_segment()
+            self._bytes = np.frombuffer(self._pages, np.uint8)
         at = self.position
-        end = write_record(self._pages, at, self.serial, message)
+        end = write_record(self._pages, self._bytes, at, self.serial, source)
         self.position, self.serial = Position(at.segment, end), self.serial + 1
         self._unsynced.add(at.segment)
         return at
@@ -78,7 +81,7 @@ class SpoolWriter:
 
     def close(self) -> None:
         """Let go of the segments; safe to call twice."""
-        self._pages = None
+        self._pages, self._bytes = None, NOTHING
         self._maps.clear()
 
     def _resume(self) -> None:
@@ -93,7 +96,8 @@ class SpoolWriter:
                 self.serial = header.serial + 1
                 offset += record_bytes(header.length)
             if number == after:
-                self._pages, self.position = pages, Position(number, offset)
+                self._pages, self._bytes = pages, np.frombuffer(pages, np.uint8)
+                self.position = Position(number, offset)
             if offset:
                 return
 
@@ -104,14 +108,15 @@ class SpoolWriter:
             pages = self._map(self._allocate())
             np.frombuffer(pages, np.uint8)[:: mmap.PAGESIZE] = 0
 
-    def _begin_segment(self) -> None:
+    def _begin_segment(self) -> mmap.mmap:
         path = next(iter(self._spares()), None) or self._finished() or self._allocate()
         at = Position(self.position.segment + 1, 0)
         target = segment_path(self._folder, at.segment)
-        self._pages = self._map(path)
+        pages = self._map(path)
         os.replace(path, target)
         self._maps[target] = self._maps.pop(path)
         self.position = at
+        return pages
 
     def _finished(self) -> Path | None:
         """Return the oldest segment, None below the bound; raise SpoolFull where the oldest is still needed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from service.children import ending
 from service.compose import streamer as make_streamer
-from service.errors import StopError
+from service.errors import SettingsError, StopError
 from service.report import Report
 from service.settings import Settings
 from service.status import State
@@ -16,8 +16,11 @@ LOOK_S = 0.2
 def stream(settings: Settings, report: Report) -> None:
     """Stream one pass (or many, with `streamer.loop`) and tell how many frames left.
 
-    Ctrl-C or SIGTERM ends the series after the current frame. Raises StopError where the streamer fails.
+    Ctrl-C or SIGTERM ends the series after the current frame. Raises StopError where the streamer fails,
+    SettingsError where a path is missing.
     """
+    if settings.streamer.source != "twin" and not settings.streamer.path:
+        raise SettingsError(f"--source {settings.streamer.source} needs --path")
     report.note(f"{settings.streamer.source} to {settings.streamer.endpoint}, {settings.streamer.rate_hz:g} frames/s")
     streamer = make_streamer(settings)
     try:
@@ -32,7 +35,7 @@ def stream(settings: Settings, report: Report) -> None:
     finally:
         streamer.close()
     if status.state is State.FAULT:
-        raise StopError(status.message)
+        raise StopError(status.message.removesuffix("; Reset acknowledges"))  # there is no device to reset
     report.table("streamed", _rows(status))
     report.finish(_record(status))
 

@@ -91,7 +91,7 @@ class Batch:
             torch.sgn(spectrum, out=self._spectrum)
             torch.view_as_real(self._spectrum).mul_(self._amplitude)
         else:
-            blurred = self.kernel.apply(_intensity(spectrum))
+            blurred = self.kernel.apply(_square(spectrum))
             torch.mul(spectrum, self.pattern.amplitude * torch.rsqrt(blurred + _TINY), out=self._spectrum)
         if len(self._unseen):
             flat = self._spectrum.view(len(spectrum), -1)
@@ -111,7 +111,7 @@ class Batch:
 
     def intensities(self) -> Tensor:
         """Return |F|^2 of the objects, convolved with the kernel where coherence is partial, float32 [n, z, y, x]."""
-        coherent = _intensity(torch.fft.fftn(self.objects, dim=AXES))
+        coherent = coherent_intensity(self.objects)
         return coherent if self.kernel is None else self.kernel.apply(coherent)
 
 
@@ -123,7 +123,8 @@ def run(
     twin_iteration: int | None = None,
     each: Callable[[int], None] | None = None,
 ) -> None:
-    """Run a schedule on a batch; `each(iteration)` is called after every iteration and may raise to stop."""
+    """Run a schedule on a batch; `each(voxels)` is called after every iteration and may raise to stop."""
+    voxels = batch.objects.numel()
     transfers: dict[float, Tensor] = {}
     for iteration, algorithm in enumerate(schedule):
         if wrap is not None and iteration and iteration % wrap.period == 0:
@@ -135,13 +136,18 @@ def run(
             batch.remove_twin()
         batch.step(algorithm)
         if each is not None:
-            each(iteration)
+            each(voxels)
 
 
 _TINY = 1e-20
 
 
-def _intensity(spectrum: Tensor) -> Tensor:
+def coherent_intensity(objects: Tensor) -> Tensor:
+    """Return |F|^2 of objects complex64 [n, z, y, x], float32."""
+    return _square(torch.fft.fftn(objects, dim=AXES))
+
+
+def _square(spectrum: Tensor) -> Tensor:
     return torch.mul(spectrum.real, spectrum.real).addcmul_(spectrum.imag, spectrum.imag)
 
 

@@ -98,7 +98,7 @@ def measured_pattern(
     )
 
 
-def coarse_pattern(pattern: Pattern, level: Level, transfer: Tensor, reach: tuple[int, ...]) -> Pattern:
+def coarse_pattern(pattern: Pattern, level: Level, transfer: Tensor | None, reach: tuple[int, ...]) -> Pattern:
     """Return a coarser view of a full pattern that keeps nearly all of its photons.
 
     The intensity's transform, the autocorrelation, vanishes beyond `reach` voxels (the object's edges): cutting it there
@@ -107,7 +107,9 @@ def coarse_pattern(pattern: Pattern, level: Level, transfer: Tensor, reach: tupl
     and are no more seen in the result; its background is zero, its scale 1.
     """
     intensity = _filled(pattern)
-    spectrum = torch.fft.rfftn(intensity, dim=AXES) / transfer.clamp(min=SHARPENING_LIMIT)
+    spectrum = torch.fft.rfftn(intensity, dim=AXES)
+    if transfer is not None:
+        spectrum = spectrum / transfer.clamp(min=SHARPENING_LIMIT)
     for axis, (n, limit) in enumerate(zip(pattern.shape, reach, strict=True)):
         index = torch.fft.rfftfreq(n, 1.0 / n) if axis == 2 else torch.fft.fftfreq(n, 1.0 / n)
         inside = (index.abs() <= limit).to(spectrum.device)

@@ -1,36 +1,51 @@
 """Phase retrieval: counts in, object out, from many random starts.
 
-The same code on CPU and CUDA. Array frame: `counts` [z, y, x] with the peak anywhere near index n // 2, object in the same
-pixel frame, counts ~ Poisson(scale * |fftshift(fftn(ifftshift(object)))|^2 + background). Nothing is recentred.
+The same code on CPU and CUDA. Array frame: `counts` [z, y, x] with the peak near index n // 2, object in the same pixel
+frame, counts ~ Poisson(scale * |fftshift(fftn(ifftshift(object)))|^2 + background). Nothing is recentred.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from models.bcdi import quality
-from models.bcdi.coherence import Coherence
-from models.bcdi.iterate import ShrinkWrap
+from models.bcdi.coherence import Coherence, Kernel
+from models.bcdi.iterate import ShrinkWrap, coherent_intensity
 from models.bcdi.levels import coarse_to_fine, full_level
 from models.bcdi.modes import align, mode_decomposition
-from models.bcdi.pattern import Level, Pattern, hold_out, measured_pattern, resample, to_level
+from models.bcdi.pattern import (
+    Level,
+    Pattern,
+    coarse_pattern,
+    gaussian_transfer,
+    hold_out,
+    measured_pattern,
+    resample,
+    to_level,
+)
 from models.bcdi.quality import FigureSet
 from models.bcdi.recipe import format_recipe, parse_recipe
-from models.bcdi.search import Outcome, Stage, random_starts, run_stage, scaled, to_numpy, to_tensor
-from models.bcdi.support import extent, gaussian_transfer, initial_support, shrink_wrap
+from models.bcdi.search import Outcome, Stage, Watch, random_starts, run_stage, scaled, to_numpy, to_tensor
+from models.bcdi.support import extent, initial_support, shrink_wrap
 
 PRTF_SHELLS = 32
 
-# The recipe 'auto': a search at the coarsest level, a repair at each finer one, a polish of the mode.
+# The recipe 'auto': a search at the coarsest level, a repair of the best at each finer one, a polish of their mode.
 AUTO_SEARCH = parse_recipe("200*HIO+300*RAAR+50*ER")
-AUTO_REFINE = parse_recipe("20*RAAR+20*ER")
-AUTO_FINISH = parse_recipe("20*ER")
+AUTO_REFINE = parse_recipe("10*ER")
+AUTO_FINISH = parse_recipe("5*ER")
+# A recipe of one's own runs this share before partial coherence is refined, the rest after.
+SHARE_BEFORE_REFINEMENT = 0.7
+# Starts from a given object differ by this much noise, relative to its norm.
+START_NOISE = 0.1
+# Shrink-wrap's support reaches this far beyond the object that the autocorrelation shows.
+REACH_MARGIN_VOXELS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +61,8 @@ class PhasingConfig:
     """
 
     recipe: str = "auto"
-    starts: int = 10
-    keep: int = 5
+    starts: int = 20
+    keep: int = 10
     seed: int = 0
     held_out_seed: int | None = None
     device: str = "cpu"
@@ -56,7 +71,7 @@ class PhasingConfig:
     shrink_last_sigma: float = 1.0
     shrink_threshold: float = 0.1
     shrink_period: int = 5
-    coherence: Coherence = "full"
+    coherence: Coherence = "gaussian"
     held_out: float = 0.02
     twin_iteration: int | None = None
 
@@ -89,10 +104,6 @@ class Phased:
     coherence_mixing: float | None = None
 
 
-class PhasingCancelled(Exception):
-    """The caller asked to stop. Control flow, not an error."""
-
-
 def phase_retrieval(
     counts: NDArray[np.float32],
     mask: NDArray[np.bool_],
@@ -114,12 +125,7 @@ def phase_retrieval(
     """
     config = config or PhasingConfig()
     measured = _validated(counts, mask, config, scale, background)
-
-    def watch(_: int) -> None:
-        if cancelled is not None and cancelled():
-            raise PhasingCancelled
-
-    return _Run(measured, config, watch).result(start)
+    return _Run(measured, config, Watch(progress, cancelled)).result(start)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,100 +138,126 @@ class _Measured:
     background: NDArray[np.float32]
     held_out: NDArray[np.bool_]
 
-    def pattern(self, level: Level, device: str) -> Pattern:
-        return measured_pattern(
-            *(level.take(array) for array in (self.counts, self.mask, self.held_out)),
-            scale=level.take(self.scale),
-            background=level.take(self.background),
-            device=device,
-        )
-
 
 class _Run:
-    """One call of `phase_retrieval`: its stages in turn, and the share of the work that is done."""
+    """One call of `phase_retrieval`: its stages in turn."""
 
-    def __init__(self, measured: _Measured, config: PhasingConfig, watch: Callable[[int], None]) -> None:
+    def __init__(self, measured: _Measured, config: PhasingConfig, watch: Watch) -> None:
         self.measured = measured
         self.config = config
         self.watch = watch
-        self.pattern = measured.pattern(full_level(measured.counts.shape), config.device)
+        self.full = full_level(measured.counts.shape)
+        self.pattern = measured_pattern(
+            measured.counts,
+            measured.mask,
+            measured.held_out,
+            scale=measured.scale,
+            background=measured.background,
+            device=config.device,
+        )
+        self.extent = extent(self.pattern)
+        self.kernel = None if config.coherence == "full" else Kernel(config.coherence, self.pattern)
 
     def result(self, start: NDArray[np.complex64] | None) -> Phased:
-        levels, stages = self._plan(start)
-        numbers = tuple(range(self.config.starts))
-        table: dict[int, FigureSet] = {}
-        kept: Outcome | None = None
-        for index, (level, stage) in enumerate(zip(levels, stages, strict=True)):
-            pattern = self.pattern if index == len(levels) - 1 else self.measured.pattern(level, self.config.device)
-            if kept is None:
-                objects, support = self._first(pattern, start)
-            else:
-                objects = to_level(kept.objects, levels[index - 1], level)
-                support = _wrapped(objects, self.config)
-            outcome = run_stage(pattern, objects, support, stage, numbers, self.watch)
-            table |= dict(zip(outcome.numbers, outcome.figures, strict=True))
-            kept = outcome.best(self.config.keep)
-            numbers = kept.numbers
-        assert kept is not None
-        return self._selected(kept, tuple(table[number] for number in sorted(table)), stages)
+        stages = self._stages(start)
+        finish = self._stage(AUTO_FINISH, self.full, keep=1)
+        self.watch.expect([*stages, finish], self.config.starts)
+        outcome = self._first(stages[0], start)
+        numbers, figures = outcome.order, list(outcome.figures)
+        for before, stage in pairwise(stages):
+            objects = to_level(outcome.objects, before.level, stage.level)
+            if self.kernel is not None and stage.level == self.full:
+                self.kernel.refine(coherent_intensity(objects[:1])[0])
+            outcome = self._run(stage, self._view(stage.level), objects, self._wrapped(objects))
+            for number, figure in zip(numbers, outcome.figures, strict=True):
+                figures[number] = figure
+            numbers = tuple(numbers[index] for index in outcome.order)
+        return self._selected(outcome, numbers, tuple(figures), [*stages, finish])
 
-    def _plan(self, start: NDArray[np.complex64] | None) -> tuple[list[Level], list[Stage]]:
-        shape = self.pattern.shape
+    def _stages(self, start: NDArray[np.complex64] | None) -> list[Stage]:
+        keep, starts = min(self.config.keep, self.config.starts), self.config.starts
         if self.config.recipe != "auto":
-            return [full_level(shape)], [self._stage(parse_recipe(self.config.recipe))]
+            schedule = parse_recipe(self.config.recipe)
+            turn = round(SHARE_BEFORE_REFINEMENT * len(schedule)) if self.kernel is not None else 0
+            parts = [part for part in (schedule[:turn], schedule[turn:]) if part]
+            stages = [self._stage(part, self.full, keep=starts) for part in parts[:-1]]
+            return [*stages, self._stage(parts[-1], self.full, keep=keep)]
         if start is not None:
-            return [full_level(shape)], [self._stage(AUTO_REFINE)]
-        levels = coarse_to_fine(shape, extent(self.pattern))
-        return levels, [self._stage(AUTO_SEARCH)] + [self._stage(AUTO_REFINE) for _ in levels[1:]]
+            return [self._stage(AUTO_REFINE, self.full, keep=starts), self._stage(AUTO_REFINE, self.full, keep=keep)]
+        levels = coarse_to_fine(self.full.shape, self.extent)
+        finer = levels[1:] or levels
+        return [self._stage(AUTO_SEARCH, levels[0], keep=keep)] + [
+            self._stage(AUTO_REFINE, level, keep=keep) for level in finer
+        ]
 
-    def _stage(self, schedule: tuple[str, ...]) -> Stage:
+    def _stage(self, schedule: tuple[str, ...], level: Level, *, keep: int) -> Stage:
         config = self.config
+        first = config.shrink_first_sigma if "HIO" in schedule or "RAAR" in schedule else config.shrink_last_sigma
         wrap = ShrinkWrap(
-            first_sigma=config.shrink_first_sigma,
+            first_sigma=first,
             last_sigma=config.shrink_last_sigma,
             threshold=config.shrink_threshold,
             period=config.shrink_period,
         )
-        return Stage(schedule=schedule, wrap=wrap, beta=config.beta, twin_iteration=config.twin_iteration)
+        return Stage(
+            schedule=schedule, wrap=wrap, beta=config.beta, level=level, keep=keep, twin_iteration=config.twin_iteration
+        )
 
-    def _first(self, pattern: Pattern, start: NDArray[np.complex64] | None) -> tuple[Tensor, Tensor]:
-        count = self.config.starts
+    def _first(self, stage: Stage, start: NDArray[np.complex64] | None) -> Outcome:
+        pattern, count = self._view(stage.level), self.config.starts
         if start is None:
             support = initial_support(pattern).expand(count, *pattern.shape)
-            return random_starts(pattern, support, tuple((self.config.seed, n) for n in range(count))), support
-        objects = resample(to_tensor(start, self.config.device).to(torch.complex64), pattern.shape)
-        objects = scaled(objects.expand(count, *pattern.shape), pattern)
-        return objects, _wrapped(objects, self.config)
+            objects = random_starts(pattern, support, tuple((self.config.seed, number) for number in range(count)))
+            return self._run(stage, pattern, objects, support)
+        given = resample(to_tensor(start.astype(np.complex64), self.config.device), pattern.shape)
+        seeds = tuple((self.config.seed, number) for number in range(count))
+        support = self._wrapped(given[None]).expand(count, *pattern.shape)
+        noise = random_starts(pattern, support, seeds)
+        objects = scaled(given[None], pattern) + START_NOISE * noise
+        return self._run(stage, pattern, objects, support)
 
-    def _selected(self, kept: Outcome, starts: tuple[FigureSet, ...], stages: list[Stage]) -> Phased:
-        objects = to_numpy(kept.objects)
+    def _run(self, stage: Stage, pattern: Pattern, objects: Tensor, support: Tensor) -> Outcome:
+        kernel = self.kernel if stage.level == self.full else None
+        return run_stage(pattern, kernel, objects, support, stage, self.watch)
+
+    def _view(self, level: Level) -> Pattern:
+        if level == self.full:
+            return self.pattern
+        transfer = None if self.kernel is None else self.kernel.transfer
+        reach = tuple(edge + REACH_MARGIN_VOXELS for edge in self.extent)
+        return coarse_pattern(self.pattern, level, transfer, reach)
+
+    def _wrapped(self, objects: Tensor) -> Tensor:
+        transfer = gaussian_transfer(tuple(objects.shape[-3:]), self.config.shrink_last_sigma, objects.device)
+        return shrink_wrap(objects, transfer, self.config.shrink_threshold)
+
+    def _selected(
+        self, outcome: Outcome, numbers: tuple[int, ...], starts: tuple[FigureSet, ...], stages: list[Stage]
+    ) -> Phased:
+        objects = to_numpy(outcome.objects)
         aligned = np.stack([objects[0]] + [align(one, objects[0]).object_ for one in objects[1:]])
         mode, mode_weights = mode_decomposition(aligned)
         begin = to_tensor(mode, self.config.device)[None]
-        finish = self._stage(AUTO_FINISH)
-        last = run_stage(self.pattern, begin, _wrapped(begin, self.config), finish, (0,), self.watch)
+        last = self._run(stages[-1], self.pattern, begin, self._wrapped(begin))
         measured = self.measured
-        radius = quality.index_radius(measured.counts.shape)
         edges = np.linspace(0.0, 0.5, PRTF_SHELLS + 1)
-        scale = np.broadcast_to(measured.scale, measured.counts.shape)
+        radius = quality.index_radius(measured.counts.shape)
+        kernel = self.kernel
         return Phased(
             object_=to_numpy(last.objects[0]),
             support=to_numpy(last.support[0]),
             figures=last.figures[0],
             starts=starts,
-            selected=kept.numbers,
+            selected=numbers,
             kept=aligned,
             mode_weights=mode_weights,
-            prtf=quality.prtf(aligned, measured.counts, measured.mask, radius, edges, scale),
+            prtf=quality.prtf(aligned, measured.counts, measured.mask, radius, edges, measured.scale),
             prtf_q=(0.5 * (edges[1:] + edges[:-1])).astype(np.float32),
             held_out=measured.held_out,
-            recipe="; ".join(format_recipe(stage.schedule) for stage in [*stages, finish]),
+            recipe="; ".join(format_recipe(stage.schedule) for stage in stages),
+            coherence_widths_voxels=None if kernel is None else tuple(float(width) for width in kernel.widths),
+            coherence_mixing=None if kernel is None else float(kernel.mixing),
         )
-
-
-def _wrapped(objects: Tensor, config: PhasingConfig) -> Tensor:
-    transfer = gaussian_transfer(tuple(objects.shape[-3:]), config.shrink_last_sigma, objects.device)
-    return shrink_wrap(objects, transfer, config.shrink_threshold)
 
 
 def _validated(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.bcdi.coherence import Kernel
 from models.bcdi.iterate import Batch, ShrinkWrap, run
-from models.bcdi.pattern import AXES, Pattern
+from models.bcdi.pattern import AXES, Level, Pattern
 from models.bcdi.quality import FigureSet, figures
 
 # A batch holds at most this many voxels: more gains nothing once the caches (CPU) or the multiprocessors (GPU) are full.
@@ -20,30 +22,55 @@ BATCH_VOXELS = {"cpu": 2**18, "cuda": 2**26}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """What every start runs at one level."""
+    """What every start runs at one level, and how many of the best go on."""
 
     schedule: tuple[str, ...]
     wrap: ShrinkWrap | None
     beta: float
+    level: Level
+    keep: int
     twin_iteration: int | None = None
+
+
+class PhasingCancelled(Exception):
+    """The caller asked to stop. Control flow, not an error."""
+
+
+class Watch:
+    """Tells the caller how much of the work is done, and stops it where the caller asks to."""
+
+    def __init__(self, progress: Callable[[float], None] | None, cancelled: Callable[[], bool] | None) -> None:
+        self.progress = progress
+        self.cancelled = cancelled
+        self.total = self.done = 0
+
+    def expect(self, stages: list[Stage], starts: int) -> None:
+        """Set the whole: voxels times iterations of the stages to come."""
+        running = [starts, *(stage.keep for stage in stages[:-2]), 1]
+        self.total = sum(
+            count * prod(stage.level.shape) * len(stage.schedule) for count, stage in zip(running, stages, strict=True)
+        )
+
+    def __call__(self, voxels: int) -> None:
+        """Count one iteration over `voxels`; raise PhasingCancelled where the caller asks to stop."""
+        if self.cancelled is not None and self.cancelled():
+            raise PhasingCancelled
+        self.done += voxels
+        if self.progress is not None:
+            self.progress(min(self.done / self.total, 1.0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """Objects complex64 and supports bool [n, z, y, x] (corner order) after a stage, best first, and their figures."""
+    """What a stage leaves: the best objects complex64 and supports bool [keep, z, y, x] (corner order), best first.
+
+    `figures` of every start that ran, in their order; `order` [keep] the indices of the best among them.
+    """
 
     objects: Tensor
     support: Tensor
     figures: tuple[FigureSet, ...]
-    numbers: tuple[int, ...]
-
-    def best(self, keep: int) -> Outcome:
-        return Outcome(
-            objects=self.objects[:keep],
-            support=self.support[:keep],
-            figures=self.figures[:keep],
-            numbers=self.numbers[:keep],
-        )
+    order: tuple[int, ...]
 
 
 def random_starts(pattern: Pattern, support: Tensor, seeds: tuple[tuple[int, int], ...]) -> Tensor:
@@ -67,22 +94,29 @@ def scaled(objects: Tensor, pattern: Pattern) -> Tensor:
 
 
 def run_stage(
-    pattern: Pattern, objects: Tensor, support: Tensor, stage: Stage, numbers: tuple[int, ...], each: Callable[[int], None]
+    pattern: Pattern,
+    kernel: Kernel | None,
+    objects: Tensor,
+    support: Tensor,
+    stage: Stage,
+    each: Callable[[int], None],
 ) -> Outcome:
-    """Run a stage on all starts, batch by batch; return them by free log-likelihood, the best first."""
+    """Run a stage on all starts, batch by batch; return the best by free log-likelihood, the best first.
+
+    `each` is told how many voxels an iteration went over, after each; it may raise to stop.
+    """
     done: list[tuple[Tensor, Tensor, list[FigureSet]]] = []
     for part in batches(len(objects), pattern):
-        batch = Batch(pattern, objects[part].clone(), support[part], beta=stage.beta)
-        count = len(batch.objects)
-        run(batch, stage.schedule, stage.wrap, twin_iteration=stage.twin_iteration, each=lambda _, n=count: each(n))
+        batch = Batch(pattern, objects[part].clone(), support[part], beta=stage.beta, kernel=kernel)
+        run(batch, stage.schedule, stage.wrap, twin_iteration=stage.twin_iteration, each=each)
         done.append((batch.objects, batch.support, figures(pattern, batch.intensities())))
     every = [figure for _, _, some in done for figure in some]
-    order = sorted(range(len(every)), key=lambda index: rank(every[index]))
+    order = sorted(range(len(every)), key=lambda index: rank(every[index]))[: stage.keep]
     return Outcome(
         objects=torch.cat([one for one, _, _ in done])[order],
         support=torch.cat([one for _, one, _ in done])[order],
-        figures=tuple(every[index] for index in order),
-        numbers=tuple(numbers[index] for index in order),
+        figures=tuple(every),
+        order=tuple(order),
     )
 
 

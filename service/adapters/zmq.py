@@ -257,11 +257,12 @@ class _History:
 
 def _attach(socket: zmq.Socket[Any], endpoint: str, bind: bool) -> str:
     """Bind or connect; return the endpoint with the port that the system chose for port 0 or '*'."""
-    if not bind:
-        socket.connect(endpoint)
-        return endpoint
-    socket.bind(endpoint)
-    return str(socket.get_string(zmq.LAST_ENDPOINT))
+    try:
+        (socket.bind if bind else socket.connect)(endpoint)
+    except zmq.ZMQError:
+        socket.close(linger=0)
+        raise
+    return str(socket.get_string(zmq.LAST_ENDPOINT)) if bind else endpoint
 
 
 def _read_map(parts: list[bytes]) -> tuple[str, dict[Any, Any]]:

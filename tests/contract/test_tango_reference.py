@@ -48,6 +48,11 @@ def test_the_counters_of_the_beacon_example_exist_and_are_numbers() -> None:
         assert item.reading.format % 1.5 if dtype is float else item.reading.format % 2
 
 
+def test_no_name_of_the_beacon_example_is_used_twice() -> None:
+    names = [item["name"] for entry in BEACON for item in (*entry.get("counters", ()), *entry.get("axes", ()))]
+    assert len(set(names)) == len(names), "Beacon would leave out the later entry without a word"
+
+
 def test_the_motors_of_the_beacon_example_exist() -> None:
     (motors,) = (entry for entry in BEACON if entry["class"] == "tango_attr_as_motor")
     for axis in motors["axes"]:

@@ -40,6 +40,10 @@ def test_help_has_an_example_and_the_shared_options(command: str) -> None:
         ["reconstruct", "--starts", "many", __file__],
         ["check", "tcp://127.0.0.1:1", "--seconds", "-1"],
         ["version", "--unknown"],
+        ["stream", "--source", "replay"],
+        ["stream", "--source", "nonsense"],
+        ["worker", "--endpoint", "nonsense"],
+        ["check", "nonsense"],
     ],
 )
 def test_wrong_use_is_two(line: list[str]) -> None:

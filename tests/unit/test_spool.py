@@ -79,8 +79,8 @@ def test_torn_header_is_no_record_and_the_writer_overwrites_it(tmp_path: Path) -
     writer.append(b"torn")
     writer.close()
     with segment_path(tmp_path, 1).open("r+b") as file:
-        file.seek(torn.offset)
-        file.write(b"\0\0\0\0")  # the magic is written last
+        file.seek(torn.offset + HEADER.size - 8)
+        file.write(bytes(8))  # the segment's number is written last
     assert read_all(reader) == [b"whole"]
     writer = open_writer(tmp_path)
     assert (writer.position, writer.serial) == (torn, 1)
@@ -111,7 +111,7 @@ def test_impossible_length_ends_the_segment(tmp_path: Path) -> None:
     writer = open_writer(tmp_path)
     writer.append(b"wrong")
     with segment_path(tmp_path, 1).open("r+b") as file:
-        file.seek(HEADER.size - 8)
+        file.seek(HEADER.size - 16)
         file.write(b"\xff" * 8)
     assert read_all(SpoolReader(tmp_path)) == []
 
