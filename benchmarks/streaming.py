@@ -42,26 +42,27 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--formats", nargs="*", default=list(FORMATS), choices=list(FORMATS))
     parser.add_argument("--disk", type=Path, default=Path(tempfile.gettempdir()), help="folder for the spool on disk")
+    parser.add_argument("--ways", nargs="*", default=list(WAYS), choices=WAYS)
     parser.add_argument("--json", type=Path, help="write every figure here")
     options = parser.parse_args(arguments)
     figures = {}
     for name in options.formats:
         for compression in ("none", "bslz4"):
-            figures[f"{name} {compression}"] = measure(name, compression, options.rounds, options.disk)
+            figures[f"{name} {compression}"] = measure(name, compression, options)
     Console(width=140).print(_table(figures))
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1))
     return 0
 
 
-def measure(name: str, compression: str, rounds: int, disk: Path) -> dict[str, list[float]]:
+def measure(name: str, compression: str, options: argparse.Namespace) -> dict[str, list[float]]:
     """Return way -> frames a second of each round."""
-    rates: dict[str, list[float]] = {way: [] for way in WAYS}
-    folders = {"memory": Path("/dev/shm"), "disk": disk, "volume": Path("/dev/shm")}
+    rates: dict[str, list[float]] = {way: [] for way in options.ways}
+    folders = {"memory": Path("/dev/shm"), "disk": options.disk, "volume": Path("/dev/shm")}
     spools = {way: Path(tempfile.mkdtemp(prefix="braggloop-bench-", dir=where)) for way, where in folders.items()}
     try:
-        for number in range(rounds + 1):
-            for way in WAYS:
+        for number in range(options.rounds + 1):
+            for way in options.ways:
                 rate = run(way, name, compression, spools.get(way))
                 if number:  # the first round warms the spools
                     rates[way].append(rate)
@@ -91,10 +92,11 @@ def frames_of(way: str, name: str, compression: str) -> int:
 
 def _table(figures: dict[str, dict[str, list[float]]]) -> Table:
     table = Table(title="frames a second (share of raw in the same round)")
-    for column in ("frames", *WAYS):
+    ways = list(next(iter(figures.values())))
+    for column in ("frames", *ways):
         table.add_column(column, justify="left" if column == "frames" else "right")
     for name, rates in figures.items():
-        table.add_row(name, *(_cell(way, rates) for way in WAYS))
+        table.add_row(name, *(_cell(way, rates) for way in ways))
     return table
 
 

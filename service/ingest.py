@@ -22,7 +22,7 @@ POLL_MS = 100  # how long one wait lasts before a signal is looked at
 BURST = 64  # messages taken between two looks at the clock
 FULL_WAIT_S = 0.02  # between two tries to write into a full spool
 # Few large messages between the socket and the spool: they stay in the caches, and a kill loses only these.
-RECEIVE_QUEUE = 16
+RECEIVE_QUEUE = 32
 LARGEST_END_BYTES = 4096  # an end is a few dozen bytes; looking into every image would cost more than spooling it
 
 # For the process of ingest: keep the memory of messages that were freed (large ones would be given back to the system

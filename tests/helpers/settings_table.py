@@ -12,8 +12,8 @@ from service.settings import Settings
 
 HEAD = """# Settings
 
-One TOML file for every process (`--settings FILE`); the environment wins over it (`BRAGGLOOP__WORKER__HTTP_PORT=9200`), the
-options of a command win over both. Unknown keys are refused. This page is made by `python -m tests.helpers.settings_table`.
+One TOML file for every process (`--settings FILE`); the environment wins over it (`BRAGGLOOP__WORKER__HTTP_PORT=9200`),
+the options of a command win over both. Unknown keys are refused. Made by `python -m tests.helpers.settings_table`.
 """
 
 

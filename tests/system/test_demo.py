@@ -21,6 +21,7 @@ from models.bcdi.modes import twin
 from service.adapters.nexus import read_result
 from service.adapters.tango import alive
 from service.children import free_ports
+from service.records import Reconstruction
 from service.report import DONE, FAILED
 from tests.helpers.results import write_scan
 
@@ -88,6 +89,18 @@ def test_demo_shows_all_of_it(quick: Path, tmp_path: Path) -> None:
     assert [result["figures"]["hand_chosen"] for result in results] == [False, True]
     named = {Path(result[kind]).name for result in results for kind in ("path", "picture")}
     assert {path.name for path in out.iterdir() if path.suffix in (".h5", ".png", ".part")} == named
+    line = ["reconstruct", str(scan), "--settings", str(quick), "--starts", "2", "--out", str(tmp_path / "offline")]
+    code, said, err = finish(command(*line, "--json"))
+    assert code == DONE, err
+    require_equal(read_result(Path(results[1]["path"])), read_result(Path(last_object(said)["path"])))
+
+
+def require_equal(streamed: Reconstruction, offline: Reconstruction) -> None:
+    """Same counts, settings and number of threads: the same object to the last bit, in one of the two hands."""
+    same_hand = np.array_equal(streamed.object_, offline.object_)
+    assert same_hand or np.array_equal(streamed.object_, twin(offline.object_))
+    assert streamed.figures.chi == offline.figures.chi
+    assert streamed.crop == offline.crop
 
 
 @pytest.mark.slow
@@ -121,7 +134,7 @@ def test_child_that_fails_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_stream_is_seen_by_check(quick: Path) -> None:
     endpoint = f"tcp://127.0.0.1:{free_ports(1)[0]}"
-    looking = command("check", endpoint, "--seconds", "12", "--json")
+    looking = command("check", endpoint, "--seconds", "9", "--json")
     code, said, err = finish(command("stream", "--settings", str(quick), "--endpoint", endpoint, "--json"))
     assert code == DONE, err
     assert last_object(said)["sent"] == 24
@@ -196,24 +209,6 @@ def test_missing_database_is_one_line(tmp_path: Path) -> None:
     assert last_object(said)["kind"] == "DeviceError"
 
 
-@pytest.mark.slow
-def test_streamed_and_offline_results_are_equal(quick: Path, tmp_path: Path) -> None:
-    """Same counts, settings and number of threads: the same object to the last bit."""
-    scan = write_scan(tmp_path / "scan.h5")
-    demo = ["demo", "--settings", str(quick), "--starts", "2", "--scan", str(scan), "--out", str(tmp_path / "streamed")]
-    code, said, err = finish(command(*demo, "--json"))
-    assert code == DONE, err
-    streamed = read_result(Path(last_object(said)["results"][1]["path"]))
-    line = ["reconstruct", str(scan), "--settings", str(quick), "--starts", "2", "--out", str(tmp_path / "offline")]
-    code, said, err = finish(command(*line, "--json"))
-    assert code == DONE, err
-    offline = read_result(Path(last_object(said)["path"]))
-    same_hand = np.array_equal(streamed.object_, offline.object_)
-    assert same_hand or np.array_equal(streamed.object_, twin(offline.object_))
-    assert streamed.figures.chi == offline.figures.chi
-    assert streamed.crop == offline.crop
-
-
 def test_reconstruct_sets_out_from_a_result(quick: Path, tmp_path: Path) -> None:
     line = ["reconstruct", str(write_scan(tmp_path / "scan.h5")), "--settings", str(quick), "--starts", "1"]
     code, said, err = finish(command(*line, "--out", str(tmp_path / "first"), "--json"))
@@ -233,5 +228,5 @@ def test_reconstruct_says_its_crop(shared_data: Path, tmp_path: Path) -> None:
     assert "crop [82:114, 111:143, 111:143] of [201, 256, 256]" in err
     assert record["crop"]["shape"] == [32, 32, 32]
     assert record["accounting"]["received"] == 201
-    assert record["q_per_angstrom"] == pytest.approx(2.691, abs=0.001)
+    assert record["q_per_angstrom"] == pytest.approx(2.667, rel=0.01)  # Au 111, and what the arm reads
     assert Path(record["path"]).parent == tmp_path.resolve()
