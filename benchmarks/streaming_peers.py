@@ -114,7 +114,7 @@ def ingesting(folder: Path) -> Iterator[tuple[Ingest, SpoolWriter]]:
     )
     write_cursor(folder, Position(writer.position.segment, 0))
     worker = WorkerSettings(endpoint="tcp://127.0.0.1:*", bind=True)
-    with zmq.Context() as context, open_pull(context, worker, writer.capacity_bytes) as pull:
+    with zmq.Context() as context, open_pull(context, worker) as pull:
         ingest = Ingest(pull, writer)
         yield ingest, writer
         ingest.close()

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,10 +48,6 @@ class Children:
 
     def log_of(self, name: str) -> Path:
         return self._logs / f"{name}.log"
-
-    @property
-    def names(self) -> Sequence[str]:
-        return tuple(self._processes)
 
     def check(self) -> None:
         """Raise DeviceError where one has ended, with the last line that it said."""

@@ -117,7 +117,7 @@ def ingest(settings: Settings) -> Iterator[Ingest]:
         stack.enter_context(held(settings.spool.folder / "ingest.lock", "ingest", TAKE_OVER_S))
         writer = SpoolWriter(settings.spool)
         context = stack.enter_context(zmq.Context())
-        pull = stack.enter_context(open_pull(context, settings.worker, writer.capacity_bytes))
+        pull = stack.enter_context(open_pull(context, settings.worker))
         yield stack.enter_context(closing(Ingest(pull, writer)))
 
 

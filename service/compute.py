@@ -64,8 +64,8 @@ class Compute:
         busy = self._grant() | self._finish(self._inverter.poll()) | self._read() | self._begin_next()
         if spool_full and self._caught_up and self._inverting is None and not self._waiting:
             self._move_cursor(self._intake.read_to)  # the open series alone fills the spool: let its beginning go
-        elif self._needed().segment > self._cursor.segment:
-            self._move_cursor(self._needed())
+        elif not busy or self._needed().segment > self._cursor.segment:
+            self._move_cursor(self._needed())  # not at every message: each move waits for the disk
         self._idle_s = IDLE_S[0] if busy else min(2 * self._idle_s, IDLE_S[1])
         return busy
 

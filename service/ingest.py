@@ -40,11 +40,13 @@ ENVIRONMENT = {
 }
 
 
-def open_pull(context: zmq.Context[Any], settings: WorkerSettings, largest_bytes: int) -> zmq.Socket[bytes]:
-    """Return the PULL socket of the stream; a peer that sends more than `largest_bytes` at once is disconnected."""
+def open_pull(context: zmq.Context[Any], settings: WorkerSettings) -> zmq.Socket[bytes]:
+    """Return the PULL socket of the stream.
+
+    It has no ZMQ_MAXMSGSIZE: a connected socket whose peer breaks that limit never connects again.
+    """
     pull: zmq.Socket[bytes] = context.socket(zmq.PULL)
     pull.setsockopt(zmq.RCVHWM, RECEIVE_QUEUE)
-    pull.setsockopt(zmq.MAXMSGSIZE, largest_bytes)
     pull.setsockopt(zmq.LINGER, 0)
     try:
         (pull.bind if settings.bind else pull.connect)(settings.endpoint)

@@ -28,8 +28,8 @@ SectionT = TypeVar("SectionT", bound=Section)
 
 class PhasingSettings(Section):
     recipe: str = Field("auto", description="recipe string such as 3*(20*ER+180*HIO)+20*ER, or 'auto'")
-    starts: int = Field(10, ge=1, description="independent random starts")
-    keep: int = Field(5, ge=1, description="starts with the best free log-likelihood that form the result")
+    starts: int = Field(20, ge=1, description="independent random starts")
+    keep: int = Field(10, ge=1, description="starts with the best free log-likelihood that form the result")
     seed: int = Field(0, ge=0, description="seed of starts and of the held-out voxels")
     device: Literal["cpu", "cuda"] = Field("cpu", description="where phase retrieval runs")
     size: int = Field(0, ge=0, description="edge of the cube that is inverted, voxels; 0: chosen from the data")
@@ -38,7 +38,7 @@ class PhasingSettings(Section):
     )
     beta: float = Field(0.9, gt=0, le=1, description="feedback of HIO and RAAR")
     coherence: Literal["full", "gaussian", "pseudo-voigt"] = Field(
-        "full", description="full, or the kernel that blurs the model where the beam is partially coherent"
+        "gaussian", description="full, or the kernel that blurs the model where the beam is partially coherent"
     )
     shrink_first_sigma: float = Field(2.0, gt=0, description="shrink-wrap: blur at first, voxels")
     shrink_last_sigma: float = Field(1.0, gt=0, description="shrink-wrap: blur at last, voxels")

@@ -17,7 +17,7 @@ from service.answers import SETTINGS_FILE
 from service.durable import written_whole
 from service.health import ComputeReport, IngestReport, WorkerHealth, judge
 from service.lock import held
-from service.monitoring import HttpServer
+from service.http_server import HttpServer
 from service.settings import Settings
 from service.stage import Stage
 

@@ -25,7 +25,7 @@ VICTIMS = ("supervisor", "ingest", "compute")
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """One series, what was killed how long after its first message, what was told of it, and what is wrong with that."""
+    """One series, what was killed how long after its first message, what was told of it, what is wrong with that."""
 
     series: str
     victim: str

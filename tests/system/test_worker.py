@@ -84,7 +84,7 @@ def test_requests_are_answered_while_a_volume_is_inverted(worker: Worker, sender
     with pytest.raises(DeviceError, match="nothing to invert again"):
         ask("reprocess")
     assert ask("settings", toml="[phasing]\nstarts = 200")["changed"] == ["phasing"]
-    with pytest.raises(DeviceError, match="phasing.starts"):
+    with pytest.raises(DeviceError, match=r"phasing\.starts"):
         ask("settings", toml="[phasing]\nstarts = 0")
     sender.send_all(messages(1, "slow", 4))
     worker.wait_until(lambda _, health: bool(health["compute"]["inverting"]))

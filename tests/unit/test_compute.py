@@ -13,7 +13,7 @@ from service import wire
 from service.adapters.memory import MemoryResults
 from service.answers import Answers
 from service.compute import ATTEMPTS, Compute
-from service.errors import DataError, ResultError, SeriesError, SettingsError
+from service.errors import DataError, ResultError, SeriesError, SettingsError, SpoolFull
 from service.intake import Intake
 from service.inverter import Invert, Inverter, Product
 from service.journal import Journal
@@ -214,7 +214,7 @@ def test_series_is_inverted_again_from_the_spool(tmp_path: Path) -> None:
     bench.spool(messages(3, "third", 4))
     bench.run()
     before = len(bench.sink.summaries)
-    for name in ("first", "cut", ""):
+    for name in ("first", "cut", "third"):
         bench.answers.reprocess({"series_unique_id": name})
         bench.run()
     again = [(told.series_unique_id, str(told.status)) for told in bench.sink.summaries[before:]]
@@ -251,7 +251,7 @@ def test_series_larger_than_the_spool_lets_its_beginning_go(tmp_path: Path) -> N
             try:
                 bench.writer.append(message)
                 break
-            except Exception:
+            except SpoolFull:
                 full += 1
                 assert full < 200
                 bench.run()

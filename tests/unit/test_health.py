@@ -11,7 +11,7 @@ import pytest
 
 from service.errors import SettingsError
 from service.health import SILENT_S, ComputeReport, IngestReport, StageState, WorkerHealth, judge
-from service.monitoring import HttpServer
+from service.http_server import HttpServer
 from service.settings import WorkerSettings
 from service.status import State
 

@@ -37,7 +37,7 @@ def sender() -> Iterator[Sender]:
 def ingesting(folder: Path, endpoint: str, segments: int = 20) -> Iterator[Ingest]:
     writer = SpoolWriter(SpoolSettings(folder=folder, max_bytes=segments * SEGMENT, segment_bytes=SEGMENT))
     settings = WorkerSettings(endpoint=endpoint)
-    with zmq.Context() as context, open_pull(context, settings, writer.capacity_bytes) as pull:
+    with zmq.Context() as context, open_pull(context, settings) as pull:
         ingest = Ingest(pull, writer)
         yield ingest
         ingest.close()
@@ -68,12 +68,9 @@ def test_messages_are_spooled_as_they_came(tmp_path: Path, sender: Sender) -> No
 
 def test_too_large_a_message_is_not_taken_and_the_next_ones_are(tmp_path: Path, sender: Sender) -> None:
     with ingesting(tmp_path, sender.endpoint) as ingest:
-        sender.send(b"x")
-        work(ingest, 1)
-        sender.send(bytes(2 * SEGMENT))
-        time.sleep(0.3)
-        sender.send(b"y")
+        sender.send_all([b"x", bytes(2 * SEGMENT), b"y"])
         work(ingest, 2)
+        assert ingest.report.rejected == 1
     assert spooled(tmp_path) == [b"x", b"y"]
 
 
@@ -127,7 +124,7 @@ def test_flush_that_fails_is_told_until_it_succeeds(
 
 def test_wrong_endpoint_is_told(tmp_path: Path) -> None:
     with zmq.Context() as context, pytest.raises(SettingsError, match=r"worker\.endpoint"):
-        open_pull(context, WorkerSettings(endpoint="nonsense"), 100)
+        open_pull(context, WorkerSettings(endpoint="nonsense"))
 
 
 def test_lifeline_carries_reports_up_and_words_down_and_ends_with_the_parent(tmp_path: Path, sender: Sender) -> None:
@@ -159,8 +156,8 @@ def test_lifeline_survives_a_full_pipe_and_notices_a_closed_one() -> None:
 
 
 def test_lock_is_held_by_one(tmp_path: Path) -> None:
-    with held(tmp_path / "lock", "it", 0.0):
-        with pytest.raises(SpoolError, match="it is already running"), held(tmp_path / "lock", "it", 0.1):
-            pass
+    lock = tmp_path / "lock"
+    with held(lock, "it", 0.0), pytest.raises(SpoolError, match="it is already running"), held(lock, "it", 0.1):
+        pass
     with held(tmp_path / "lock", "it", 0.0):
         pass

@@ -1,0 +1,49 @@
+"""What the worker does with a volume: pipeline, file, picture, and the hand of the next one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service import inversion
+from service.adapters.nexus import read_result
+from service.errors import DataError
+from service.inversion import Inversion
+from service.settings import Settings, load_settings
+from tests.helpers.results import make_volume
+
+
+def quick(folder: Path) -> Settings:
+    return load_settings(None, {"out": str(folder), "phasing": {"recipe": "20*ER", "starts": 2, "keep": 1}}, {})
+
+
+def test_result_lies_on_the_disk_and_the_next_takes_its_hand(tmp_path: Path) -> None:
+    invert = Inversion()
+    volume = make_volume(32)
+    first = invert(volume, quick(tmp_path))
+    assert read_result(first.path).figures == first.figures
+    assert first.picture is not None
+    assert first.picture.exists()
+    assert set(first.slices) == {"amplitude", "phase", "strain"}
+    assert first.latencies_s["write"] > 0
+    assert not first.figures.hand_chosen
+    assert invert(volume, quick(tmp_path)).figures.hand_chosen
+
+
+def test_result_stands_without_its_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_font(*_: object) -> Path:
+        raise ValueError("no font")
+
+    monkeypatch.setattr(inversion, "write_picture", no_font)
+    product = Inversion()(make_volume(32), quick(tmp_path))
+    assert product.picture is None
+    assert product.path.exists()
+
+
+def test_nothing_to_invert_leaves_nothing(tmp_path: Path) -> None:
+    volume = make_volume(32, counts=np.zeros((32, 32, 32), np.float32))
+    with pytest.raises(DataError):
+        Inversion()(volume, quick(tmp_path))
+    assert list(tmp_path.iterdir()) == []
