@@ -102,11 +102,13 @@ class SpoolWriter:
                 return
 
     def _prepare(self) -> None:
-        """Claim and touch memory before the first message: the first touch of a page costs more than filling it."""
+        """Claim and map memory before the first message: the first touch of a page costs more than filling it."""
         settings = self._settings
         while self._used() < min(settings.prepared_bytes, settings.max_bytes - settings.segment_bytes + 1):
-            pages = self._map(self._allocate())
-            np.frombuffer(pages, np.uint8)[:: mmap.PAGESIZE] = 0
+            self._allocate()
+        if settings.prepared_bytes:
+            for path in self._folder.glob("*.raw"):
+                self._map(path)
 
     def _begin_segment(self) -> mmap.mmap:
         path = next(iter(self._spares()), None) or self._finished() or self._allocate()
@@ -161,5 +163,6 @@ class SpoolWriter:
         """Return the pages of a segment; kept, since each first touch of a fresh mapping costs a fault."""
         if path not in self._maps:
             with path.open("r+b") as file:
-                self._maps[path] = mmap.mmap(file.fileno(), 0)
+                flags = mmap.MAP_SHARED | (mmap.MAP_POPULATE if self._settings.prepared_bytes else 0)
+                self._maps[path] = mmap.mmap(file.fileno(), 0, flags=flags)
         return self._maps[path]

@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 from service.answers import SETTINGS_FILE
 from service.durable import written_whole
 from service.health import ComputeReport, IngestReport, WorkerHealth, judge
-from service.lock import held
 from service.http_server import HttpServer
+from service.lock import held
 from service.settings import Settings
 from service.stage import Stage
 

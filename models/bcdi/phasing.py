@@ -40,6 +40,7 @@ REFINE_THRESHOLD=.15
 
 # The recipe 'auto': a search at the coarsest level, a repair of the best at each finer one, a polish of their mode.
 AUTO_SEARCH = parse_recipe("200*HIO+300*RAAR+50*ER")
+AUTO_MIDDLE = parse_recipe("100*RAAR+30*ER")
 AUTO_REFINE = parse_recipe("10*ER")
 AUTO_FINISH = parse_recipe("5*ER")
 # A recipe of one's own runs this share before partial coherence is refined, the rest after.
@@ -189,12 +190,12 @@ class _Run:
         levels = coarse_to_fine(self.full.shape, self.extent)
         finer = levels[1:] or levels
         return [self._stage(AUTO_SEARCH, levels[0], keep=keep)] + [
-            self._stage(AUTO_REFINE, level, keep=keep) for level in finer
+            self._stage(AUTO_REFINE if level == self.full else AUTO_MIDDLE, level, keep=keep) for level in finer
         ]
 
     def _stage(self, schedule: tuple[str, ...], level: Level, *, keep: int) -> Stage:
         config = self.config
-        threshold = SEARCH_THRESHOLD if schedule is AUTO_SEARCH else REFINE_THRESHOLD if schedule is AUTO_REFINE else config.shrink_threshold
+        threshold = SEARCH_THRESHOLD if schedule is AUTO_SEARCH else REFINE_THRESHOLD if schedule is AUTO_REFINE or schedule is AUTO_MIDDLE else config.shrink_threshold
         first = config.shrink_first_sigma if "HIO" in schedule or "RAAR" in schedule else config.shrink_last_sigma
         wrap = ShrinkWrap(
             first_sigma=first,
