@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.streaming_peers import FORMATS, messages
-from service.ingest import ENVIRONMENT
+from service.worker.ingest import ENVIRONMENT
 
 WAYS = ("raw", "tuned", "memory", "disk", "volume")
 ROUND_BYTES = 3_000_000_000  # on the wire, every other way

@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 import zmq
 
-from service import wire
-from service.compression import Compression
-from service.ingest import ENVIRONMENT, Ingest, open_pull
-from service.intake import Intake
 from service.records import Frame, SeriesEnd, SeriesStart, Volume
 from service.settings import SpoolSettings, WorkerSettings, load_settings
-from service.spool import CURSOR, Position, SpoolReader, read_cursor, write_cursor
-from service.spool_writer import SpoolWriter
+from service.wire import messages as wire
+from service.wire.compression import Compression
+from service.worker.ingest import ENVIRONMENT, Ingest, open_pull
+from service.worker.intake import Intake
+from service.worker.spool import CURSOR, Position, SpoolReader, read_cursor, write_cursor
+from service.worker.spool_writer import SpoolWriter
 
 FORMATS = {
     "516x516 u32": ((516, 516), "uint32"),

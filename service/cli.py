@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from service.options import Debug, Json, Out, SettingsFile, report_for, settings_from
-from service.report import one_line_errors
+from service.commands.options import Debug, Json, Out, SettingsFile, report_for, settings_from
+from service.commands.report import one_line_errors
 
 app = typer.Typer(
     name="braggloop",
@@ -57,7 +57,7 @@ def demo(
     """
     report = report_for(json)
     with one_line_errors(report, debug):
-        from service.demo import demo as run_demo
+        from service.commands.demo import demo as run_demo
 
         phasing = {"starts": starts, "keep": (starts + 1) // 2, "size": size}
         run_demo(settings_from(settings, out, phasing=phasing), settings, recorded, scan_name, report)
@@ -85,7 +85,7 @@ def stream(
     """
     report = report_for(json)
     with one_line_errors(report, debug):
-        from service.stream import stream as run_stream
+        from service.commands.stream import stream as run_stream
 
         chosen = {
             "source": source, "path": path, "scan": scan, "endpoint": endpoint, "rate_hz": rate_hz, "loop": loop,
@@ -115,7 +115,7 @@ def worker(
     """
     report = report_for(json)
     with one_line_errors(report, debug):
-        from service.check import require_endpoint
+        from service.commands.check import require_endpoint
         from service.compose import worker as make_worker
 
         chosen = {"endpoint": endpoint, "bind": bind, "results": results, "requests": requests, "http_port": http_port}
@@ -147,7 +147,7 @@ def serve(
     """
     report = report_for(json)
     with one_line_errors(report, debug):
-        from service.serve import serve as run_devices
+        from service.commands.serve import serve as run_devices
 
         run_devices(settings_from(settings, out, tango={"port": port}), settings, database, instance, report)
 
@@ -178,7 +178,7 @@ def reconstruct(
     """
     report = report_for(json)
     with one_line_errors(report, debug):
-        from service.reconstruct import reconstruct_file
+        from service.commands.reconstruct import reconstruct_file
 
         phasing = {"size": size, "starts": starts, "recipe": recipe, "seed": seed, "device": device}
         reconstruct_file(file, scan, begin, settings_from(settings, out, phasing=phasing), report)
@@ -202,7 +202,7 @@ def check(
     """
     report = report_for(json)
     with one_line_errors(report, debug):
-        from service.check import check_endpoint
+        from service.commands.check import check_endpoint
 
         settings_from(settings, out)
         found = check_endpoint(endpoint, seconds, report)

@@ -16,20 +16,20 @@ import zmq
 
 from service.adapters.requests import WorkerRequests
 from service.adapters.zmq import Handler, ResultPublisher, ResultSubscriber, ZmqFrameSink
+from service.devices.goniometer import VirtualAxis
+from service.devices.monitor import Monitor
+from service.devices.streamer import Streamer
 from service.errors import SettingsError
-from service.goniometer import VirtualAxis
-from service.lock import held
-from service.monitor import Monitor
 from service.ports import FrameSink, FrameSource
 from service.records import ResultSummary
 from service.settings import Settings, StreamerSettings
-from service.streamer import Streamer
+from service.worker.lock import held
 
 if TYPE_CHECKING:
-    from service.compute import Compute
-    from service.ingest import Ingest
-    from service.inverter import Invert
-    from service.supervisor import Commands, Supervisor
+    from service.worker.compute import Compute
+    from service.worker.ingest import Ingest
+    from service.worker.inverter import Invert
+    from service.worker.supervisor import Commands, Supervisor
 
 JOURNAL = "journal.jsonl"
 TAKE_OVER_S = 30.0  # how long a stage waits for one that a dead supervisor left behind
@@ -77,9 +77,9 @@ def virtual_axis(settings: Settings, axis: str) -> VirtualAxis:
 
 def worker(settings: Settings) -> Supervisor:
     """The supervisor behind `braggloop worker`, with its two stages as processes of their own."""
-    from service.supervisor import Supervisor
+    from service.worker.supervisor import Supervisor
 
-    return Supervisor(settings, stage_commands(settings, "service.stages"))
+    return Supervisor(settings, stage_commands(settings, "service.worker.stages"))
 
 
 def controllers_of_devices() -> Mapping[str, Callable[[Settings, str], Any]]:
@@ -96,8 +96,8 @@ def stage_commands(settings: Settings, module: str) -> Commands:
 
     Compute leaves ingest a core.
     """
-    from service.answers import SETTINGS_FILE
-    from service.ingest import ENVIRONMENT
+    from service.worker.answers import SETTINGS_FILE
+    from service.worker.ingest import ENVIRONMENT
 
     file = str(settings.spool.folder / SETTINGS_FILE)
     threads = str(max(1, (os.cpu_count() or 2) - 1))
@@ -110,8 +110,8 @@ def stage_commands(settings: Settings, module: str) -> Commands:
 @contextmanager
 def ingest(settings: Settings) -> Iterator[Ingest]:
     """The ingest stage: the PULL socket and the writing end of the spool."""
-    from service.ingest import Ingest, open_pull
-    from service.spool_writer import SpoolWriter
+    from service.worker.ingest import Ingest, open_pull
+    from service.worker.spool_writer import SpoolWriter
 
     with ExitStack() as stack:
         stack.enter_context(held(settings.spool.folder / "ingest.lock", "ingest", TAKE_OVER_S))
@@ -126,12 +126,12 @@ def compute(
     settings: Settings, invert: Invert, health: Callable[[], Mapping[str, Any]]
 ) -> Iterator[tuple[Compute, dict[str, str]]]:
     """The compute stage and the endpoints of its publisher, which answers with `health` where it is asked for that."""
-    from service.answers import Answers
-    from service.compute import Compute
-    from service.intake import Intake
-    from service.inverter import Inverter
-    from service.journal import Journal
-    from service.spool import SpoolReader, read_cursor
+    from service.worker.answers import Answers
+    from service.worker.compute import Compute
+    from service.worker.intake import Intake
+    from service.worker.inverter import Inverter
+    from service.worker.journal import Journal
+    from service.worker.spool import SpoolReader, read_cursor
 
     folder = settings.spool.folder
     with ExitStack() as stack:
@@ -158,7 +158,7 @@ def result_publisher(
 
 def inversion() -> Invert:
     """What the worker does with a volume: the pipeline, the result's file, its picture."""
-    from service.inversion import Inversion
+    from service.worker.inversion import Inversion
 
     return Inversion()
 
@@ -173,8 +173,8 @@ def _twin(settings: Settings, chosen: StreamerSettings) -> FrameSource:
 
 
 def _replay(chosen: StreamerSettings) -> FrameSource:
-    from service.adapters.recorded import open_scan
     from service.adapters.replay import ReplaySource
+    from service.adapters.scans.recorded import open_scan
 
     if not chosen.path:
         raise SettingsError("streamer.path is empty; give the file or folder to replay")
@@ -182,7 +182,7 @@ def _replay(chosen: StreamerSettings) -> FrameSource:
 
 
 def _lima(chosen: StreamerSettings) -> FrameSource:
-    from service.adapters.lima import LimaSource
+    from service.adapters.lima.source import LimaSource
     from service.adapters.tango import TangoDevice
 
     if not chosen.path:

@@ -20,11 +20,11 @@ from models.bcdi.preprocess import PreprocessConfig, Preprocessed, preprocess
 from models.bcdi.quality import prtf, resolution
 from models.bcdi.resample import to_lab
 from models.bcdi.strain import displacement_and_strain
-from service.adapters.plane import read_plane
+from service.adapters.scans.plane import read_plane
 from service.errors import DataError, GeometryError, SeriesError
 from service.records import Figures, Reconstruction, Volume
+from service.results.slices import bulk_of
 from service.settings import DetectorSettings, PhasingSettings, Settings
-from service.slices import bulk_of
 
 Progress = Callable[[str, float], None]  # stage, share of the whole that is done (0 to 1)
 STAGES = {"preprocess": 0.0, "phase": 0.04, "orthogonalise": 0.9, "strain": 0.94, "quality": 0.97}  # where each begins

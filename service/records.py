@@ -122,7 +122,7 @@ class Figures:
 
     chi: sum((|F| - D)^2) / sum(D^2), D the square root of the counts, no square root (cohere's definition).
     r_factor: sum(| |F| - D |) / sum(D). free_log_likelihood: mean Poisson deviance over held-out voxels.
-    resolution_nm is where the PRTF falls below 1/e. strain_*: over the bulk, without surface voxels, which are half air.
+    resolution_nm: where the PRTF falls below 1/e. strain_*: over the bulk, without surface voxels (half air).
     hand_chosen: the hand was taken nearest to the last result.
     """
 

@@ -15,7 +15,7 @@ import tango
 from tango.server import run
 
 from service.adapters.tango import device_names, device_url, virtual_axes
-from service.children import free_ports
+from service.commands.children import free_ports
 from service.compose import controllers_of_devices
 from service.errors import BraggloopError
 from service.settings import Settings, load_settings

@@ -12,7 +12,7 @@ import numpy as np
 from tango import AttrWriteType, CmdArgType
 from tango.server import Device, attribute
 
-from service.status import Reading, readings
+from service.devices.status import Reading, readings
 
 DISPLAY_UNIT = "1"  # a factor for Bliss, which multiplies by it: our unit is the one to show
 LONGEST_SPECTRUM = 256

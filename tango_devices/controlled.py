@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 from tango import AutoTangoMonitor, DevState, EnsureOmniThread, Except, Util
 from tango.server import Device, device_property
 
+from service.devices.status import Board, State, Status
 from service.errors import BraggloopError, SettingsError
-from service.status import Board, State, Status
 from tango_devices.attributes import Shown, shown
 
 LOOK_S = 0.5  # how long the pusher waits for a change before it looks whether to end

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tango.server import command
 
-from service.streamer import StreamerStatus
+from service.devices.streamer import StreamerStatus
 from tango_devices.attributes import rendered
 from tango_devices.controlled import ControlledDevice, refusals
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tango.server import command
 
-from service.monitor_status import MonitorStatus
+from service.devices.monitor_status import MonitorStatus
 from tango_devices.attributes import rendered
 from tango_devices.controlled import ControlledDevice, refusals
 

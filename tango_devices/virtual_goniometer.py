@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tango.server import command
 
-from service.goniometer import AxisStatus
+from service.devices.goniometer import AxisStatus
 from tango_devices.attributes import rendered
 from tango_devices.controlled import ControlledDevice, refusals
 

@@ -123,7 +123,9 @@ def _best_move(moving: Tensor, fixed: Tensor) -> Tensor:
     """Return shift [3] and ramp [3] of `moving` onto `fixed`, unit objects of one small box, by quasi-Newton ascent."""
     spectrum = torch.fft.fftn(moving)
     free = torch.cat([_whole_shift(spectrum, fixed), torch.zeros(3)]).requires_grad_(True)
-    optimiser = torch.optim.LBFGS([free], max_iter=ALIGNMENT_STEPS, line_search_fn="strong_wolfe", tolerance_change=1e-7)
+    optimiser = torch.optim.LBFGS(
+        [free], max_iter=ALIGNMENT_STEPS, line_search_fn="strong_wolfe", tolerance_change=1e-7
+    )
 
     def loss() -> Tensor:
         optimiser.zero_grad()

@@ -50,7 +50,9 @@ def hold_out(mask: NDArray[np.bool_], fraction: float, seed: int) -> NDArray[np.
     draws = np.random.default_rng(seed).random(mask.shape, dtype=np.float32)
     islands = ndimage.binary_dilation(draws < fraction / CROSS_VOXELS)
     radius = CENTRE_SHARE * min(mask.shape)
-    distance = sum(((index - n // 2) ** 2 for index, n in zip(np.ogrid[tuple(map(slice, mask.shape))], mask.shape)), 0.0)
+    distance = sum(
+        ((index - n // 2) ** 2 for index, n in zip(np.ogrid[tuple(map(slice, mask.shape))], mask.shape)), 0.0
+    )
     return np.asarray(islands & mask & (distance > radius**2), dtype=bool)
 
 

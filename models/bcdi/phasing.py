@@ -35,8 +35,8 @@ from models.bcdi.search import Outcome, Stage, Watch, random_starts, run_stage, 
 from models.bcdi.support import extent, initial_support, shrink_wrap
 
 PRTF_SHELLS = 32
-SEARCH_THRESHOLD=.15
-REFINE_THRESHOLD=.15
+SEARCH_THRESHOLD = 0.15
+REFINE_THRESHOLD = 0.15
 
 # The recipe 'auto': a search at the coarsest level, a repair of the best at each finer one, a polish of their mode.
 AUTO_SEARCH = parse_recipe("200*HIO+300*RAAR+50*ER")
@@ -195,7 +195,13 @@ class _Run:
 
     def _stage(self, schedule: tuple[str, ...], level: Level, *, keep: int) -> Stage:
         config = self.config
-        threshold = SEARCH_THRESHOLD if schedule is AUTO_SEARCH else REFINE_THRESHOLD if schedule is AUTO_REFINE or schedule is AUTO_MIDDLE else config.shrink_threshold
+        threshold = (
+            SEARCH_THRESHOLD
+            if schedule is AUTO_SEARCH
+            else REFINE_THRESHOLD
+            if schedule is AUTO_REFINE or schedule is AUTO_MIDDLE
+            else config.shrink_threshold
+        )
         first = config.shrink_first_sigma if "HIO" in schedule or "RAAR" in schedule else config.shrink_last_sigma
         wrap = ShrinkWrap(
             first_sigma=first,
@@ -294,9 +300,7 @@ def _validated(
     )
 
 
-def _broadcastable(
-    name: str, values: NDArray[np.float32] | np.float32, shape: tuple[int, ...]
-) -> NDArray[np.float32]:
+def _broadcastable(name: str, values: NDArray[np.float32] | np.float32, shape: tuple[int, ...]) -> NDArray[np.float32]:
     array = np.asarray(values, dtype=np.float32)
     if array.ndim == 1 and len(array) == shape[0]:
         array = array[:, None, None]

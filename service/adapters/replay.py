@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.adapters.scan import CHANNEL, RecordedScan
+from service.adapters.scans.scan import CHANNEL, RecordedScan
 from service.ports import EndOfStream
 from service.records import Frame, Message, SeriesEnd, SeriesStart
 

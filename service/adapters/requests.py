@@ -7,8 +7,8 @@ from typing import Any
 
 import zmq
 
-from service import arrays
 from service.errors import DeviceError
+from service.wire import arrays
 
 TIMEOUT_S = 2.0  # a Tango command has 3 s; the worker answers at once, but for saving a large file
 

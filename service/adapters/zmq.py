@@ -11,11 +11,12 @@ from typing import Any
 
 import zmq
 
-from service import arrays, wire
-from service.compression import Compression
 from service.errors import BraggloopError, WireError
 from service.records import Message, ResultSummary
-from service.summaries import decode_summary, encode_summary
+from service.wire import arrays
+from service.wire import messages as wire
+from service.wire.compression import Compression
+from service.wire.summaries import decode_summary, encode_summary
 
 RESULT_TOPIC = b"result"
 FRAMES_QUEUED = 100  # on each side of a frame socket; more only hides a receiver that is too slow

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service import wire
-from service.adapters.lima import LimaSource
-from service.adapters.recorded import open_scan
+from service.adapters.lima.source import LimaSource
 from service.adapters.replay import ReplaySource
+from service.adapters.scans.recorded import open_scan
 from service.adapters.twin import TwinSource
 from service.ports import EndOfStream, FrameSource
 from service.records import Frame, Message, SeriesEnd, SeriesStart
 from service.settings import TwinSettings
+from service.wire import messages as wire
 from tests.helpers import recordings
 from tests.helpers.lima_device import lima2_bytes, memory_lima2
 

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 import zmq
 
-from service import arrays
 from service.adapters import zmq as adapter
 from service.adapters.memory import MemoryResults
 from service.adapters.zmq import RESULT_TOPIC, ResultPublisher, ResultSubscriber
 from service.errors import SeriesError, WireError
 from service.ports import ResultSink
 from service.records import ResultSummary
-from service.summaries import encode_summary
+from service.wire import arrays
+from service.wire.summaries import encode_summary
 from tests.helpers.streams import summary as summary_of
 
 WAIT_S = 5.0

@@ -14,12 +14,12 @@ import pytest
 import tango
 from tango.test_context import MultiDeviceTestContext
 
-from service.goniometer import VirtualAxis
-from service.monitor import FIGURES, Monitor
-from service.monitor_status import MonitorStatus
+from service.devices.goniometer import VirtualAxis
+from service.devices.monitor import FIGURES, Monitor
+from service.devices.monitor_status import MonitorStatus
+from service.devices.streamer import Streamer
 from service.records import SeriesStatus
 from service.settings import Settings, parse_settings
-from service.streamer import Streamer
 from tango_devices.__main__ import DEVICES
 from tango_devices.attributes import attribute_name, default_alarms, shown
 from tango_devices.controlled import ControlledDevice, changed

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from service.adapters.tango import device_names
+from service.devices.status import readings
 from service.settings import Settings, load_settings
-from service.status import readings
 from tango_devices.__main__ import DEVICES
 from tango_devices.attributes import shown
 from tango_devices.reference import page

@@ -8,12 +8,12 @@ from functools import partial
 
 import numpy as np
 
-from service.durable import result_name, written_whole
 from service.errors import DataError
-from service.inverter import Invert, Product
 from service.records import Volume
+from service.results.durable import result_name, written_whole
 from service.settings import Settings
-from service.stages import leave, main, run_compute, run_ingest
+from service.worker.inverter import Invert, Product
+from service.worker.stages import leave, main, run_compute, run_ingest
 from tests.helpers.results import make_figures
 
 LAST_FLUX = "flux"

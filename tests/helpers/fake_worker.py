@@ -8,7 +8,7 @@ from pathlib import Path
 
 from service.compose import stage_commands
 from service.settings import parse_settings
-from service.supervisor import Supervisor
+from service.worker.supervisor import Supervisor
 
 if __name__ == "__main__":
     settings = parse_settings(json.loads(Path(sys.argv[1]).read_text()))

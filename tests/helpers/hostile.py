@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from service import wire
+from service.wire import messages as wire
 from tests.helpers.hostile_bytes import byte_cases
 from tests.helpers.hostile_case import Case
 from tests.helpers.hostile_scans import scan_cases

@@ -12,7 +12,7 @@ from typing import Any
 import cbor2
 import numpy as np
 
-from service import wire
+from service.wire import messages as wire
 from tests.helpers.hostile_case import HOSTILE, HOSTILE_ID, Case, case, counts, edited, messages_of
 from tests.helpers.public_format import write_public
 from tests.helpers.series import CHANNEL, end_of, start_of

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service import wire
 from service.records import Frame, Message
+from service.wire import messages as wire
 from tests.helpers.public_format import read_public, write_public
 from tests.helpers.series import bragg_peak, frame_of, series_of, start_of
 

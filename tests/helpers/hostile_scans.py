@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from service import wire
+from service.wire import messages as wire
 from tests.helpers.hostile_case import HOSTILE, HOSTILE_ID, Case, case, counts, edited, frame, messages_of
 from tests.helpers.public_format import public_array
 from tests.helpers.series import CHANNEL, end_of, frame_of, start_of

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from service.journal import Journal
 from service.records import ResultSummary
+from service.worker.journal import Journal
 from tests.helpers.workers import Sender, Worker, messages, worker_settings
 
 FRAMES = 400

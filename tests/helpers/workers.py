@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import zmq
 
-from service import wire
 from service.adapters.zmq import ResultSubscriber
 from service.records import Frame, ResultSummary, SeriesEnd, SeriesStart
 from service.settings import Settings, load_settings
-from service.supervisor import worker_url
+from service.wire import messages as wire
+from service.worker.supervisor import worker_url
 
 SHAPE = (24, 24)
 AXES = {"theta": 0.0, "delta": 32.174, "gamma": 12.6346, "mu": 0.0, "chi": 90.0, "phi": -5.0}

@@ -18,11 +18,11 @@ import psutil
 import pytest
 
 from models.bcdi.modes import twin
-from service.adapters.nexus import read_result
 from service.adapters.tango import alive
-from service.children import free_ports
+from service.commands.children import free_ports
+from service.commands.report import DONE, FAILED
 from service.records import Reconstruction
-from service.report import DONE, FAILED
+from service.results.nexus import read_result
 from tests.helpers.results import write_scan
 
 ROOT = Path(__file__).resolve().parents[2]

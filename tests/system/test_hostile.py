@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from service import wire
-from service.assembly import Dropped, Event, SeriesAssembler, SeriesFailure
 from service.errors import WireError
 from service.records import Accounting, Volume
 from service.settings import parse_settings
+from service.wire import messages as wire
+from service.worker.assembly import Dropped, Event, SeriesAssembler, SeriesFailure
 from tests.helpers.hostile import Case, good_series, hostile_cases
 from tests.helpers.series import bragg_peak
 

@@ -31,7 +31,7 @@ from service.adapters.tango import (
     virtual_axes,
 )
 from service.adapters.zmq import ResultPublisher, ZmqFrameSource
-from service.children import Children, free_ports
+from service.commands.children import Children, free_ports
 from service.errors import DeviceError
 from service.records import Frame, SeriesEnd, SeriesStart
 from service.settings import Settings, load_settings

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from service import arrays, cbor, compression
 from service.errors import WireError
+from service.wire import arrays, cbor, compression
 from tests.helpers.public_format import from_hex
 
 COMPRESSIONS = ("none", "lz4", "bslz4")

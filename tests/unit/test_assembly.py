@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.assembly import Dropped, Event, SeriesAssembler, SeriesFailure
 from service.errors import DataError, GeometryError, SeriesError, WireError
 from service.records import Accounting, Frame, Message, Volume
 from service.settings import Settings, parse_settings
+from service.worker.assembly import Dropped, Event, SeriesAssembler, SeriesFailure
 from tests.helpers.series import CHANNEL, FIXED_DEG, bragg_peak, end_of, frame_of, series_of, start_of
 
 COUNTS = bragg_peak((6, 8, 10))
@@ -363,7 +363,7 @@ class TestGeometry:
         assert (geometry.energy_kev, geometry.pixel_size_m) == (7.0, (1e-4, 1e-4))
 
     def test_one_angle_is_not_enough(self) -> None:
-        from service.geometry import fill_missing
+        from service.worker.geometry import fill_missing
 
         with pytest.raises(SeriesError, match="1 rocking angles in 3 frames"):
             fill_missing(np.array([np.nan, 1.0, np.nan]))

@@ -7,11 +7,11 @@ import socket
 import numpy as np
 import pytest
 
-from service.check import Findings, check_endpoint, look, somebody_answers
+from service.commands.check import Findings, check_endpoint, look, somebody_answers
+from service.commands.report import JsonReport
 from service.errors import SettingsError, WireError
 from service.ports import EndOfStream
 from service.records import Frame, Message, SeriesEnd, SeriesStart
-from service.report import JsonReport
 
 
 class Played:

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from service import children as module
-from service.children import Children, ending, free_ports
+from service.commands import children as module
+from service.commands.children import Children, ending, free_ports
 from service.errors import DeviceError
 
 

@@ -10,9 +10,9 @@ import typer
 from typer.testing import CliRunner
 
 from service.cli import app
+from service.commands.options import report_for, settings_from
+from service.commands.report import DONE, FAILED, WRONG_USE, HumanReport, JsonReport, one_line_errors
 from service.errors import DataError, SettingsError
-from service.options import report_for, settings_from
-from service.report import DONE, FAILED, WRONG_USE, HumanReport, JsonReport, one_line_errors
 
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 runner = CliRunner()

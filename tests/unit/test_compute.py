@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-from service import wire
 from service.adapters.memory import MemoryResults
-from service.answers import Answers
-from service.compute import ATTEMPTS, Compute
 from service.errors import DataError, ResultError, SeriesError, SettingsError, SpoolFull
-from service.intake import Intake
-from service.inverter import Invert, Inverter, Product
-from service.journal import Journal
 from service.records import ResultSummary, SeriesEnd, Volume
 from service.settings import Settings
-from service.spool import Position, SpoolReader, read_cursor, segment_path
-from service.spool_writer import SpoolWriter
+from service.wire import messages as wire
+from service.worker.answers import Answers
+from service.worker.compute import ATTEMPTS, Compute
+from service.worker.intake import Intake
+from service.worker.inverter import Invert, Inverter, Product
+from service.worker.journal import Journal
+from service.worker.spool import Position, SpoolReader, read_cursor, segment_path
+from service.worker.spool_writer import SpoolWriter
 from tests.helpers.results import make_figures
 from tests.helpers.workers import messages, worker_settings
 

@@ -13,9 +13,9 @@ import yaml
 
 from service.adapters.tango import device_names
 from service.cli import app
-from service.health import WorkerHealth
-from service.metrics import render
 from service.settings import ENVIRONMENT_PREFIX, Settings, load_settings
+from service.worker.health import WorkerHealth
+from service.worker.metrics import render
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

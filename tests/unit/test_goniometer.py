@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.devices.goniometer import VirtualAxis
+from service.devices.status import State
 from service.errors import SettingsError
-from service.goniometer import VirtualAxis
 from service.settings import AxisSettings, parse_settings
-from service.status import State
 
 
 class Clock:

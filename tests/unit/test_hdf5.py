@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from service.adapters.hdf5 import is_hdf5, open_hdf5
+from service.adapters.scans.hdf5 import is_hdf5, open_hdf5
 from service.errors import SourceError
 from tests.helpers import recordings
 

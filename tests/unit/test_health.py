@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from service.devices.status import State
 from service.errors import SettingsError
-from service.health import SILENT_S, ComputeReport, IngestReport, StageState, WorkerHealth, judge
-from service.http_server import HttpServer
 from service.settings import WorkerSettings
-from service.status import State
+from service.worker.health import SILENT_S, ComputeReport, IngestReport, StageState, WorkerHealth, judge
+from service.worker.http_server import HttpServer
 
 SETTINGS = WorkerSettings(http_port=0, warn_s=5.0)
 NOW_S = 1000.0

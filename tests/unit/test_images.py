@@ -8,7 +8,7 @@ import fabio
 import numpy as np
 import pytest
 
-from service.adapters.images import open_images
+from service.adapters.scans.images import open_images
 from service.errors import SourceError
 from tests.helpers import recordings
 

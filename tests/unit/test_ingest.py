@@ -15,12 +15,12 @@ import pytest
 import zmq
 
 from service.errors import SettingsError, SpoolError
-from service.ingest import Ingest, open_pull
-from service.lifeline import BEAT_S, Lifeline
-from service.lock import held
 from service.settings import SpoolSettings, WorkerSettings
-from service.spool import Position, SpoolReader, write_cursor
-from service.spool_writer import SpoolWriter
+from service.worker.ingest import Ingest, open_pull
+from service.worker.lifeline import BEAT_S, Lifeline
+from service.worker.lock import held
+from service.worker.spool import Position, SpoolReader, write_cursor
+from service.worker.spool_writer import SpoolWriter
 from tests.helpers.workers import Sender, messages
 
 SEGMENT = 100_000

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service import inversion
-from service.adapters.nexus import read_result
 from service.errors import DataError
-from service.inversion import Inversion
+from service.results.nexus import read_result
 from service.settings import Settings, load_settings
+from service.worker import inversion
+from service.worker.inversion import Inversion
 from tests.helpers.results import make_volume
 
 

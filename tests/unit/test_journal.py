@@ -6,9 +6,9 @@ import dataclasses
 import math
 from pathlib import Path
 
-from service.journal import Journal
 from service.records import Accounting, ResultSummary, SeriesStatus
-from service.spool import Position
+from service.worker.journal import Journal
+from service.worker.spool import Position
 from tests.helpers.results import make_figures
 
 FRAMES = Accounting(sent=10, received=7, missed=2, rejected=1, duplicates=3)

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from tango.test_context import MultiDeviceTestContext
 
-from service.adapters.lima import LimaSource
-from service.adapters.lima_array import TYPES, decode_image, encode_image
-from service.adapters.lima_camera import Device, open_camera
+from service.adapters.lima.array import TYPES, decode_image, encode_image
+from service.adapters.lima.camera import Device, open_camera
+from service.adapters.lima.source import LimaSource
 from service.adapters.tango import TangoDevice
 from service.errors import DeviceError, SourceError, WireError
 from service.ports import EndOfStream
@@ -242,8 +242,8 @@ def test_what_cannot_be_streamed_stops_with_the_name_of_the_device(changes: Any,
 
 def test_receive_waits_no_longer_than_told(monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("service.adapters.lima.time.sleep", slept.append)
-    monkeypatch.setattr("service.adapters.lima.time.monotonic", lambda: 0.001 * len(slept))
+    monkeypatch.setattr("service.adapters.lima.source.time.sleep", slept.append)
+    monkeypatch.setattr("service.adapters.lima.source.time.monotonic", lambda: 0.001 * len(slept))
 
     assert LimaSource(memory_lima()).receive(0.01) is None
     assert len(slept) == 10

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.health import ComputeReport, IngestReport, WorkerHealth
-from service.metrics import COMPUTE_COUNTERS, COMPUTE_GAUGES, INGEST_COUNTERS, render
+from service.worker.health import ComputeReport, IngestReport, WorkerHealth
+from service.worker.metrics import COMPUTE_COUNTERS, COMPUTE_GAUGES, INGEST_COUNTERS, render
 
 
 def samples(health: WorkerHealth) -> dict[tuple[str, str], float]:

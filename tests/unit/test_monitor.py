@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from service.devices.monitor import FIGURES, SILENT_S, Monitor
+from service.devices.monitor_status import MonitorStatus
+from service.devices.status import State, readings
 from service.errors import DeviceError, SettingsError, WireError
-from service.monitor import FIGURES, SILENT_S, Monitor
-from service.monitor_status import MonitorStatus
 from service.records import SeriesStatus
-from service.status import State, readings
 from tests.helpers.streams import FIGURES as MEASURED
 from tests.helpers.streams import FakeWorker, QueueResults, summary, until
 

@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from silx.io.nxdata import NXdata, get_default
 
-from service.adapters.nexus import read_result, write_result
-from service.durable import result_name, safe_name, written_whole
 from service.errors import ResultError, SourceError
+from service.results.durable import result_name, safe_name, written_whole
+from service.results.nexus import read_result, write_result
 from service.settings import Settings
 from tests.helpers.results import make_reconstruction, make_volume
 
@@ -164,7 +164,7 @@ def test_hdf5_of_another_kind_is_refused(tmp_path: Path) -> None:
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-from service.adapters.nexus import write_result
+from service.results.nexus import write_result
 from service.errors import ResultError
 from service.settings import Settings
 from tests.helpers.results import make_reconstruction, make_volume
@@ -192,7 +192,7 @@ def test_full_disk_costs_the_result_and_not_the_process(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from service.adapters.nexus import write_result
+from service.results.nexus import write_result
 from service.settings import Settings
 from tests.helpers.results import make_reconstruction, make_volume
 result, volume = make_reconstruction(), make_volume()

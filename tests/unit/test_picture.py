@@ -12,9 +12,9 @@ import pytest
 from matplotlib.image import imread
 
 from service.errors import ResultError
-from service.picture import write_picture
-from service.slices import central_slices, centre_of
-from service.summary import describe_crop, figure_rows, result_record
+from service.results.picture import write_picture
+from service.results.slices import central_slices, centre_of
+from service.results.summary import describe_crop, figure_rows, result_record
 from tests.helpers.results import make_figures, make_reconstruction, make_volume
 
 EMPTY = np.zeros((24, 24, 24), dtype=bool)

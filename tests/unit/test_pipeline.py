@@ -13,12 +13,12 @@ import torch
 from models.bcdi.modes import correlation, twin
 from models.bcdi.phasing import Phased
 from service import pipeline
-from service.adapters.nexus import read_result, write_result
 from service.errors import DataError, GeometryError, SeriesError, SourceError
 from service.pipeline import STAGES, run
 from service.records import Accounting, Reconstruction, Volume
+from service.results.nexus import read_result, write_result
+from service.results.slices import bulk_of
 from service.settings import DetectorSettings, PhasingSettings, Settings
-from service.slices import bulk_of
 from tests.helpers.results import make_crystal, make_geometry, make_volume
 
 EDGE = 32

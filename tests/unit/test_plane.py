@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from service.adapters.plane import read_plane
+from service.adapters.scans.plane import read_plane
 from service.errors import SourceError
 
 PLANE = np.arange(12.0).reshape(3, 4)

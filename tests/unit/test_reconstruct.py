@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from service.commands.reconstruct import assemble, read_volume, reconstruct_file
+from service.commands.report import HumanReport, JsonReport
 from service.errors import DataError, GeometryError
 from service.ports import EndOfStream
-from service.reconstruct import assemble, read_volume, reconstruct_file
 from service.records import Frame, Message, SeriesStart
-from service.report import HumanReport, JsonReport
 from service.settings import PhasingSettings, Settings
 from tests.helpers.results import make_volume, write_scan
 from tests.helpers.series import bragg_peak, series_of

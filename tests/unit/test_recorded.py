@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.adapters.recorded import open_scan
-from service.adapters.scan import Facts, as_counts, build_scan
-from service.adapters.units import degrees_factor, kev, metres
+from service.adapters.scans.recorded import open_scan
+from service.adapters.scans.scan import Facts, as_counts, build_scan
+from service.adapters.scans.units import degrees_factor, kev, metres
 from service.errors import SourceError
 from tests.helpers import recordings
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from service.adapters import replay
-from service.adapters.hdf5 import open_hdf5
 from service.adapters.replay import ReplaySource
-from service.adapters.scan import Facts, build_scan
+from service.adapters.scans.hdf5 import open_hdf5
+from service.adapters.scans.scan import Facts, build_scan
 from service.errors import SourceError
 from service.ports import EndOfStream, FrameSource
 from service.records import Frame, Message, SeriesEnd, SeriesStart

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from service.errors import SettingsError, SpoolError, SpoolFull, WireError
 from service.settings import SpoolSettings, parse_section
-from service.spool import (
+from service.worker.spool import (
     HEADER,
     Position,
     SpoolReader,
@@ -22,7 +22,7 @@ from service.spool import (
     segments,
     write_cursor,
 )
-from service.spool_writer import SpoolWriter
+from service.worker.spool_writer import SpoolWriter
 
 SEGMENT = 4096
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from service.devices.status import State
+from service.devices.streamer import Streamer
 from service.errors import SettingsError, SourceBusy, SourceError
 from service.records import Frame, SeriesEnd, SeriesStart
 from service.settings import StreamerSettings
-from service.status import State
-from service.streamer import Streamer
 from tests.helpers.streams import ListSink, ListSource, series, until
 
 FAST = StreamerSettings(rate_hz=100_000, patience_s=0.15)

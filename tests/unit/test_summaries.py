@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service import arrays
 from service.errors import WireError
 from service.records import ResultSummary, SeriesStatus
-from service.summaries import decode_summary, encode_summary
+from service.wire import arrays
+from service.wire.summaries import decode_summary, encode_summary
 from tests.helpers.public_format import read_public
 from tests.helpers.streams import FIGURES
 from tests.helpers.streams import summary as summary_of

@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from service import compression, wire
 from service.errors import WireError
 from service.records import Frame, SeriesEnd, SeriesStart
+from service.wire import compression
+from service.wire import messages as wire
 from tests.helpers.public_format import from_hex, public_array, read_public, write_public
 from tests.helpers.series import CHANNEL, bragg_peak, end_of, frame_of, series_of, start_of
 

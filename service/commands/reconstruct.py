@@ -1,0 +1,82 @@
+"""Offline: a recorded scan through the assembler and the pipeline of the worker."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from service.adapters.replay import ReplaySource
+from service.adapters.scans.recorded import open_scan
+from service.commands.report import Report
+from service.errors import DataError
+from service.pipeline import run
+from service.ports import EndOfStream, FrameSource
+from service.records import Reconstruction, Volume
+from service.results.nexus import read_result, write_result
+from service.results.picture import write_picture
+from service.results.summary import describe_crop, figure_rows, result_record
+from service.settings import Settings
+from service.worker.assembly import Dropped, SeriesAssembler, SeriesFailure
+
+POLL_S = 1.0
+READ_SHARE = 0.05  # of the bar: reading a file is short beside phase retrieval
+
+
+def reconstruct_file(path: Path, scan: str, begin: Path | None, settings: Settings, report: Report) -> Reconstruction:
+    """Invert the scan at `path`, write file and picture into `settings.out`, and tell `report`.
+
+    `begin` is a result of the same scan from whose object every start sets out, None for random ones. The series is
+    named after the file, so a second run replaces the results of the first.
+    """
+    report.note(f"{path}: {'scan ' + scan if scan else 'first scan'} to {settings.out}")
+    with report.progress() as advance:
+        volume = read_volume(path, scan, settings, lambda share: advance("reading", READ_SHARE * share))
+        reconstruction = run(
+            volume,
+            settings,
+            start=read_result(begin).object_ if begin else None,
+            progress=lambda stage, share: advance(stage, READ_SHARE + (1 - READ_SHARE) * share),
+        )
+    result = write_result(reconstruction, volume, settings, settings.out)
+    picture = write_picture(reconstruction, volume, result.with_suffix(".png"))
+    report.note(f"crop {describe_crop(reconstruction.crop)} of {list(volume.counts.shape)}")
+    for note in reconstruction.notes:
+        report.note(f"note: {note}")
+    files = [("result", str(result)), ("picture", str(picture))]
+    report.table(str(path), figure_rows(reconstruction) + files)
+    report.finish(result_record(reconstruction, result, picture))
+    return reconstruction
+
+
+def read_volume(path: Path, scan: str, settings: Settings, advance: Callable[[float], None]) -> Volume:
+    """Assemble the scan at `path` as the worker would; raise what stops it."""
+    recorded = open_scan(path, scan)
+    volume = assemble(ReplaySource(recorded), settings, recorded.number_of_images, advance)
+    name = f"{path.stem}_{scan}" if scan else path.stem
+    return dataclasses.replace(volume, series_unique_id=name)
+
+
+def assemble(source: FrameSource, settings: Settings, images: int, advance: Callable[[float], None]) -> Volume:
+    """Feed a source to the assembler until its first volume; raise the error of the series where there is none."""
+    assembler, taken, last_drop = SeriesAssembler(settings), 0, ""
+    try:
+        while True:
+            message = source.receive(POLL_S)
+            events: list[Any] = [] if message is None else assembler.feed(message, time.monotonic())
+            for event in events:
+                match event:
+                    case Volume():
+                        return event
+                    case SeriesFailure():
+                        raise event.error
+                    case Dropped():
+                        last_drop = str(event.error)
+            taken += message is not None
+            advance(min(1.0, taken / max(images, 1)))
+    except EndOfStream:
+        raise DataError(f"{images} images gave no volume; {last_drop or 'no series in it'}") from None
+    finally:
+        source.close()

@@ -1,0 +1,122 @@
+"""What the controller behind Reconstruction shows: every reading, declared once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.devices.status import Status, count, described, reading
+
+NAN = float("nan")
+
+
+def no_image() -> NDArray[np.float32]:
+    """What an image shows before there is one."""
+    return np.full((1, 1), np.nan, dtype=np.float32)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MonitorStatus(Status):
+    """What is known of the worker and of its last result; images are float32 [row, column]."""
+
+    worker: str = reading("", label="Worker", description="What the worker says of its health.")
+    sequence: int = count("Result", "Number of the last result.")
+    series_id: int = count("Series", "Series of the last result.")
+    series_unique_id: str = reading("", label="Series name", description="Unique name of the last result's series.")
+    series_status: str = reading(
+        "", label="Series ended", description="How the last series ended: done, incomplete, failed or aborted."
+    )
+    finished_at_s: float = reading(
+        0.0, label="Finished", description="When the last result was ready, since 1970 UTC.", unit="s", format="%.3f"
+    )
+
+    chi: float = reading(
+        NAN,
+        label="Chi",
+        description="sum((abs(F) - D)^2) / sum(D^2), D the square root of the counts.",
+        format="%.6g",
+        limits=(0, None),
+    )
+    r_factor: float = reading(
+        NAN, label="R factor", description="sum(abs(abs(F) - D)) / sum(D).", format="%.6g", limits=(0, None)
+    )
+    free_log_likelihood: float = reading(
+        NAN,
+        label="Free log-likelihood",
+        description="Mean Poisson deviance over held-out voxels.",
+        format="%.6g",
+        limits=(0, None),
+    )
+    resolution_nm: float = reading(
+        NAN,
+        label="Resolution",
+        description="Where the PRTF falls below 1/e.",
+        unit="nm",
+        format="%.6g",
+        limits=(0, None),
+    )
+    resolution_method: str = reading("", label="Resolution method", description="How the resolution was found.")
+    support_voxels: int = count("Support voxels", "Voxels inside the crystal.")
+    support_volume_nm3: float = reading(
+        NAN, label="Volume", description="Volume of the crystal.", unit="nm^3", format="%.6g", limits=(0, None)
+    )
+    strain_rms: float = reading(
+        NAN,
+        label="Strain rms",
+        description="Root mean square of the heterogeneous strain along Q.",
+        format="%.6g",
+        limits=(0, None),
+    )
+    strain_min: float = reading(NAN, label="Smallest strain", description="Smallest strain along Q.", format="%.6g")
+    strain_max: float = reading(NAN, label="Largest strain", description="Largest strain along Q.", format="%.6g")
+    flux_counts: float = reading(
+        NAN, label="Flux", description="All counts of the volume.", unit="counts", format="%.6g", limits=(0, None)
+    )
+    peak_counts: float = reading(
+        NAN, label="Peak", description="Counts of the brightest voxel.", unit="counts", format="%.6g", limits=(0, None)
+    )
+    hand_chosen: bool = reading(
+        False, label="Hand chosen", description="True where the hand was taken nearest to the result before."
+    )
+
+    amplitude: NDArray[np.float32] = field(
+        default_factory=no_image,
+        metadata=described(label="Amplitude", description="Central slice, laboratory grid.", format="%.6g"),
+    )
+    phase: NDArray[np.float32] = field(
+        default_factory=no_image,
+        metadata=described(label="Phase", description="Central slice, laboratory grid.", unit="rad", format="%.6g"),
+    )
+    strain: NDArray[np.float32] = field(
+        default_factory=no_image,
+        metadata=described(
+            label="Strain", description="Central slice of the strain along Q; NaN outside.", format="%.6g"
+        ),
+    )
+
+    latency_s: float = reading(
+        NAN, label="Latency", description="All stages of the last result.", unit="s", format="%.6g", limits=(0, None)
+    )
+    latency_stages: tuple[str, ...] = reading((), label="Stages", description="Names of the stages, in order.")
+    latencies_s: tuple[float, ...] = reading(
+        (), label="Latencies", description="Seconds that each stage took, in the order of the stages.", unit="s",
+        format="%.4f",
+    )  # fmt: skip
+
+    received: int = count("Received", "Frames received, all series.")
+    missed: int = count("Missed", "Frames that never came, all series.")
+    rejected: int = count("Rejected", "Frames that could not be used.")
+    duplicates: int = count("Duplicates", "Frames that came more than once.")
+    series_done: int = count("Series done", "Series reconstructed whole.")
+    series_incomplete: int = count("Series incomplete", "Series reconstructed from what arrived.")
+    series_failed: int = count("Series failed", "Series without an object.")
+    series_aborted: int = count("Series aborted", "Series given up by the sender.")
+
+    lost: int = count("Results lost", "Results that the worker no longer has; their files are on its disk.")
+
+    last_error: str = reading("", label="Last error", description="Why the last failed series has no object.")
+    last_file: str = reading("", label="Last file", description="File of the last result.")
+    last_picture: str = reading("", label="Last picture", description="PNG summary of the last result.")
+    notes: tuple[str, ...] = reading((), label="Notes", description="Remarks of the worker about the last result.")

@@ -1,0 +1,93 @@
+"""What the worker answers at its ROUTER, beside everything since N: health, settings, reprocess, save."""
+
+from __future__ import annotations
+
+import queue
+import shutil
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from service.errors import ResultError, SeriesError, SettingsError
+from service.results.durable import written_whole
+from service.settings import Settings, merge, parse_settings
+from service.worker.journal import Entry, Identity, Journal
+from service.worker.spool import segment_path
+
+SETTINGS_FILE = "settings.json"  # in the spool: what the stages work with
+
+
+@dataclass(frozen=True, slots=True)
+class Reprocess:
+    """Invert this series again."""
+
+    identity: Identity
+
+
+Wish = Settings | Reprocess  # settings: work with them from the next series on
+
+
+class Answers:
+    """Answers in the publisher's thread at once; what takes longer is left in `wishes` for the loop of compute."""
+
+    def __init__(self, settings: Settings, journal: Journal, health: Callable[[], Mapping[str, Any]]) -> None:
+        self._settings, self._journal, self._health = settings, journal, health
+        self.wishes: queue.SimpleQueue[Wish] = queue.SimpleQueue()
+
+    @property
+    def handlers(self) -> dict[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]]:
+        """Request -> what answers it."""
+        return {"health": self.health, "settings": self.use, "reprocess": self.reprocess, "save": self.save}
+
+    def health(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Answer with the worker's health as the supervisor sees it."""
+        return self._health() or {"ok": False, "busy": False, "status": "starting"}
+
+    def use(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Lay `toml` over the present settings, from the next series on and across restarts of compute.
+
+        Endpoints and the spool stay what they are until the worker is started anew. Raises SettingsError.
+        """
+        try:
+            changes = tomllib.loads(str(request.get("toml", "")))
+        except tomllib.TOMLDecodeError as error:
+            raise SettingsError(f"settings are not TOML: {error}") from error
+        self._settings = parse_settings(merge(self._settings.model_dump(mode="json"), changes))
+        with written_whole(self._settings.spool.folder / SETTINGS_FILE) as partial:
+            partial.write_text(self._settings.model_dump_json())
+        self.wishes.put(self._settings)
+        return {"changed": sorted(changes)}
+
+    def reprocess(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Have a series inverted again from the spool: `series_unique_id`, by default the last one.
+
+        Raises SeriesError where there is none or the spool has let it go.
+        """
+        entry = self._entry(str(request.get("series_unique_id", "")))
+        summary, segment = entry.summary, entry.position.segment
+        if not segment_path(self._settings.spool.folder, segment).exists():
+            raise SeriesError(f"series {summary.series_unique_id[:40]} has left the spool; see spool.max_bytes")
+        self.wishes.put(Reprocess((summary.series_id, summary.series_unique_id, entry.position)))
+        return {"series_id": summary.series_id, "series_unique_id": summary.series_unique_id}
+
+    def save(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Copy the last result's file to `path`; raise ResultError where that cannot be."""
+        source = next((entry.summary.path for entry in reversed(self._journal.entries) if entry.summary.path), None)
+        if source is None:
+            raise ResultError("no result to save yet")
+        target = Path(str(request.get("path", "")))
+        try:
+            target = target / source.name if target.is_dir() else target
+            with written_whole(target) as partial:
+                shutil.copyfile(source, partial)
+        except OSError as error:
+            raise ResultError(f"result cannot be saved as {target}: {error}; choose another path") from error
+        return {"path": str(target.resolve())}
+
+    def _entry(self, series_unique_id: str) -> Entry:
+        for entry in reversed(self._journal.entries):
+            if series_unique_id in ("", entry.summary.series_unique_id):
+                return entry
+        raise SeriesError(f"no result of series {series_unique_id[:40]!r}, nothing to invert again")

@@ -1,0 +1,235 @@
+"""From spooled messages to closed series: every series that left a trace is handed out once, whatever became of it."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from service.errors import DropError, SeriesError, WireError
+from service.records import Accounting, SeriesStart, Volume
+from service.settings import Settings
+from service.wire import messages as wire
+from service.worker.assembly import Dropped, Event, SeriesAssembler, SeriesFailure
+from service.worker.journal import Identity
+from service.worker.spool import Position, Record, SpoolReader
+
+Key = tuple[int, str]
+REMEMBERED = 64  # closed series whose late images are no new series
+SLICE_S = 0.05  # how long one step reads before the caller may look at other things
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closed:
+    """A series that is over: its volume, or why there is none; `position` is where it begins in the spool."""
+
+    position: Position
+    outcome: Volume | SeriesFailure
+
+
+@dataclass(slots=True)
+class Headless:
+    """A series of which images came and no start: nothing can be made of it, but it must be told."""
+
+    key: Key
+    position: Position
+    last_s: float
+    images: set[int] = field(default_factory=set)
+
+    def failure(self) -> SeriesFailure:
+        sent = max(self.images) + 1
+        accounting = Accounting(
+            sent=sent, received=0, missed=sent - len(self.images), rejected=len(self.images), duplicates=0
+        )
+        error = SeriesError(f"the start of the series never came, {len(self.images)} of its images did")
+        return SeriesFailure(series_id=self.key[0], series_unique_id=self.key[1], accounting=accounting, error=error)
+
+
+class Intake:
+    """Reads the spool and assembles; used by one thread.
+
+    `finished` tells whether a series has its result already (it is skipped then), `known` whether any series of this
+    key has one (its late images are no new series).
+    """
+
+    def __init__(
+        self,
+        reader: SpoolReader,
+        settings: Settings,
+        finished: Callable[[Identity], bool],
+        known: Callable[[Key], bool],
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._reader, self._finished, self._known, self._clock_s = reader, finished, known, clock_s
+        self._settings = self._next_settings = settings
+        self._assembler = SeriesAssembler(settings)
+        self._began: dict[Key, Position] = {}
+        self._over: deque[Key] = deque(maxlen=REMEMBERED)
+        self._skipped: Key | None = None
+        self._headless: Headless | None = None
+        self._heard_s = clock_s()
+        self.serial = 0
+        self.damaged = 0
+        self.strays = 0
+
+    @property
+    def position(self) -> Position:
+        """Where a restart has to begin for the series that is not closed yet."""
+        headless = [self._headless.position] if self._headless else []
+        return min([*headless, *self._began.values(), self._reader.position])
+
+    @property
+    def read_to(self) -> Position:
+        """Where the next record is read."""
+        return self._reader.position
+
+    @property
+    def open_start(self) -> SeriesStart | None:
+        return self._assembler.open_start
+
+    @property
+    def open_accounting(self) -> Accounting | None:
+        return self._assembler.open_accounting
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the last message, while a series is open."""
+        return self._clock_s() - self._heard_s if self.open_start else 0.0
+
+    def use(self, settings: Settings) -> None:
+        """Assemble with these settings from the next series on."""
+        self._next_settings = settings
+
+    def step(self) -> tuple[list[Closed], bool]:
+        """Read until series close, the time slice ends or nothing is left; the flag tells that something was read.
+
+        Stale series are closed only where nothing is left: a reader that is behind must not call its sender silent.
+        """
+        until_s = self._clock_s() + SLICE_S
+        busy = False
+        while self._clock_s() < until_s:
+            record = self._reader.read()
+            if record is None:
+                return self._close_stale(), busy
+            busy = True
+            closed = self._take(record)
+            if closed:
+                return closed, True
+        return [], busy
+
+    def _take(self, record: Record) -> list[Closed]:
+        self.serial = record.serial + 1
+        if record.payload is None:
+            self.damaged += 1
+            return []
+        try:
+            head = wire.peek(record.payload)
+        except WireError:
+            self.strays += 1
+            return []
+        key = (head.series_id, head.series_unique_id)
+        if head.type == "start":
+            self._skipped = key if self._finished((*key, record.position)) else None
+        if key == self._skipped:
+            return []
+        self._heard_s = self._clock_s()
+        return self._feed(record, head, key)
+
+    def _feed(self, record: Record, head: wire.Peek, key: Key) -> list[Closed]:
+        assert record.payload is not None
+        closed: list[Closed] = []
+        if head.type == "start":
+            closed += self._before_start(key)
+        try:
+            message = wire.decode(record.payload)
+        except WireError as error:
+            return closed + self._unreadable(head, key, error, record.position)
+        if head.type == "start":
+            self._began.setdefault(key, record.position)
+        events = self._assembler.feed(message, self._heard_s)
+        return closed + self._closed(events) + self._strayed(events, head, key, record.position)
+
+    def _before_start(self, key: Key) -> list[Closed]:
+        """A start ends what came before; new settings hold from here on."""
+        closed = self._close_headless()
+        if self._settings is not self._next_settings:
+            closed += self._closed(self._assembler.close("newer series"))
+            self._settings = self._next_settings
+            self._assembler = SeriesAssembler(self._settings)
+        return closed
+
+    def _unreadable(self, head: wire.Peek, key: Key, error: WireError, position: Position) -> list[Closed]:
+        if head.image_id is None:
+            self.strays += 1
+            return []
+        events = self._assembler.reject(*key, head.image_id, error)
+        return self._closed(events) + self._strayed(events, head, key, position)
+
+    def _closed(self, events: list[Event]) -> list[Closed]:
+        closed = []
+        for event in events:
+            if not isinstance(event, Dropped):
+                key = (event.series_id, event.series_unique_id)
+                self._over.append(key)
+                closed.append(Closed(position=self._began.pop(key), outcome=event))
+        return closed
+
+    def _strayed(self, events: list[Event], head: wire.Peek, key: Key, position: Position) -> list[Closed]:
+        """Images of a series that was never opened are gathered; all other strays are only counted."""
+        if not any(isinstance(event, Dropped) and event.kind == "stray" for event in events):
+            return []
+        self.strays += 1
+        if key in self._began or key in self._over or self._known(key):
+            return []
+        if head.image_id is None:  # its end
+            return self._close_headless() if self._headless is not None and self._headless.key == key else []
+        closed: list[Closed] = []
+        if self._headless is None or self._headless.key != key:
+            closed = self._close_headless()
+            self._headless = Headless(key, position, self._heard_s)
+        self._headless.images.add(head.image_id)
+        self._headless.last_s = self._heard_s
+        return closed
+
+    def _close_headless(self) -> list[Closed]:
+        headless, self._headless = self._headless, None
+        if headless is None:
+            return []
+        self._over.append(headless.key)
+        return [Closed(position=headless.position, outcome=headless.failure())]
+
+    def _close_stale(self) -> list[Closed]:
+        now_s = self._clock_s()
+        closed = self._closed(self._assembler.close_stale(now_s))
+        if self._headless is not None and now_s - self._headless.last_s >= self._settings.worker.stall_s:
+            closed += self._close_headless()
+        return closed
+
+
+def reread(folder_reader: SpoolReader, key: Key, settings: Settings) -> Volume:
+    """Assemble one series again from where it begins; raise SeriesError where it is not there any more or failed."""
+    assembler = SeriesAssembler(settings)
+    while record := folder_reader.read():
+        for event in _events_of(assembler, record, key):
+            if isinstance(event, Volume):
+                return event
+            if isinstance(event, SeriesFailure):
+                raise event.error
+    for event in assembler.close("end of the spool"):
+        if isinstance(event, Volume):
+            return event
+    raise SeriesError(f"series {key[0]} ({key[1][:40]}) is not in the spool any more")
+
+
+def _events_of(assembler: SeriesAssembler, record: Record, key: Key) -> list[Event]:
+    """Feed what belongs to the series; a later start of another one closes it."""
+    if record.payload is None:
+        return []
+    try:
+        head = wire.peek(record.payload)
+        if (head.series_id, head.series_unique_id) == key:
+            return assembler.feed(wire.decode(record.payload), 0.0)
+        return assembler.close("newer series") if head.type == "start" else []
+    except DropError:
+        return []
