@@ -11,9 +11,11 @@ import typer
 
 from service.commands.options import Debug, Json, Out, SettingsFile, report_for, settings_from
 from service.commands.report import one_line_errors
+from service.commands.usage import OneLineGroup
 
 app = typer.Typer(
     name="braggloop",
+    cls=OneLineGroup,
     help="Real-time feedback for coherent X-ray diffraction: frames in, crystal with strain out.",
     no_args_is_help=True,
     add_completion=False,
@@ -115,14 +117,19 @@ def worker(
     """
     report = report_for(json)
     with one_line_errors(report, debug):
-        from service.commands.check import require_endpoint
+        from service.commands.check import require_address, require_endpoint
         from service.compose import worker as make_worker
+        from service.results.durable import require_writable
 
         chosen = {"endpoint": endpoint, "bind": bind, "results": results, "requests": requests, "http_port": http_port}
         loaded = settings_from(settings, out, worker=chosen, spool={"folder": spool})
-        require_endpoint(loaded.worker.endpoint)
+        (require_address if loaded.worker.bind else require_endpoint)(loaded.worker.endpoint)
+        for address in (loaded.worker.results, loaded.worker.requests):
+            require_address(address)
+        require_writable(loaded.out, "out")
+        require_writable(loaded.spool.folder, "spool.folder")
         report.note(f"frames from {loaded.worker.endpoint}, results to {loaded.out} and {loaded.worker.results}")
-        code = make_worker(loaded).run()
+        code = make_worker(loaded, report.note).run()
         report.finish({"code": code})
     raise typer.Exit(code)
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,6 @@ from service.devices.monitor import Monitor
 from service.devices.streamer import Streamer
 from service.errors import SettingsError
 from service.ports import FrameSink, FrameSource
-from service.records import ResultSummary
 from service.settings import Settings, StreamerSettings
 from service.worker.lock import held
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from service.worker.compute import Compute
     from service.worker.ingest import Ingest
     from service.worker.inverter import Invert
+    from service.worker.journal import Journal
     from service.worker.supervisor import Commands, Supervisor
 
 JOURNAL = "journal.jsonl"
@@ -49,7 +50,10 @@ def frame_source(settings: Settings, streamer: StreamerSettings | None = None) -
 
 def frame_sink(streamer: StreamerSettings) -> FrameSink:
     """The PUSH socket that frames leave from."""
-    return ZmqFrameSink(streamer.endpoint, streamer.compression)
+    try:
+        return ZmqFrameSink(streamer.endpoint, streamer.compression)
+    except zmq.ZMQError as error:
+        raise SettingsError(f"streamer.endpoint {streamer.endpoint}: {error}; choose another") from error
 
 
 def streamer(settings: Settings) -> Streamer:
@@ -75,11 +79,11 @@ def virtual_axis(settings: Settings, axis: str) -> VirtualAxis:
     return VirtualAxis(axis, known[axis])
 
 
-def worker(settings: Settings) -> Supervisor:
+def worker(settings: Settings, tell: Callable[[str], None]) -> Supervisor:
     """The supervisor behind `braggloop worker`, with its two stages as processes of their own."""
     from service.worker.supervisor import Supervisor
 
-    return Supervisor(settings, stage_commands(settings, "service.worker.stages"))
+    return Supervisor(settings, stage_commands(settings, "service.worker.stages"), tell)
 
 
 def controllers_of_devices() -> Mapping[str, Callable[[Settings, str], Any]]:
@@ -115,7 +119,8 @@ def ingest(settings: Settings) -> Iterator[Ingest]:
 
     with ExitStack() as stack:
         stack.enter_context(held(settings.spool.folder / "ingest.lock", "ingest", TAKE_OVER_S))
-        writer = SpoolWriter(settings.spool)
+        # The journal knows series by their positions and may outlive the spool: a new spool must not repeat them.
+        writer = SpoolWriter(settings.spool, after=int(time.time()))
         context = stack.enter_context(zmq.Context())
         pull = stack.enter_context(open_pull(context, settings.worker))
         yield stack.enter_context(closing(Ingest(pull, writer)))
@@ -123,9 +128,12 @@ def ingest(settings: Settings) -> Iterator[Ingest]:
 
 @contextmanager
 def compute(
-    settings: Settings, invert: Invert, health: Callable[[], Mapping[str, Any]]
+    settings: Settings, inversion: Callable[[Path | None], Invert], health: Callable[[], Mapping[str, Any]]
 ) -> Iterator[tuple[Compute, dict[str, str]]]:
-    """The compute stage and the endpoints of its publisher, which answers with `health` where it is asked for that."""
+    """The compute stage and the endpoints of its publisher, which answers with `health` where it is asked for that.
+
+    `inversion` makes what inverts, from the file of the last result.
+    """
     from service.worker.answers import Answers
     from service.worker.compute import Compute
     from service.worker.intake import Intake
@@ -136,31 +144,35 @@ def compute(
     folder = settings.spool.folder
     with ExitStack() as stack:
         stack.enter_context(held(folder / "compute.lock", "compute", TAKE_OVER_S))
+        stack.enter_context(held(settings.out / "journal.lock", "a worker", TAKE_OVER_S))
         journal = stack.enter_context(closing(Journal(settings.out / JOURNAL)))
         answers = Answers(settings, journal, health)
-        publisher = stack.enter_context(closing(result_publisher(settings, answers.handlers, journal.summaries)))
+        publisher = stack.enter_context(closing(result_publisher(settings, answers.handlers, journal)))
         reader = SpoolReader(folder, read_cursor(folder))
         intake = Intake(reader, settings, journal.finished, journal.knows)
         endpoints = {"results": publisher.results, "requests": publisher.requests}
-        yield Compute(intake, Inverter(invert), journal, publisher, answers.wishes, settings), endpoints
+        yield (
+            Compute(intake, Inverter(inversion(journal.last_file)), journal, publisher, answers.wishes, settings),
+            endpoints,
+        )
 
 
-def result_publisher(
-    settings: Settings, handlers: Mapping[str, Handler], recalled: Iterable[ResultSummary]
-) -> ResultPublisher:
+def result_publisher(settings: Settings, handlers: Mapping[str, Handler], journal: Journal) -> ResultPublisher:
     """The PUB and ROUTER sockets of the worker."""
-    worker = settings.worker
+    worker, recalled = settings.worker, journal.summaries
     try:
-        return ResultPublisher(worker.results, worker.requests, handlers=handlers, recalled=recalled)
+        return ResultPublisher(
+            worker.results, worker.requests, handlers=handlers, recalled=recalled, journal=journal.name
+        )
     except zmq.ZMQError as error:
         raise SettingsError(f"worker.results {worker.results}, worker.requests {worker.requests}: {error}") from error
 
 
-def inversion() -> Invert:
-    """What the worker does with a volume: the pipeline, the result's file, its picture."""
+def inversion(last_file: Path | None) -> Invert:
+    """What the worker does with a volume: the pipeline, the result's file, its picture; `last_file` gives the hand."""
     from service.worker.inversion import Inversion
 
-    return Inversion()
+    return Inversion(last_file)
 
 
 def _twin(settings: Settings, chosen: StreamerSettings) -> FrameSource:

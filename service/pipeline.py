@@ -21,12 +21,17 @@ from models.bcdi.quality import prtf, resolution
 from models.bcdi.resample import to_lab
 from models.bcdi.strain import displacement_and_strain
 from service.adapters.scans.plane import read_plane
-from service.errors import DataError, GeometryError, SeriesError
+from service.errors import DataError, GeometryError, SeriesError, SettingsError
 from service.records import Figures, Reconstruction, Volume
 from service.results.slices import bulk_of
 from service.settings import DetectorSettings, PhasingSettings, Settings
 
+# Two results are of the same crystal, as far as can be told, where neither Q nor an edge of the field of view differs
+# by more than this share: strain, realignment and jittering motors change them by less, another scan's steps by more.
+ALIKE_SHARE = 0.05
+
 Progress = Callable[[str, float], None]  # stage, share of the whole that is done (0 to 1)
+FEWEST = 4  # frames, rows and columns; the peak is looked for in blocks of as many voxels a side
 STAGES = {"preprocess": 0.0, "phase": 0.04, "orthogonalise": 0.9, "strain": 0.94, "quality": 0.97}  # where each begins
 
 
@@ -34,17 +39,18 @@ def run(
     volume: Volume,
     settings: Settings,
     *,
-    previous: NDArray[np.complex64] | None = None,
+    previous: Former | None = None,
     start: NDArray[np.complex64] | None = None,
     progress: Progress | None = None,
 ) -> Reconstruction:
     """Invert one series. Not for streaming: it wants the whole volume.
 
-    `previous` complex64 [z, y, x] is the `object_` of the result before: the new one takes the hand nearest to it.
+    `previous` is the result before: the new one takes the hand nearest to it, where both show the same field of view.
     `start`, likewise, is an object of the same scan, finer or coarser, from which every start sets out.
     Raises DataError or GeometryError in one line where there is nothing to invert, SourceError where a mask, dark or
-    flat of the settings cannot be read.
+    flat of the settings cannot be read, SettingsError where its device is not there.
     """
+    require_device(settings.phasing)
     stages = _Stages(progress)
     with stages.stage("preprocess", DataError):
         prepared = _prepare(volume, settings.detector, settings.phasing)
@@ -52,7 +58,8 @@ def run(
         frame = _frame_of(volume, prepared)
     with stages.stage("phase", DataError):
         phased = _invert(prepared, settings.phasing, start, stages.within("phase"))
-        object_, support, notes = _take_hand(phased, previous)
+        known = previous if previous is not None and _alike(previous, frame, phased.object_.shape) else None
+        object_, support, notes = _take_hand(phased, known)
     with stages.stage("orthogonalise", GeometryError):
         object_lab, support_lab, voxel_nm = to_lab(object_, support, frame.direct_nm)
     with stages.stage("strain", DataError):
@@ -64,7 +71,7 @@ def run(
             **_resolution_figures(transfer, transfer_q),
             **_support_figures(support, frame),
             **_strain_figures(strain[bulk_of(object_lab, support_lab)]),
-            hand_chosen=previous is not None,
+            hand_chosen=known is not None,
         )
     return Reconstruction(
         series_id=volume.series_id,
@@ -88,6 +95,12 @@ def run(
         latencies_s=stages.latencies_s,
         notes=(*_series_notes(volume), *prepared.notes, *notes),
     )
+
+
+def require_device(settings: PhasingSettings) -> None:
+    """Raise SettingsError where the device of phase retrieval is not there."""
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise SettingsError("phasing.device is cuda, but PyTorch finds no CUDA device here; set it to cpu")
 
 
 @dataclass
@@ -123,6 +136,20 @@ class _Stages:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Former:
+    """What the next result must know of this one: `object_`, `basis_nm` and `q_lab` of Reconstruction."""
+
+    object_: NDArray[np.complex64]
+    basis_nm: NDArray[np.float64]
+    q_lab: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, result: Reconstruction) -> Former:
+        """Keep of a result what is needed; the rest may be large."""
+        return cls(object_=result.object_, basis_nm=result.basis_nm, q_lab=result.q_lab)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Frame:
     """Where the crop lies: `reciprocal` (3, 3) 1/angstrom and `direct_nm` (3, 3) a voxel, `q_lab` (3,) 1/angstrom."""
 
@@ -132,6 +159,9 @@ class _Frame:
 
 
 def _prepare(volume: Volume, detector: DetectorSettings, phasing: PhasingSettings) -> Preprocessed:
+    if min(volume.counts.shape) < FEWEST:
+        shape = " x ".join(map(str, volume.counts.shape))
+        raise ValueError(f"{shape} frames, rows and columns, expected at least {FEWEST} of each")
     mask, dark, flat = (read_plane(path) if path else None for path in (detector.mask, detector.dark, detector.flat))
     config = PreprocessConfig(
         user_mask=None if mask is None else mask.astype(bool),
@@ -179,8 +209,15 @@ def _invert(
     )
 
 
+def _alike(former: Former, frame: _Frame, shape: tuple[int, ...]) -> bool:
+    """Whether Q and the field of view (columns: its edges in the laboratory, nm) are those of the result before."""
+    pairs = [(former.q_lab, frame.q_lab)]
+    pairs += zip((former.basis_nm * former.object_.shape).T, (frame.direct_nm * shape).T, strict=True)
+    return all(float(np.linalg.norm(new - old)) <= ALIKE_SHARE * float(np.linalg.norm(old)) for old, new in pairs)
+
+
 def _take_hand(
-    phased: Phased, previous: NDArray[np.complex64] | None
+    phased: Phased, previous: Former | None
 ) -> tuple[NDArray[np.complex64], NDArray[np.bool_], tuple[str, ...]]:
     """Object and support in the hand nearest to the result before, which may have had a crop of another size.
 
@@ -188,7 +225,7 @@ def _take_hand(
     """
     if previous is None:
         return phased.object_, phased.support, ()
-    corner = torch.from_numpy(np.ascontiguousarray(np.fft.ifftshift(previous)))
+    corner = torch.from_numpy(np.ascontiguousarray(np.fft.ifftshift(previous.object_)))
     alike = np.fft.fftshift(resample(corner, phased.object_.shape).numpy())
     object_, turned = nearest_hand(phased.object_, alike)
     if not turned:

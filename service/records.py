@@ -179,8 +179,10 @@ class Reconstruction:
 class ResultSummary:
     """What the worker publishes about one series; the file at `path` is the record.
 
-    `sequence` grows by one with every summary and survives restarts. `slices` maps 'amplitude', 'phase', 'strain' ->
-    float32 [row, column], the central slice of the laboratory grid.
+    `sequence` counts from 1, grows by one with every summary and survives restarts, as long as the worker keeps its
+    `journal` (its random name: another one means that the count began anew). `again`: the series was inverted again,
+    its frames are counted already. `slices` maps 'amplitude', 'phase', 'strain' -> float32 [row, column], the central
+    slice of the laboratory grid.
     """
 
     sequence: int
@@ -196,3 +198,5 @@ class ResultSummary:
     finished_at: float = 0.0
     error: str = ""
     notes: tuple[str, ...] = ()
+    journal: str = ""
+    again: bool = False

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -207,11 +208,19 @@ def parse_section(section: type[SectionT], tree: Mapping[str, Any]) -> SectionT:
     try:
         return section.model_validate(tree)
     except ValidationError as error:
-        wrong = "; ".join(
-            f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']} (got {item['input']!r})"
-            for item in error.errors()
-        )
-        raise SettingsError(f"settings: {wrong}") from error
+        raise SettingsError(f"settings: {'; '.join(_wrong(section, item) for item in error.errors())}") from error
+
+
+def _wrong(section: type[Section], item: Mapping[str, Any]) -> str:
+    """Say in one line what is wrong with one value; an unknown name with the nearest known one."""
+    *above, name = path = [str(part) for part in item["loc"]] or ["settings"]
+    if item["type"] == "extra_forbidden":
+        for part in above:
+            below = section.model_fields[part].annotation if part in section.model_fields else None
+            section = below if isinstance(below, type) and issubclass(below, Section) else Section
+        near = get_close_matches(name, section.model_fields, 1)
+        return f"{'.'.join(path)}: no such setting" + (f", did you mean {near[0]}?" if near else "")
+    return f"{'.'.join(path)}: {item['msg'].removeprefix('Value error, ')} (got {item['input']!r})"
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
-from tango import AutoTangoMonitor, DevState, EnsureOmniThread, Except, Util
+from tango import AutoTangoMonitor, DevFailed, DevState, EnsureOmniThread, Except, Util
 from tango.server import Device, device_property
 
 from service.devices.status import Board, State, Status
 from service.errors import BraggloopError, SettingsError
 from tango_devices.attributes import Shown, shown
+
+LOG = logging.getLogger(__name__)
 
 LOOK_S = 0.5  # how long the pusher waits for a change before it looks whether to end
 REST_S = 0.05  # between two pushes: twenty a second are enough for people, and leave a busy controller its time
@@ -90,8 +93,11 @@ class ControlledDevice(Device):
             while not (retired.is_set() or util.is_svr_shutting_down()):
                 status = self.controller.wait(seen, LOOK_S)
                 if status is not seen and not retired.is_set():
-                    self._push_changes(items, seen, status)
-                    seen = status
+                    try:
+                        self._push_changes(items, seen, status)
+                        seen = status
+                    except DevFailed as error:  # commands held the device for longer than Tango waits: once more
+                        LOG.warning("%s: %s", self.get_name(), error.args[0].desc)
                     retired.wait(REST_S)
 
     def _push_changes(self, items: tuple[Shown, ...], seen: Any, status: Any) -> None:

@@ -69,19 +69,19 @@ def choose_crop(
     mask: Mask,
     peak_index: tuple[float, float, float],
     *,
-    size: int = 0,
+    size: int | Triple = 0,
     binning: Triple = (1, 1, 1),
     largest: int = 256,
 ) -> tuple[Crop, str]:
     """Choose the box around `peak_index` and say why.
 
-    `counts` float32 and `mask` bool [rocking, row, column]. `size` fixes the edge of a cube (voxels after binning).
-    With 0 each edge is the smallest good size that holds 99.8 % of the counts above background along its axis, no
-    longer than the volume and than `largest`.
+    `counts` float32 and `mask` bool [rocking, row, column]. `size` fixes the edge of a cube, or the three
+    edges (voxels after binning). With 0 each edge is the smallest good size that holds 99.8 % of the counts above
+    background along its axis, no longer than the volume and than `largest`.
     """
     if size:
-        edges = (size, size, size)
-        why = f"crop {size}^3 as set"
+        edges = (size, size, size) if isinstance(size, int) else size
+        why = f"crop {' x '.join(map(str, edges))} as set"
     else:
         seen = counts * mask
         wanted = [_signal_edge(profile, centre) for profile, centre in zip(_profiles(seen), peak_index, strict=True)]

@@ -35,14 +35,12 @@ from models.bcdi.search import Outcome, Stage, Watch, random_starts, run_stage, 
 from models.bcdi.support import extent, initial_support, shrink_wrap
 
 PRTF_SHELLS = 32
-SEARCH_THRESHOLD = 0.15
-REFINE_THRESHOLD = 0.15
 
 # The recipe 'auto': a search at the coarsest level, a repair of the best at each finer one, a polish of their mode.
 AUTO_SEARCH = parse_recipe("200*HIO+300*RAAR+50*ER")
-AUTO_MIDDLE = parse_recipe("100*RAAR+30*ER")
-AUTO_REFINE = parse_recipe("10*ER")
-AUTO_FINISH = parse_recipe("5*ER")
+AUTO_MIDDLE = parse_recipe("30*RAAR+20*ER")
+AUTO_REFINE = parse_recipe("20*RAAR+10*ER")
+AUTO_FINISH = parse_recipe("20*ER")
 # A recipe of one's own runs this share before partial coherence is refined, the rest after.
 SHARE_BEFORE_REFINEMENT = 0.7
 # Starts from a given object differ by this much noise, relative to its norm.
@@ -58,7 +56,8 @@ class PhasingConfig:
     `recipe`: 'auto' (coarse to fine, see search.py) or a recipe string that every start runs at full size. `starts`:
     independent random starts; the `keep` with the best free log-likelihood form the result. `seed`: of the starts and of
     the held-out voxels. `held_out_seed`: of the held-out voxels alone, None takes `seed`. `beta`: feedback of HIO and
-    RAAR. `shrink_*`: sigma in voxels, at first and at last, share of the maximum, iterations between. `coherence`:
+    RAAR. `shrink_*`: sigma in voxels, at first and at last, share of the maximum, iterations between; while 'auto' searches,
+    `search_threshold` is that share: a support as tight as the crystal leaves no room for wrong solutions. `coherence`:
     'full', or the kernel that blurs the model. `held_out`: share of the voxels kept for the free log-likelihood.
     `twin_iteration`: where half of the object is emptied, None never.
     """
@@ -72,7 +71,8 @@ class PhasingConfig:
     beta: float = 0.9
     shrink_first_sigma: float = 2.0
     shrink_last_sigma: float = 1.0
-    shrink_threshold: float = 0.1
+    search_threshold: float = 0.25
+    shrink_threshold: float = 0.08
     shrink_period: int = 5
     coherence: Coherence = "gaussian"
     held_out: float = 0.02
@@ -163,48 +163,41 @@ class _Run:
 
     def result(self, start: NDArray[np.complex64] | None) -> Phased:
         stages = self._stages(start)
-        finish = self._stage(AUTO_FINISH, self.full, keep=1)
+        finish = self._stage(AUTO_FINISH, self.full, keep=1, threshold=self.config.shrink_threshold)
         self.watch.expect([*stages, finish], self.config.starts)
         outcome = self._first(stages[0], start)
         numbers, figures = outcome.order, list(outcome.figures)
         for before, stage in pairwise(stages):
             objects = to_level(outcome.objects, before.level, stage.level)
-            if self.kernel is not None and stage.level == self.full:
-                self.kernel.refine(coherent_intensity(objects[:1])[0])
-            outcome = self._run(stage, self._view(stage.level), objects, self._wrapped(objects))
+            outcome = self._run(stage, self._view(stage.level), objects, self._wrapped(objects, stage))
             for number, figure in zip(numbers, outcome.figures, strict=True):
                 figures[number] = figure
             numbers = tuple(numbers[index] for index in outcome.order)
         return self._selected(outcome, numbers, tuple(figures), [*stages, finish])
 
     def _stages(self, start: NDArray[np.complex64] | None) -> list[Stage]:
-        keep, starts = min(self.config.keep, self.config.starts), self.config.starts
+        keep = min(self.config.keep, self.config.starts)
         if self.config.recipe != "auto":
-            schedule = parse_recipe(self.config.recipe)
-            turn = round(SHARE_BEFORE_REFINEMENT * len(schedule)) if self.kernel is not None else 0
-            parts = [part for part in (schedule[:turn], schedule[turn:]) if part]
-            stages = [self._stage(part, self.full, keep=starts) for part in parts[:-1]]
-            return [*stages, self._stage(parts[-1], self.full, keep=keep)]
+            return self._own_stages(parse_recipe(self.config.recipe), keep)
+        tight = self.config.search_threshold
         if start is not None:
-            return [self._stage(AUTO_REFINE, self.full, keep=starts), self._stage(AUTO_REFINE, self.full, keep=keep)]
+            return [self._stage(AUTO_REFINE, self.full, keep=keep, threshold=tight)]
         levels = coarse_to_fine(self.full.shape, self.extent)
-        finer = levels[1:] or levels
-        return [self._stage(AUTO_SEARCH, levels[0], keep=keep)] + [
-            self._stage(AUTO_REFINE if level == self.full else AUTO_MIDDLE, level, keep=keep) for level in finer
-        ]
+        stages = [self._stage(AUTO_SEARCH, levels[0], keep=keep, threshold=tight)]
+        stages += [self._stage(AUTO_MIDDLE, level, keep=keep, threshold=tight) for level in levels[1:-1]]
+        return [*stages, self._stage(AUTO_REFINE, self.full, keep=keep, threshold=tight)]
 
-    def _stage(self, schedule: tuple[str, ...], level: Level, *, keep: int) -> Stage:
+    def _own_stages(self, schedule: tuple[str, ...], keep: int) -> list[Stage]:
+        loose, starts = self.config.shrink_threshold, self.config.starts
+        turn = round(SHARE_BEFORE_REFINEMENT * len(schedule)) if self.kernel is not None else 0
+        before = [self._stage(schedule[:turn], self.full, keep=starts, threshold=loose)] if turn else []
+        return [*before, self._stage(schedule[turn:], self.full, keep=keep, threshold=loose)]
+
+    def _stage(self, schedule: tuple[str, ...], level: Level, *, keep: int, threshold: float) -> Stage:
         config = self.config
-        threshold = (
-            SEARCH_THRESHOLD
-            if schedule is AUTO_SEARCH
-            else REFINE_THRESHOLD
-            if schedule is AUTO_REFINE or schedule is AUTO_MIDDLE
-            else config.shrink_threshold
-        )
-        first = config.shrink_first_sigma if "HIO" in schedule or "RAAR" in schedule else config.shrink_last_sigma
+        searching = "HIO" in schedule or "RAAR" in schedule
         wrap = ShrinkWrap(
-            first_sigma=first,
+            first_sigma=config.shrink_first_sigma if searching else config.shrink_last_sigma,
             last_sigma=config.shrink_last_sigma,
             threshold=threshold,
             period=config.shrink_period,
@@ -221,7 +214,7 @@ class _Run:
             return self._run(stage, pattern, objects, support)
         given = resample(to_tensor(start.astype(np.complex64), self.config.device), pattern.shape)
         seeds = tuple((self.config.seed, number) for number in range(count))
-        support = self._wrapped(given[None]).expand(count, *pattern.shape)
+        support = self._wrapped(given[None], stage).expand(count, *pattern.shape)
         noise = random_starts(pattern, support, seeds)
         objects = scaled(given[None], pattern) + START_NOISE * noise
         return self._run(stage, pattern, objects, support)
@@ -237,9 +230,9 @@ class _Run:
         reach = tuple(edge + REACH_MARGIN_VOXELS for edge in self.extent)
         return coarse_pattern(self.pattern, level, transfer, reach)
 
-    def _wrapped(self, objects: Tensor) -> Tensor:
-        transfer = gaussian_transfer(tuple(objects.shape[-3:]), self.config.shrink_last_sigma, objects.device)
-        return shrink_wrap(objects, transfer, self.config.shrink_threshold)
+    def _wrapped(self, objects: Tensor, stage: Stage) -> Tensor:
+        transfer = gaussian_transfer(tuple(objects.shape[-3:]), stage.wrap.last_sigma, objects.device)
+        return shrink_wrap(objects, transfer, stage.wrap.threshold)
 
     def _selected(
         self, outcome: Outcome, numbers: tuple[int, ...], starts: tuple[FigureSet, ...], stages: list[Stage]
@@ -247,8 +240,10 @@ class _Run:
         objects = to_numpy(outcome.objects)
         aligned = np.stack([objects[0]] + [align(one, objects[0]).object_ for one in objects[1:]])
         mode, mode_weights = mode_decomposition(aligned)
+        if self.kernel is not None:
+            self.kernel.refine(coherent_intensity(outcome.objects[:1])[0])
         begin = to_tensor(mode, self.config.device)[None]
-        last = self._run(stages[-1], self.pattern, begin, self._wrapped(begin))
+        last = self._run(stages[-1], self.pattern, begin, self._wrapped(begin, stages[-1]))
         measured = self.measured
         edges = np.linspace(0.0, 0.5, PRTF_SHELLS + 1)
         radius = quality.index_radius(measured.counts.shape)

@@ -25,7 +25,7 @@ class Stage:
     """What every start runs at one level, and how many of the best go on."""
 
     schedule: tuple[str, ...]
-    wrap: ShrinkWrap | None
+    wrap: ShrinkWrap
     beta: float
     level: Level
     keep: int

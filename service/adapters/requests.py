@@ -7,10 +7,10 @@ from typing import Any
 
 import zmq
 
-from service.errors import DeviceError
+from service.errors import DeviceError, WireError
 from service.wire import arrays
 
-TIMEOUT_S = 2.0  # a Tango command has 3 s; the worker answers at once, but for saving a large file
+TIMEOUT_S = 2.0  # a Tango command has 3 s; the worker answers within one
 
 
 class WorkerRequests:
@@ -32,8 +32,15 @@ class WorkerRequests:
                 raise DeviceError(
                     f"the worker at {self._endpoint} did not answer {kind!r} within {self._timeout_s:g} s; is it up?"
                 )
-            answer = arrays.decode(socket.recv())
+            answer = _read(socket.recv())
         if not isinstance(answer, dict) or answer.get("type") == "error":
             why = answer.get("message") if isinstance(answer, dict) else "its answer is no map"
             raise DeviceError(f"the worker refused {kind!r}: {why}")
         return answer
+
+
+def _read(answer: bytes) -> Any:
+    try:
+        return arrays.decode(answer)
+    except WireError as error:
+        raise DeviceError(f"the worker's answer cannot be read: {error}") from error

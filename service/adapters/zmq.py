@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import threading
 import time
 from collections import deque
@@ -18,9 +19,14 @@ from service.wire import messages as wire
 from service.wire.compression import Compression
 from service.wire.summaries import decode_summary, encode_summary
 
+log = logging.getLogger(__name__)
+
 RESULT_TOPIC = b"result"
+FIRST_SEQUENCE = 1
 FRAMES_QUEUED = 100  # on each side of a frame socket; more only hides a receiver that is too slow
 LINGER_S = 5.0  # how long closing waits for a receiver to take what was sent
+RESULTS_QUEUED = 10  # summaries for a subscriber that does not read; what it misses it can ask for
+ANSWERS_QUEUED = 4  # for one that asks and does not read: each may have BATCH_BYTES
 HISTORY_BYTES = 64_000_000  # summaries that can be asked for again
 BATCH_BYTES = 16_000_000  # summaries in one answer
 POLL_S = 0.1  # how long one wait lasts before closing is looked at
@@ -96,7 +102,7 @@ class ResultPublisher:
 
     A request is a CBOR map with a `type`. `since` {sequence} answers with the summaries from there on that are still
     kept; other types go to `handlers` (in the publisher's own thread), whose answer is sent back, or the error's text.
-    `recalled` are summaries of an earlier run.
+    `recalled` are summaries of an earlier run, `journal` is the name of the journal that all of them are counted by.
     """
 
     def __init__(
@@ -106,14 +112,17 @@ class ResultPublisher:
         *,
         handlers: Mapping[str, Handler] | None = None,
         recalled: Iterable[ResultSummary] = (),
+        journal: str = "",
         context: zmq.Context[Any] | None = None,
     ) -> None:
         context = context or zmq.Context.instance()
         self._publisher, self._router = context.socket(zmq.PUB), context.socket(zmq.ROUTER)
+        self._publisher.set_hwm(RESULTS_QUEUED)
+        self._router.set_hwm(ANSWERS_QUEUED)
         self.results = _attach(self._publisher, results, bind=True)
         self.requests = _attach(self._router, requests, bind=True)
         self._handlers = dict(handlers or {})
-        self._history = _History()
+        self._history = _History(journal)
         for summary in recalled:
             self._history.add(summary.sequence, encode_summary(summary))
         self._closing = threading.Event()
@@ -149,17 +158,25 @@ class ResultPublisher:
             return [arrays.encode({"type": "answer", **self._handlers[kind](request)})]
         except BraggloopError as error:
             return [arrays.encode({"type": "error", "message": str(error)})]
+        except Exception as error:  # whatever one request does, the next one must be answered
+            log.exception("a request")
+            return [arrays.encode({"type": "error", "message": f"{type(error).__name__}: {error}"})]
 
 
 class ResultSubscriber:
     """Summaries in the order of their sequence, without a gap: what PUB lost or sent before is asked for.
 
-    `since` is the first sequence wanted, None for whatever comes next. `lost` counts summaries that the publisher no
-    longer has.
+    `since` is the first sequence wanted, None for whatever comes next. A publisher with another journal counts anew
+    and is read from its first summary on. `lost` counts summaries that it no longer has, or that cannot be read.
     """
 
     def __init__(
-        self, results: str, requests: str, *, since: int | None = 0, context: zmq.Context[Any] | None = None
+        self,
+        results: str,
+        requests: str,
+        *,
+        since: int | None = FIRST_SEQUENCE,
+        context: zmq.Context[Any] | None = None,
     ) -> None:
         context = context or zmq.Context.instance()
         self._subscriber, self._dealer = context.socket(zmq.SUB), context.socket(zmq.DEALER)
@@ -171,6 +188,7 @@ class ResultSubscriber:
         self._poller.register(self._subscriber, zmq.POLLIN)
         self._poller.register(self._dealer, zmq.POLLIN)
         self._next = since
+        self._journal: str | None = None
         self._ready: deque[ResultSummary] = deque()
         self._ask_at_s = 0.0
         self._awaited = False
@@ -207,6 +225,7 @@ class ResultSubscriber:
                 self._take_answer(self._dealer.recv_multipart())
 
     def _take_published(self, summary: ResultSummary) -> None:
+        self._follow(summary.journal)
         if self._next is None or summary.sequence == self._next:
             self._take(summary)
         elif summary.sequence > self._next and not self._awaited:
@@ -217,12 +236,34 @@ class ResultSubscriber:
         kind, head = _read_map(parts[:1])
         if kind != "since" or self._next is None:
             raise WireError(f"answer {str(head)[:80]}, expected summaries since {self._next}")
-        for summary in map(decode_summary, parts[1:]):
-            if summary.sequence >= self._next:
-                self.lost += summary.sequence - self._next
-                self._take(summary)
+        if self._follow(str(head.get("journal", ""))):
+            self._ask()
+            return
+        for part in parts[1:]:
+            self._take_asked(part)
         if head.get("more") is True:
             self._ask()
+
+    def _take_asked(self, encoded: bytes) -> None:
+        wanted = FIRST_SEQUENCE if self._next is None else self._next
+        try:
+            summary = decode_summary(encoded)
+        except WireError:
+            self._next = wanted + 1  # else it would be asked for again and again
+            self.lost += 1
+            self._ask_at_s = 0.0
+            raise
+        if summary.sequence >= wanted:
+            self.lost += summary.sequence - wanted
+            self._take(summary)
+
+    def _follow(self, journal: str) -> bool:
+        """Begin anew where the publisher has another journal than before; True where that is so."""
+        known, self._journal = self._journal, journal
+        if known in (None, journal):
+            return False
+        self._next = FIRST_SEQUENCE
+        return True
 
     def _take(self, summary: ResultSummary) -> None:
         self._ready.append(summary)
@@ -233,7 +274,8 @@ class ResultSubscriber:
 class _History:
     """The newest summaries, as bytes, up to HISTORY_BYTES; safe between threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, journal: str) -> None:
+        self._journal = journal
         self._kept: deque[tuple[int, bytes]] = deque()
         self._bytes = 0
         self._lock = threading.Lock()
@@ -246,14 +288,15 @@ class _History:
                 self._bytes -= len(self._kept.popleft()[1])
 
     def since(self, sequence: Any) -> list[bytes]:
-        """Return the answer to `since`: its head {more}, then summaries up to BATCH_BYTES."""
+        """Return the answer to `since`: its head {more, journal}, then summaries up to BATCH_BYTES."""
         if type(sequence) is not int:
             raise WireError(f"request 'since' with sequence {str(sequence)[:40]}, expected a whole number")
         with self._lock:
             wanted = [encoded for kept, encoded in self._kept if kept >= sequence]
         sizes = itertools.accumulate(map(len, wanted))
         batch = [encoded for encoded, size in zip(wanted, sizes, strict=True) if size <= BATCH_BYTES] or wanted[:1]
-        return [arrays.encode({"type": "since", "more": len(batch) < len(wanted)}), *batch]
+        head = {"type": "since", "more": len(batch) < len(wanted), "journal": self._journal}
+        return [arrays.encode(head), *batch]
 
 
 def _attach(socket: zmq.Socket[Any], endpoint: str, bind: bool) -> str:

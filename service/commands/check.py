@@ -42,7 +42,7 @@ def check_endpoint(endpoint: str, seconds: float, report: Report) -> bool:
         source.close()
     findings.answers = answers
     report.table("stream found" if findings.found else "no stream", findings.rows())
-    report.finish(findings.record())
+    report.finish({"ok": findings.found, **findings.record()})
     return findings.found
 
 
@@ -55,6 +55,20 @@ def require_endpoint(endpoint: str) -> None:
             raise SettingsError(
                 f"endpoint {endpoint}: {error}; expected something like tcp://detector:31001"
             ) from error
+
+
+def require_address(endpoint: str) -> None:
+    """Raise SettingsError where ZeroMQ could never bind `endpoint`; one that is taken now may be free in a moment."""
+    if endpoint.startswith("ipc://"):
+        return  # binding would take the file away from whom it belongs to
+    with zmq.Context() as context, context.socket(zmq.SUB) as probe:
+        try:
+            probe.bind(endpoint)
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EADDRINUSE:
+                raise SettingsError(
+                    f"endpoint {endpoint}: {error}; expected an address of this machine like tcp://0.0.0.0:31002"
+                ) from error
 
 
 def somebody_answers(endpoint: str) -> bool | None:

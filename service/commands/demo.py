@@ -13,6 +13,7 @@ from service.commands.children import Children, free_ports
 from service.commands.report import Advance, Report
 from service.errors import DeviceError
 from service.records import Reconstruction
+from service.results.durable import require_writable
 from service.results.nexus import read_result
 from service.results.summary import figure_rows, result_record
 from service.settings import Settings, to_environment
@@ -30,6 +31,7 @@ def demo(settings: Settings, settings_file: Path | None, scan: Path | None, scan
     not come up or a series gives no result.
     """
     began_s = time.monotonic()
+    require_writable(settings.out, "out")
     with (
         tempfile.TemporaryDirectory(prefix="braggloop-demo-") as spool,
         Children(settings.out / "logs") as children,

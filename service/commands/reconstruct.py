@@ -12,9 +12,10 @@ from service.adapters.replay import ReplaySource
 from service.adapters.scans.recorded import open_scan
 from service.commands.report import Report
 from service.errors import DataError
-from service.pipeline import run
+from service.pipeline import require_device, run
 from service.ports import EndOfStream, FrameSource
 from service.records import Reconstruction, Volume
+from service.results.durable import require_writable
 from service.results.nexus import read_result, write_result
 from service.results.picture import write_picture
 from service.results.summary import describe_crop, figure_rows, result_record
@@ -31,9 +32,11 @@ def reconstruct_file(path: Path, scan: str, begin: Path | None, settings: Settin
     `begin` is a result of the same scan from whose object every start sets out, None for random ones. The series is
     named after the file, so a second run replaces the results of the first.
     """
+    require_device(settings.phasing)
     report.note(f"{path}: {'scan ' + scan if scan else 'first scan'} to {settings.out}")
     with report.progress() as advance:
         volume = read_volume(path, scan, settings, lambda share: advance("reading", READ_SHARE * share))
+        require_writable(settings.out, "out")  # before the long part, after what is wrong with the file
         reconstruction = run(
             volume,
             settings,

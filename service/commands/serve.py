@@ -14,6 +14,7 @@ from service.adapters.tango import (
 )
 from service.commands.children import Children, ending, free_ports
 from service.commands.report import Report
+from service.results.durable import require_writable
 from service.settings import Settings, to_environment
 
 START_S = 60.0  # importing everything on a loaded machine takes ten
@@ -26,6 +27,7 @@ def serve(settings: Settings, settings_file: Path | None, database: str, instanc
     `database` is host:port of a Tango database, where the devices are registered for `instance`; empty: without one.
     Raises DeviceError where they do not come up, or end.
     """
+    require_writable(settings.out, "out")
     with ending() as ended, Children(settings.out / "logs") as children:
         if database:
             os.environ["TANGO_HOST"] = database  # for the client library, here and in the child
@@ -41,8 +43,15 @@ def serve(settings: Settings, settings_file: Path | None, database: str, instanc
         children.wait_until(
             lambda: ended.is_set() or all(alive(device) for device in devices), "Tango devices", START_S
         )
-        report.table("devices", [(device.rpartition("/")[2], device) for device in devices])
+        if ended.is_set():
+            raise KeyboardInterrupt
+        report.table("devices", [(_name(device), device) for device in devices])
         report.finish({"devices": list(devices), "log": str(children.log_of("tango_devices"))})
         report.note("running; Ctrl-C ends")
         while not ended.wait(LOOK_S):
             children.check()
+
+
+def _name(device: str) -> str:
+    """Family and member, such as streamer/1, of a device's name or address."""
+    return "/".join(device.partition("#")[0].split("/")[-2:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from service.commands.check import require_address
 from service.commands.children import ending
 from service.commands.report import Report
 from service.compose import streamer as make_streamer
@@ -17,10 +18,11 @@ def stream(settings: Settings, report: Report) -> None:
     """Stream one pass (or many, with `streamer.loop`) and tell how many frames left.
 
     Ctrl-C or SIGTERM ends the series after the current frame. Raises StopError where the streamer fails,
-    SettingsError where a path is missing.
+    SettingsError where a path is missing or the endpoint is no address.
     """
     if settings.streamer.source != "twin" and not settings.streamer.path:
         raise SettingsError(f"--source {settings.streamer.source} needs --path")
+    require_address(settings.streamer.endpoint)
     report.note(f"{settings.streamer.source} to {settings.streamer.endpoint}, {settings.streamer.rate_hz:g} frames/s")
     streamer = make_streamer(settings)
     try:

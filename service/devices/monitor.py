@@ -49,6 +49,7 @@ class Monitor:
         self._board = Board(MonitorStatus(state=State.UNKNOWN, message="nothing heard of the worker yet"))
         self._failure = ""
         self._health: Mapping[str, Any] = {}
+        self._save_error = ""
         self._heard_s: float | None = None
         self._asked_s = -HEALTH_PERIOD_S
         self._ended = threading.Event()
@@ -77,7 +78,7 @@ class Monitor:
         return self._request("reprocess")
 
     def save(self, path: str) -> Mapping[str, Any]:
-        """Have the worker copy the last result's file to `path` on its own machine."""
+        """Have the worker copy the last result's file to `path` on its own machine; a large one in its own time."""
         return self._request("save", path=path)
 
     def reset(self) -> None:
@@ -123,8 +124,7 @@ class Monitor:
             notes=summary.notes,
             last_error=summary.error or now.last_error,
             lost=self._results.lost,
-            **{ended: getattr(now, ended) + 1},
-            **_counted(now, summary.accounting),
+            **({} if summary.again else {ended: getattr(now, ended) + 1, **_counted(now, summary.accounting)}),
             **_result(summary),
         )
 
@@ -135,6 +135,10 @@ class Monitor:
         except DeviceError:
             return  # `_judge` tells of the silence
         self._heard_s = self._clock_s()
+        known, self._save_error = self._save_error, str(self._health.get("save_error", ""))
+        if self._save_error not in ("", known):
+            self._failure = self._save_error
+            self._board.update(last_error=self._save_error)
 
     def _judge(self) -> None:
         """State and Status from what was heard last; nothing is published where nothing changed."""

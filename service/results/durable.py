@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from service.errors import SettingsError
 
 LONGEST_NAME = 48  # characters kept of a foreign name: a UUID fits, and the path stays short of every limit
 UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
@@ -29,6 +32,15 @@ def written_whole(path: Path) -> Iterator[Path]:
         flush_to_disk(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def require_writable(folder: Path, setting: str) -> None:
+    """Make `folder` and see that files can be written there; raise SettingsError that names `setting` where not."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise SettingsError(f"{setting} {folder}: {error.strerror}; choose a folder that can be written") from error
 
 
 def flush_to_disk(path: Path) -> None:

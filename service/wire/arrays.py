@@ -101,7 +101,10 @@ class _Tags:
             raise WireError(f"array dimensions {str(shape)[:80]}, expected 1 to {MAX_DIMENSIONS} whole numbers")
         count = math.prod(shape)
         flat = self._unpack(items, count) if isinstance(items, Typed) else _numbers(items, count)
-        return flat.reshape(shape, order=order)
+        try:
+            return flat.reshape(shape, order=order)
+        except (ValueError, OverflowError) as error:  # an empty array whose other dimensions are astronomical
+            raise WireError(f"array dimensions {str(shape)[:80]}: {error}") from error
 
     def _unpack(self, typed: Typed, count: int) -> NDArray[Any]:
         size = count * typed.dtype.itemsize

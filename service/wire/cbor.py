@@ -7,7 +7,7 @@ microseconds; lengths are held against the bytes that are there before anything 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,10 +136,14 @@ class Reader:
 
     def _array(self, info: int, count: int, depth: int) -> list[Any]:
         if info == INDEFINITE:
-            return list(iter(lambda: self._item(depth + 1), _BREAK))
+            return list(self._until_break(depth + 1))
         if count > self.end - self.at:
             raise WireError(f"truncated: array of {count} items with {self.end - self.at} bytes left")
         return [self.value(depth + 1) for _ in range(count)]
+
+    def _until_break(self, depth: int) -> Iterator[Any]:
+        while (item := self._item(depth)) is not _BREAK:
+            yield item
 
     def _map(self, info: int, count: int, depth: int) -> dict[str | int, Any]:
         if 2 * count > self.end - self.at:

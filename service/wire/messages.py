@@ -24,6 +24,8 @@ TIME_BASE_HZ = 1_000_000_000  # denominator of the times that we write
 DATE = 0  # CBOR tag of a date as text
 DATE_FIELDS = frozenset({"arm_date", "series_date"})
 MAX_IMAGES = 10_000_000
+MAX_COUNT = (1 << 63) - 1  # what Tango, HDF5 and our own CBOR hold
+MAX_NAME = 256  # characters of series_unique_id, which goes into the journal and every summary
 
 _START_FIELDS = frozenset({
     "type", "series_id", "series_unique_id", "number_of_images", "channels", "image_size_x", "image_size_y",
@@ -61,8 +63,8 @@ def peek(message: cbor.Buffer) -> Peek:
             wanted.discard("image_id")
     fields = _Fields(found)
     kind = fields.kind()
-    image_id = fields.count("image_id") if kind == "image" else None
-    return Peek(kind, fields.count("series_id"), fields.text("series_unique_id"), image_id)
+    image_id = fields.image_id() if kind == "image" else None
+    return Peek(kind, fields.count("series_id"), fields.name(), image_id)
 
 
 def decode(message: cbor.Buffer, limit_bytes: int = arrays.MESSAGE_BYTES_LIMIT) -> Message:
@@ -81,7 +83,7 @@ def decode(message: cbor.Buffer, limit_bytes: int = arrays.MESSAGE_BYTES_LIMIT) 
         case "image":
             return _frame(fields)
         case _:
-            return SeriesEnd(series_id=fields.count("series_id"), series_unique_id=fields.text("series_unique_id"))
+            return SeriesEnd(series_id=fields.count("series_id"), series_unique_id=fields.name())
 
 
 def encode(message: Message, compression: Compression = "none") -> bytes:
@@ -110,9 +112,18 @@ class _Fields:
 
     def kind(self) -> str:
         kind = self.fields.get("type")
-        if kind not in ("start", "image", "end"):
-            raise WireError(f"message type {str(kind)[:40]!r}, expected 'start', 'image' or 'end'")
-        return str(kind)
+        if not isinstance(kind, str) or kind not in ("start", "image", "end"):
+            raise WireError(f"message type {_short(kind)!r}, expected 'start', 'image' or 'end'")
+        return kind
+
+    def name(self) -> str:
+        name = self.text("series_unique_id")
+        if len(name) > MAX_NAME:
+            raise WireError(f"series_unique_id of {len(name)} characters, expected at most {MAX_NAME}")
+        return name
+
+    def image_id(self) -> int:
+        return self.count("image_id", MAX_IMAGES - 1)
 
     def text(self, name: str) -> str:
         value = self.fields.get(name)
@@ -120,10 +131,10 @@ class _Fields:
             raise WireError(f"field {name} is {_kind_of(value)}, expected text")
         return value
 
-    def count(self, name: str) -> int:
+    def count(self, name: str, largest: int = MAX_COUNT) -> int:
         value = self.fields.get(name)
-        if type(value) is not int or value < 0:
-            raise WireError(f"field {name} is {_kind_of(value)}, expected a whole number from 0")
+        if type(value) is not int or not 0 <= value <= largest:
+            raise WireError(f"field {name} is {_kind_of(value)}, expected a whole number from 0 to {largest}")
         return value
 
     def map(self, name: str) -> Mapping[Any, Any]:
@@ -156,7 +167,7 @@ class _Fields:
             case [int() as numerator, int() as denominator] if denominator > 0:
                 return numerator / denominator
             case other:
-                raise WireError(f"field {name} is {str(other)[:40]}, expected [numerator, denominator]")
+                raise WireError(f"field {name} is {_short(other)}, expected [numerator, denominator]")
 
 
 def _start(fields: _Fields, limit_bytes: int) -> SeriesStart:
@@ -170,7 +181,7 @@ def _start(fields: _Fields, limit_bytes: int) -> SeriesStart:
     user_data = dict(fields.user_data())
     return SeriesStart(
         series_id=fields.count("series_id"),
-        series_unique_id=fields.text("series_unique_id"),
+        series_unique_id=fields.name(),
         number_of_images=_number_of_images(fields),
         channels=_channels(fields),
         shape=shape,
@@ -186,10 +197,7 @@ def _start(fields: _Fields, limit_bytes: int) -> SeriesStart:
 def _number_of_images(fields: _Fields) -> int | None:
     if fields.fields.get("number_of_images") is None:
         return None
-    count = fields.count("number_of_images")
-    if count > MAX_IMAGES:
-        raise WireError(f"number_of_images {count}, expected at most {MAX_IMAGES}")
-    return count or None
+    return fields.count("number_of_images", MAX_IMAGES) or None
 
 
 def _channels(fields: _Fields) -> tuple[str, ...]:
@@ -209,7 +217,7 @@ def _good(masks: Mapping[str, NDArray[Any]], shape: tuple[int, int]) -> NDArray[
 def _first(planes: Mapping[str, Any], shape: tuple[int, int]) -> NDArray[np.float32] | None:
     for name, plane in planes.items():
         _check_plane(name, plane, shape)
-        return np.asarray(plane, np.float32)
+        return np.array(plane, np.float32)  # a copy: it is used for as long as the series lasts, the message is not
     return None
 
 
@@ -226,8 +234,8 @@ def _frame(fields: _Fields) -> Frame:
     exposure = fields.user_data()
     return Frame(
         series_id=fields.count("series_id"),
-        series_unique_id=fields.text("series_unique_id"),
-        image_id=fields.count("image_id"),
+        series_unique_id=fields.name(),
+        image_id=fields.image_id(),
         data=data,
         positions=_positions(exposure),
         monitor=_number(exposure, "monitor", 1.0),
@@ -254,7 +262,12 @@ def _number(values: Mapping[Any, Any], name: str, default: float = math.nan) -> 
 def _kind_of(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"an array of shape {value.shape}"
-    return "missing" if value is None else f"{type(value).__name__} {str(value)[:40]}"
+    return "missing" if value is None else f"{type(value).__name__} {_short(value)}"
+
+
+def _short(value: Any) -> str:
+    """Return a value on one line, whatever it holds."""
+    return " ".join(str(value)[:40].split())
 
 
 def _start_fields(start: SeriesStart) -> dict[str, Any]:

@@ -52,6 +52,8 @@ def _records(tree: Mapping[str, Any]) -> dict[str, Any]:
         "finished_at": float(tree.get("finished_at", 0.0)),
         "error": str(tree.get("error", "")),
         "notes": tuple(str(note) for note in tree.get("notes", [])),
+        "journal": str(tree.get("journal", "")),
+        "again": tree.get("again") is True,
     }
     if "figures" in tree:
         found["figures"] = Figures(**_map(tree, "figures"))

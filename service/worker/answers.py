@@ -6,6 +6,7 @@ import queue
 import shutil
 import tomllib
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from service.worker.journal import Entry, Identity, Journal
 from service.worker.spool import segment_path
 
 SETTINGS_FILE = "settings.json"  # in the spool: what the stages work with
+FIXED_OF_WORKER = ("endpoint", "bind", "results", "requests", "http_host", "http_port")
+SAVE_WAIT_S = 1.0  # a copy that takes longer goes on after the answer: a Tango command has 3 s
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,8 @@ class Answers:
     def __init__(self, settings: Settings, journal: Journal, health: Callable[[], Mapping[str, Any]]) -> None:
         self._settings, self._journal, self._health = settings, journal, health
         self.wishes: queue.SimpleQueue[Wish] = queue.SimpleQueue()
+        self._copier = ThreadPoolExecutor(1, "save")
+        self._copy: Future[Path] | None = None
 
     @property
     def handlers(self) -> dict[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]]:
@@ -42,23 +47,27 @@ class Answers:
         return {"health": self.health, "settings": self.use, "reprocess": self.reprocess, "save": self.save}
 
     def health(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Answer with the worker's health as the supervisor sees it."""
-        return self._health() or {"ok": False, "busy": False, "status": "starting"}
+        """Answer with the worker's health as the supervisor sees it, and `save_error`: why the last copy failed."""
+        health = self._health() or {"ok": False, "busy": False, "status": "starting"}
+        error = self._copy.exception() if self._copy is not None and self._copy.done() else None
+        return {**health, "save_error": str(error or "")}
 
     def use(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """Lay `toml` over the present settings, from the next series on and across restarts of compute.
 
-        Endpoints and the spool stay what they are until the worker is started anew. Raises SettingsError.
+        The worker's endpoints, the spool and the folder of the results stay what they are. Raises SettingsError.
         """
         try:
             changes = tomllib.loads(str(request.get("toml", "")))
         except tomllib.TOMLDecodeError as error:
             raise SettingsError(f"settings are not TOML: {error}") from error
-        self._settings = parse_settings(merge(self._settings.model_dump(mode="json"), changes))
+        present = self._settings.model_dump(mode="json")
+        self._settings = parse_settings(merge(merge(present, changes), _fixed(present)))
+        after = self._settings.model_dump(mode="json")
         with written_whole(self._settings.spool.folder / SETTINGS_FILE) as partial:
             partial.write_text(self._settings.model_dump_json())
         self.wishes.put(self._settings)
-        return {"changed": sorted(changes)}
+        return {"changed": sorted(section for section in present if after[section] != present[section])}
 
     def reprocess(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """Have a series inverted again from the spool: `series_unique_id`, by default the last one.
@@ -73,21 +82,41 @@ class Answers:
         return {"series_id": summary.series_id, "series_unique_id": summary.series_unique_id}
 
     def save(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Copy the last result's file to `path`; raise ResultError where that cannot be."""
-        source = next((entry.summary.path for entry in reversed(self._journal.entries) if entry.summary.path), None)
+        """Copy the last result's file to `path`; `done` is False where that goes on after the answer.
+
+        Raises ResultError where it cannot be; what fails later is told by `health`.
+        """
+        source, path = self._journal.last_file, str(request.get("path", ""))
         if source is None:
             raise ResultError("no result to save yet")
-        target = Path(str(request.get("path", "")))
-        try:
-            target = target / source.name if target.is_dir() else target
-            with written_whole(target) as partial:
-                shutil.copyfile(source, partial)
-        except OSError as error:
-            raise ResultError(f"result cannot be saved as {target}: {error}; choose another path") from error
-        return {"path": str(target.resolve())}
+        if not path:
+            raise ResultError("no path to save to; give a file or a folder on the worker's machine")
+        if self._copy is not None and not self._copy.done():
+            raise ResultError("the last result is still being saved; try again later")
+        copy = self._copy = self._copier.submit(_copied, source, Path(path))
+        if not wait([copy], SAVE_WAIT_S).done:
+            return {"path": path, "done": False}
+        self._copy = None
+        return {"path": str(copy.result()), "done": True}
 
     def _entry(self, series_unique_id: str) -> Entry:
         for entry in reversed(self._journal.entries):
             if series_unique_id in ("", entry.summary.series_unique_id):
                 return entry
         raise SeriesError(f"no result of series {series_unique_id[:40]!r}, nothing to invert again")
+
+
+def _fixed(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """What may not change under a running worker: the journal lies in `out`, its positions are the spool's."""
+    worker = {name: tree["worker"][name] for name in FIXED_OF_WORKER}
+    return {"out": tree["out"], "spool": tree["spool"], "worker": worker}
+
+
+def _copied(source: Path, target: Path) -> Path:
+    try:
+        target = target / source.name if target.is_dir() else target
+        with written_whole(target) as partial:
+            shutil.copyfile(source, partial)
+        return target.resolve()
+    except (OSError, ValueError) as error:  # ValueError: a path that holds a zero
+        raise ResultError(f"result cannot be saved as {target}: {error}; choose another path") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ from service.errors import DropError, SequenceError, SeriesError, WireError
 from service.records import Accounting, Frame, Message, SeriesEnd, SeriesStart, Volume
 from service.settings import Settings
 from service.worker.series import OpenSeries
+
+log = logging.getLogger(__name__)
 
 REMEMBERED = 64  # closed series whose late messages are told from those of unknown ones
 
@@ -163,6 +166,10 @@ class SeriesAssembler:
             return [series.volume({"closed_by": reason})]
         except SeriesError as error:
             return [_failure(series.start, series.accounting, error)]
+        except Exception as error:  # whatever one series says of itself, the next one must be assembled
+            log.exception("series %s (%s)", *_key(series.start))
+            why = SeriesError(f"{type(error).__name__}: {' '.join(str(error).split())}")
+            return [_failure(series.start, series.accounting, why)]
 
 
 def _key(message: Message) -> Key:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from queue import SimpleQueue
 
 from service.ports import ResultSink
@@ -21,10 +22,11 @@ from service.worker.intake import Closed, Intake, reread
 from service.worker.inverter import Inverted, Inverter, Job, Product
 from service.worker.journal import Identity, Journal
 from service.worker.lifeline import Lifeline
-from service.worker.spool import Position, SpoolReader, read_cursor, write_cursor
+from service.worker.spool import Position, read_cursor, write_cursor
 
 IDLE_S = (0.001, 0.02)  # shortest and longest sleep while the spool has nothing new
 ATTEMPTS = 3  # inversions of one series that may kill the process before it is given up
+LONGEST_ERROR = 1000  # characters of an error in a summary: it may quote what a sender wrote
 ABORTED_BELOW = 0.5  # share of its frames below which a series that a newer one cut off is not inverted
 
 
@@ -107,10 +109,9 @@ class Compute:
         return True
 
     def _again(self, identity: Identity) -> None:
-        series_id, name, position = identity
-        settings, reader = self._settings, SpoolReader(self._settings.spool.folder, position)
-        job = Job(identity=identity, load=lambda: reread(reader, (series_id, name), settings), settings=settings)
-        self._inverter.submit(job)
+        settings = self._settings
+        load = partial(reread, settings.spool.folder, identity, settings)
+        self._inverter.submit(Job(identity=identity, load=load, settings=settings))
 
     def _read(self) -> bool:
         """Assemble, but not further than the series that waits for the inverter: the spool is the queue."""
@@ -173,8 +174,10 @@ class Compute:
             slices=product.slices if product else {},
             latencies_s=product.latencies_s if product else {},
             finished_at=time.time(),
-            error=error,
+            error=error[:LONGEST_ERROR],
             notes=product.notes if product else (),
+            journal=self._journal.name,
+            again=self._journal.finished(identity),
         )
         self._journal.add(identity, summary)
         self._sink.publish(summary)

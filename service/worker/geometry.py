@@ -34,14 +34,19 @@ def geometry_of(start: SeriesStart, positions: Positions, settings: GeometrySett
     if axes is not None and not isinstance(axes, Mapping):
         raise GeometryError(f"user_data.axes is {type(axes).__name__}, expected a map; see docs/reference/stream.md")
     measured = {_axis(name): values for name, values in positions.items()}
-    rocking = _rocking_axis(_axis(user.get("rocking_axis") or ""), measured)
+    rocking = _rocking_axis(_said_axis(user.get("rocking_axis")), measured)
     still = {name: float(np.nanmean(values)) for name, values in measured.items() if name != rocking}
+    facts = {
+        "energy_kev": _known(user.get("energy_kev"), _energy_kev(header), settings.energy_kev),
+        "distance_m": _known(user.get("distance_m"), settings.distance_m),
+        "pixel_size_m": _known(_pair(header, "pixel_size"), settings.pixel_size_m),
+    }
+    if missing := [f"geometry.{name}" for name, value in facts.items() if value is None]:
+        raise GeometryError(f"neither the scan nor the settings tell {', '.join(missing)}; give it with --settings")
     try:
         return parse_geometry(
+            **facts,
             instrument=str(user.get("instrument", settings.instrument)),
-            energy_kev=_known(user.get("energy_kev"), _energy_kev(header), settings.energy_kev),
-            distance_m=_known(user.get("distance_m"), settings.distance_m),
-            pixel_size_m=_known(_pair(header, "pixel_size"), settings.pixel_size_m),
             angles_deg=_fixed_angles(user) | still,
             rocking_axis=rocking,
             rocking_deg=fill_missing(measured[rocking]),
@@ -86,6 +91,11 @@ def _rocking_axis(said: str, measured: Positions) -> str:
         return said
     threshold = max(STILL_DEG, STILL_SHARE * max(spans.values(), default=0.0))
     moving = [name for name, span in spans.items() if span > threshold]
+    if not measured:
+        raise GeometryError(
+            "no angles: no frame tells where an axis stood, expected at least the rocking axis in each;"
+            " docs/reference says where they are looked for"
+        )
     if len(moving) != 1:
         raise GeometryError(
             f"frames tell positions of {_names(measured)}, of which {_names(moving)} moved:"
@@ -123,6 +133,12 @@ def _pair(header: Mapping[str, Any], name: str) -> Any:
 
 def _known(*values: Any) -> Any:
     return next((value for value in values if value is not None), None)
+
+
+def _said_axis(name: Any) -> str:
+    if name is not None and not isinstance(name, str):
+        raise GeometryError(f"user_data.rocking_axis is {type(name).__name__}, expected the name of an axis")
+    return _axis(name or "")
 
 
 def _axis(name: Any) -> str:

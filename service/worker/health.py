@@ -59,6 +59,7 @@ class StageState:
     """What the supervisor knows of one stage."""
 
     running: bool
+    reported: bool  # since it was started
     restarts: int
     heard_s: float  # monotonic time of its last report or of its start
 
@@ -91,7 +92,7 @@ def judge(
     """Return the health that follows from the reports."""
     busy = bool(compute.open_series or compute.inverting)
     trouble = _trouble(stages, ingest, compute, settings, now_s)
-    starting = not ingest.pid or not compute.pid
+    starting = not all(stage.reported for stage in stages.values())
     state = State.ALARM if trouble else State.INIT if starting else State.RUNNING if busy else State.ON
     return WorkerHealth(
         state=state,
@@ -103,6 +104,19 @@ def judge(
         compute=compute,
         restarts={name: stage.restarts for name, stage in stages.items()},
     )
+
+
+def news(before: WorkerHealth, now: WorkerHealth) -> list[str]:
+    """Return what a person wants to hear of the step from one health to the next: no counts that only grow."""
+    if before == WorkerHealth():
+        return []  # the first look comes before the stages are started
+    was, compute = before.compute, now.compute
+    told = []
+    if was.pid:  # else all that an earlier run did would be news
+        told = [f"series {status}" for status, count in compute.series.items() if count > was.series.get(status, 0)]
+        told += [f"error: {compute.last_error}"] if compute.last_error != was.last_error else []
+    moved = (before.state, was.inverting) != (now.state, compute.inverting)
+    return [*told, now.status] if moved else told
 
 
 def _trouble(

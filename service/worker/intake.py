@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from service.errors import DropError, SeriesError, WireError
-from service.records import Accounting, SeriesStart, Volume
+from service.records import Accounting, Message, SeriesStart, Volume
 from service.settings import Settings
 from service.wire import messages as wire
 from service.worker.assembly import Dropped, Event, SeriesAssembler, SeriesFailure
 from service.worker.journal import Identity
-from service.worker.spool import Position, Record, SpoolReader
+from service.worker.spool import Position, Record, SpoolReader, segment_path
+
+log = logging.getLogger(__name__)
 
 Key = tuple[int, str]
 REMEMBERED = 64  # closed series whose late images are no new series
@@ -142,7 +146,7 @@ class Intake:
         if head.type == "start":
             closed += self._before_start(key)
         try:
-            message = wire.decode(record.payload)
+            message = _decoded(record.payload)
         except WireError as error:
             return closed + self._unreadable(head, key, error, record.position)
         if head.type == "start":
@@ -207,19 +211,34 @@ class Intake:
         return closed
 
 
-def reread(folder_reader: SpoolReader, key: Key, settings: Settings) -> Volume:
+def reread(folder: Path, identity: Identity, settings: Settings) -> Volume:
     """Assemble one series again from where it begins; raise SeriesError where it is not there any more or failed."""
-    assembler = SeriesAssembler(settings)
-    while record := folder_reader.read():
-        for event in _events_of(assembler, record, key):
-            if isinstance(event, Volume):
-                return event
-            if isinstance(event, SeriesFailure):
-                raise event.error
-    for event in assembler.close("end of the spool"):
+    series_id, name, position = identity
+    volume = _assembled(SpoolReader(folder, position), (series_id, name), settings)
+    # The oldest segment leaves first: where the first one of the series is still here, all that were read were its own.
+    if volume is None or not segment_path(folder, position.segment).exists():
+        raise SeriesError(f"series {series_id} ({name[:40]}) is not in the spool any more")
+    return volume
+
+
+def _assembled(reader: SpoolReader, key: Key, settings: Settings) -> Volume | None:
+    """Return the volume of the series whose start is the next record, None where that is another record."""
+    assembler, begin = SeriesAssembler(settings), reader.position
+    while record := reader.read():
+        if assembler.open_start is None and record.position != begin:
+            return None
+        if volume := _volume_in(_events_of(assembler, record, key)):
+            return volume
+    return _volume_in(assembler.close("end of the spool"))
+
+
+def _volume_in(events: list[Event]) -> Volume | None:
+    for event in events:
+        if isinstance(event, SeriesFailure):
+            raise event.error
         if isinstance(event, Volume):
             return event
-    raise SeriesError(f"series {key[0]} ({key[1][:40]}) is not in the spool any more")
+    return None
 
 
 def _events_of(assembler: SeriesAssembler, record: Record, key: Key) -> list[Event]:
@@ -229,7 +248,18 @@ def _events_of(assembler: SeriesAssembler, record: Record, key: Key) -> list[Eve
     try:
         head = wire.peek(record.payload)
         if (head.series_id, head.series_unique_id) == key:
-            return assembler.feed(wire.decode(record.payload), 0.0)
+            return assembler.feed(_decoded(record.payload), 0.0)
         return assembler.close("newer series") if head.type == "start" else []
     except DropError:
         return []
+
+
+def _decoded(payload: memoryview) -> Message:
+    """Read one message; whatever it does to the decoder, the next one must be read."""
+    try:
+        return wire.decode(payload)
+    except WireError:
+        raise
+    except Exception as error:
+        log.exception("a message of %d bytes", len(payload))
+        raise WireError(f"{type(error).__name__}: {' '.join(str(error).split())}") from error

@@ -6,13 +6,10 @@ import logging
 import time
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from service.errors import ResultError
-from service.pipeline import run
+from service.errors import ResultError, SourceError
+from service.pipeline import Former, run
 from service.records import Reconstruction, Volume
-from service.results.nexus import write_result
+from service.results.nexus import read_result, write_result
 from service.results.picture import write_picture
 from service.results.slices import central_slices
 from service.settings import Settings
@@ -22,18 +19,21 @@ log = logging.getLogger(__name__)
 
 
 class Inversion:
-    """Call it with one volume after the other: each result takes the hand nearest to the one before."""
+    """Call it with one volume after the other: each result takes the hand nearest to the one before.
 
-    def __init__(self) -> None:
-        self._previous: NDArray[np.complex64] | None = None
+    `last_file` is the result of an earlier run that the first one takes its hand from.
+    """
+
+    def __init__(self, last_file: Path | None = None) -> None:
+        self._previous = None if last_file is None else _former(last_file)
 
     def __call__(self, volume: Volume, settings: Settings) -> Product:
         """Return what was made; raise SeriesError or StopError, and nothing is left under a final name."""
         reconstruction = run(volume, settings, previous=self._previous)
         began_s = time.perf_counter()
-        path = write_result(reconstruction, volume, settings, settings.out)
+        path = write_result(reconstruction, volume, settings, settings.out.resolve())  # clients are elsewhere
         picture = _picture(reconstruction, volume, path.with_suffix(".png"))
-        self._previous = reconstruction.object_
+        self._previous = Former.of(reconstruction)
         return Product(
             figures=reconstruction.figures,
             path=path,
@@ -42,6 +42,14 @@ class Inversion:
             latencies_s={**reconstruction.latencies_s, "write": time.perf_counter() - began_s},
             notes=reconstruction.notes,
         )
+
+
+def _former(path: Path) -> Former | None:
+    try:
+        return Former.of(read_result(path))
+    except SourceError as error:
+        log.warning("the next result chooses its hand freely: %s", error)
+        return None
 
 
 def _picture(reconstruction: Reconstruction, volume: Volume, path: Path) -> Path | None:

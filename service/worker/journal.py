@@ -1,6 +1,7 @@
 """The worker's memory across restarts: one line for each inversion that is begun and for each result, on the disk.
 
-A series is known by its name and by where its start lies in the spool, so a sender may use a name again.
+The first line names the journal, so that whoever counts its results sees when another one has begun. A series is known
+by its name and by where its start lies in the spool, so a sender may use a name again.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ import dataclasses
 import json
 import math
 import os
+import uuid
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from service.errors import ResultError
 from service.records import Accounting, Figures, ResultSummary, SeriesStatus
 from service.worker.spool import Position
 
@@ -30,10 +33,15 @@ class Entry:
 
 
 class Journal:
-    """Appends lines and answers from them; used by one thread. A line torn by a crash is dropped when it is opened."""
+    """Appends lines and answers from them; used by one thread. A line torn by a crash is dropped when it is opened.
+
+    Raises ResultError where a line cannot be read or written.
+    """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self.name = ""
+        self._path = path
         self.sequence = 0
         self.totals: Counter[str] = Counter()  # received, missed, rejected, duplicates of all series
         self.series: Counter[str] = Counter()  # status -> number
@@ -44,7 +52,10 @@ class Journal:
         self._finished: set[Identity] = set()
         self._names: set[tuple[int, str]] = set()
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        self._load(path)
+        self._load()
+        if not self.name:
+            self.name = uuid.uuid4().hex
+            self._append({"event": "journal", "name": self.name})
 
     def begin(self, identity: Identity) -> None:
         """Note that the inversion of a series begins."""
@@ -65,11 +76,16 @@ class Journal:
 
     @property
     def summaries(self) -> list[ResultSummary]:
-        """The newest summaries, oldest first; those from before a restart are without slices."""
+        """The newest summaries, oldest first, without their slices: those stay in the results' files."""
         return [entry.summary for entry in self.entries]
 
+    @property
+    def last_file(self) -> Path | None:
+        """File of the last result that has one."""
+        return next((entry.summary.path for entry in reversed(self.entries) if entry.summary.path), None)
+
     def add(self, identity: Identity, summary: ResultSummary) -> None:
-        """Put a result on the disk; `summary.slices` stay in the result's file."""
+        """Put a result on the disk, but for `summary.slices`."""
         line = {"event": "result", "identity": identity, "summary": _plain(summary)}
         self._append(line)
         self._take(identity, summary)
@@ -79,8 +95,14 @@ class Journal:
         os.close(self._file)
 
     def _append(self, line: Mapping[str, Any]) -> None:
-        os.write(self._file, json.dumps(line, default=str).encode() + b"\n")
-        os.fsync(self._file)
+        size, left = os.fstat(self._file).st_size, json.dumps(line, default=str).encode() + b"\n"
+        try:
+            while left:
+                left = left[os.write(self._file, left) :]
+            os.fsync(self._file)
+        except OSError as error:
+            os.ftruncate(self._file, size)  # no half line for the next one to continue
+            raise ResultError(f"journal {self._path}: {error}; free space") from error
 
     def _take(self, identity: Identity, summary: ResultSummary) -> None:
         self.sequence = summary.sequence
@@ -95,22 +117,33 @@ class Journal:
         for stage, seconds in summary.latencies_s.items():
             count, total_s, _ = self.stages.get(stage, (0, 0.0, 0.0))
             self.stages[stage] = (count + 1, total_s + seconds, seconds)
+        summary = dataclasses.replace(summary, slices={})
         self.entries = [*self.entries[-RECALLED + 1 :], Entry(summary, identity[2])]
 
-    def _load(self, path: Path) -> None:
+    def _load(self) -> None:
         whole = 0
-        for line in path.read_bytes().splitlines(keepends=True):
+        for number, line in enumerate(self._path.read_bytes().splitlines(keepends=True), 1):
             if not line.endswith(b"\n"):
                 break
+            try:
+                self._recall(json.loads(line))
+            except (ValueError, KeyError, TypeError) as error:
+                raise ResultError(
+                    f"journal {self._path}, line {number} is damaged: {error!r}; mend the line or move the file away"
+                ) from error
             whole += len(line)
-            found = json.loads(line)
-            series_id, name, position = found["identity"]
-            identity = (series_id, name, Position(*position))
-            if found["event"] == "begin":
-                self._begun[identity] += 1
-            else:
-                self._take(identity, _summary(found["summary"]))
         os.ftruncate(self._file, whole)
+
+    def _recall(self, found: Mapping[str, Any]) -> None:
+        if found["event"] == "journal":
+            self.name = str(found["name"])
+            return
+        series_id, name, position = found["identity"]
+        identity = (series_id, name, Position(*position))
+        if found["event"] == "begin":
+            self._begun[identity] += 1
+        else:
+            self._take(identity, _summary(found["summary"]))
 
 
 def _plain(summary: ResultSummary) -> dict[str, Any]:

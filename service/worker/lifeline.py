@@ -59,7 +59,7 @@ class Lifeline:
         rest = b""
         while data := os.read(self._words, PIPE_BYTES):
             *lines, rest = (rest + data).split(b"\n")
-            if lines:
+            with contextlib.suppress(ValueError, IndexError):  # nothing whole yet, or words that a full pipe has cut
                 self.heard = json.loads(lines[-1])
         self._orphan()
 

@@ -21,7 +21,7 @@ def held(path: Path, what: str, timeout_s: float) -> Iterator[None]:
     with path.open("a") as file:
         while not _taken(file.fileno()):
             if time.monotonic() > until_s:
-                raise SpoolError(f"{what} is already running on {path.parent}; end it or choose another spool.folder")
+                raise SpoolError(f"{what} is already running on {path.parent}; end it or choose another folder")
             time.sleep(POLL_S)
         yield
 

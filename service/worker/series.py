@@ -36,8 +36,10 @@ class OpenSeries:
         self._channel = self._choose_channel()
         self._room = self._check_size(start.number_of_images or 1)
         count = start.number_of_images or min(FIRST_IMAGES, self._room)
-        self._counts = np.zeros((count, *start.shape), np.float32)
-        self._mask = np.zeros((count, *start.shape), np.bool_)
+        try:
+            self._counts, self._mask = self._room_for(count)
+        except MemoryError as error:
+            raise DataError(f"series of {count} images {start.shape}: {error}; see worker.series_max_bytes") from error
         self._largest = _largest_good(start, settings)
         self._dark, self._flat = start.dark, _told_flat(start)
         self._good = _good_pixels(start.pixel_mask, self._dark, self._flat)
@@ -76,10 +78,10 @@ class OpenSeries:
             return False
         try:
             self._check(frame)
+            self._put(frame.image_id, frame.data[self._channel_of(frame)])
         except WireError:
             self._rejected.add(frame.image_id)
             raise
-        self._put(frame.image_id, frame.data[self._channel_of(frame)])
         self._axes = frozenset(frame.positions)
         self._exposures[frame.image_id] = _without_data(frame)
         return True
@@ -166,11 +168,17 @@ class OpenSeries:
         if self._good is not None:
             mask &= self._good[rows]
 
+    def _room_for(self, count: int) -> tuple[Plane, NDArray[np.bool_]]:
+        shape = (count, *self.start.shape)
+        return np.zeros(shape, np.float32), np.zeros(shape, np.bool_)
+
     def _grow(self, least: int) -> None:
         """Make room in a series of unknown length."""
         count = min(max(2 * len(self._counts), least), self._room)
-        counts = np.zeros((count, *self.start.shape), np.float32)
-        mask = np.zeros((count, *self.start.shape), np.bool_)
+        try:
+            counts, mask = self._room_for(count)
+        except MemoryError as error:
+            raise WireError(f"image {least - 1}: {error}; see worker.series_max_bytes") from error
         counts[: len(self._counts)], mask[: len(self._mask)] = self._counts, self._mask
         self._counts, self._mask = counts, mask
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import itertools
 import mmap
 import os
 from pathlib import Path
@@ -33,9 +35,10 @@ class SpoolWriter:
 
     It goes on behind the last whole record of a former writer. When the spool has reached its bound, the oldest
     segment is recycled if the reader's cursor has left it; else SpoolFull says so and nothing is written.
+    The first segment of an empty spool is the one `after` this.
     """
 
-    def __init__(self, settings: SpoolSettings) -> None:
+    def __init__(self, settings: SpoolSettings, after: int = 0) -> None:
         self._folder, self._settings = settings.folder, settings
         self._folder.mkdir(parents=True, exist_ok=True)
         self._maps: dict[Path, mmap.mmap] = {}
@@ -44,7 +47,7 @@ class SpoolWriter:
         self._bytes = NOTHING
         self.position = Position(0, 0)
         self.serial = 0
-        self._resume()
+        self._resume(after)
         self._prepare()
 
     @property
@@ -75,19 +78,19 @@ class SpoolWriter:
     def sync(self) -> None:
         """Put what was appended since the last call on the disk; safe beside `append` from another thread."""
         while self._unsynced:
-            path = segment_path(self._folder, self._unsynced.pop())
-            if path.exists():  # else recycled: its series was finished
-                flush_to_disk(path)
+            with contextlib.suppress(FileNotFoundError):  # recycled: its series was finished
+                flush_to_disk(segment_path(self._folder, self._unsynced.pop()))
+                flush_to_disk(self._folder)  # its name too
 
     def close(self) -> None:
         """Let go of the segments; safe to call twice."""
         self._pages, self._bytes = None, NOTHING
         self._maps.clear()
 
-    def _resume(self) -> None:
+    def _resume(self, after: int) -> None:
         """Find the end of the last record, looking back over segments that have none."""
         numbers = segments(self._folder)
-        after = max([read_cursor(self._folder).segment, *numbers], default=0)
+        after = max([read_cursor(self._folder).segment, *numbers]) or after
         self.position = Position(after, 0)
         for number in reversed(numbers):
             pages = self._map(segment_path(self._folder, number))
@@ -136,7 +139,8 @@ class SpoolWriter:
 
     def _allocate(self) -> Path:
         """Return a new spare segment; raise SpoolFull where the disk is full."""
-        path = self._folder / SPARE.format(len(self._spares()))
+        numbered = (self._folder / SPARE.format(number) for number in itertools.count())
+        path = next(path for path in numbered if not path.exists())
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             os.posix_fallocate(descriptor, 0, self._settings.segment_bytes)

@@ -37,7 +37,14 @@ class Stage:
 
     @property
     def state(self) -> StageState:
-        return StageState(running=self.running, restarts=max(0, self._starts - 1), heard_s=self._heard_s)
+        return StageState(
+            running=self.running, reported=self._reported, restarts=max(0, self._starts - 1), heard_s=self._heard_s
+        )
+
+    @property
+    def _reported(self) -> bool:
+        """Whether the last report is this process' own, not its predecessor's."""
+        return self._process is not None and self.report.get("pid") == self._process.pid
 
     def step(self, words: bytes) -> None:
         """Restart the process where it has died, take its reports, say `words` to it."""
@@ -50,17 +57,23 @@ class Stage:
             self._start()
 
     def stop(self) -> int:
-        """Ask the process to end, wait for it as long as it takes, and return its exit code."""
+        """Ask the process to end, wait for it as long as it takes; return its exit code, 0 where it had not begun."""
         if self._process is None:
             return 0
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGTERM)
-        return self._process.wait()
+        code = self._process.wait()
+        return 0 if code == -signal.SIGTERM else code
 
     def kill(self) -> None:
-        """End the process at once; safe to call twice."""
+        """End the process at once, without waiting for that: a signal handler may call it in the middle of `stop`."""
         if self._process is not None:
             self._process.kill()
+
+    def close(self) -> None:
+        """End the process at once and let go of it; safe to call twice."""
+        self.kill()
+        if self._process is not None:
             self._process.wait()
             self._close_pipes(self._process)
 
@@ -83,7 +96,7 @@ class Stage:
         """Forget the dead process and set the time of its successor's birth; one that never reported waits longer."""
         assert self._process is not None
         self._close_pipes(self._process)
-        self._back_off_s = BACK_OFF_S[0] if self.report.get("pid") == self._process.pid else self._back_off_s * 2
+        self._back_off_s = BACK_OFF_S[0] if self._reported else self._back_off_s * 2
         self._back_off_s = min(self._back_off_s, BACK_OFF_S[1])
         self._start_at_s = time.monotonic() + self._back_off_s
         self._process = None

@@ -24,10 +24,10 @@ def run_ingest(settings: Settings) -> None:
         ingest.run(lifeline, dataclasses.asdict)
 
 
-def run_compute(settings: Settings, invert: Callable[[], Invert] = compose.inversion) -> None:
+def run_compute(settings: Settings, inversion: Callable[[Path | None], Invert] = compose.inversion) -> None:
     """Work on the spool until told to end."""
     lifeline = tied_to_parent()
-    with compose.compute(settings, invert(), lambda: lifeline.heard) as (compute, endpoints):
+    with compose.compute(settings, inversion, lambda: lifeline.heard) as (compute, endpoints):
         compute.run(lifeline, lambda report: dataclasses.asdict(report) | endpoints)
 
 

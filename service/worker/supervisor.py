@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from service.results.durable import written_whole
 from service.settings import Settings
 from service.worker.answers import SETTINGS_FILE
-from service.worker.health import ComputeReport, IngestReport, WorkerHealth, judge
+from service.worker.health import ComputeReport, IngestReport, WorkerHealth, judge, news
 from service.worker.http_server import HttpServer
 from service.worker.lock import held
 from service.worker.stage import Stage
@@ -30,10 +30,13 @@ Commands = Mapping[str, tuple[Sequence[str], Mapping[str, str]]]  # stage -> (co
 
 
 class Supervisor:
-    """Runs until SIGTERM or SIGINT. Stages, in the order in which they end: ingest, then compute."""
+    """Runs until SIGTERM or SIGINT. Stages, in the order in which they end: ingest, then compute.
 
-    def __init__(self, settings: Settings, commands: Commands) -> None:
-        self._settings = settings
+    `tell` hears in one line what has begun or ended, and what went wrong.
+    """
+
+    def __init__(self, settings: Settings, commands: Commands, tell: Callable[[str], None] = lambda _: None) -> None:
+        self._settings, self._tell = settings, tell
         self._stages = {name: Stage(name, *command) for name, command in commands.items()}
         self._ending = threading.Event()
         self._health = WorkerHealth()
@@ -60,7 +63,7 @@ class Supervisor:
                 return self._end_stages()
             finally:
                 for stage in self._stages.values():
-                    stage.kill()
+                    stage.close()
 
     def end(self, *_: object) -> None:
         """Ask `run` to finish: the running inversion is completed. A second time: at once."""
@@ -80,7 +83,10 @@ class Supervisor:
         states = {name: stage.state for name, stage in self._stages.items()}
         ingest = _report(IngestReport, self._stages["ingest"].report)
         compute = _report(ComputeReport, self._stages["compute"].report)
+        before = self._health
         self._health = judge(states, ingest, compute, self._settings.worker, time.monotonic())
+        for line in news(before, self._health):
+            self._tell(line)
 
     def _end_stages(self) -> int:
         return max(abs(stage.stop()) for stage in self._stages.values()) and 1

@@ -103,6 +103,14 @@ def test_late_subscriber_gets_everything() -> None:
             assert read_until_silent(reader) == [3, 4]
 
 
+def test_first_result_of_a_worker_is_not_a_gap() -> None:
+    with publisher(recalled=[summary_of(1)]) as sink:
+        reader = ResultSubscriber(sink.results, sink.requests)
+        assert read_until_silent(reader) == [1]
+        assert reader.lost == 0
+        reader.close()
+
+
 def test_gap_is_seen_and_filled() -> None:
     with publisher() as sink, subscriber(sink) as reader:
         sink.publish(summary_of(0))
@@ -158,7 +166,7 @@ def test_only_what_comes_next() -> None:
 def test_publisher_that_comes_back() -> None:
     with zmq.Context() as context, publisher(context=context) as sink:
         results, requests = sink.results, sink.requests
-        reader = ResultSubscriber(results, requests)
+        reader = ResultSubscriber(results, requests, since=0)
         sink.publish(summary_of(0))
         assert read_until_silent(reader) == [0]
         sink.close()  # and the end of its context waits until the ports are free
@@ -169,6 +177,60 @@ def test_publisher_that_comes_back() -> None:
         assert summary.sequence == 1
     reader.close()
     reader.close()
+
+
+def test_worker_whose_journal_was_lost_is_read_from_its_first_result_on() -> None:
+    with zmq.Context() as context, publisher(context=context, journal="old") as sink:
+        results, requests = sink.results, sink.requests
+        reader = ResultSubscriber(results, requests)
+        for sequence in (1, 2, 3):
+            sink.publish(summary_of(sequence, journal="old"))
+        assert read_until_silent(reader) == [1, 2, 3]
+        sink.close()
+    recalled = [summary_of(1, journal="new")]
+    with contextlib.closing(ResultPublisher(results, requests, recalled=recalled, journal="new")) as sink:
+        first = reader.receive(WAIT_S)  # asked for: nothing is published
+        assert first is not None
+        assert (first.sequence, first.journal) == (1, "new")
+        sink.publish(summary_of(2, journal="new"))
+        assert read_until_silent(reader) == [2]
+        assert reader.lost == 0
+    reader.close()
+
+
+def test_published_result_of_another_journal_is_enough_to_begin_anew() -> None:
+    with publisher(journal="old") as sink, subscriber(sink, since=1) as reader:
+        for sequence in (1, 2):
+            sink.publish(summary_of(sequence, journal="old"))
+        assert read_until_silent(reader) == [1, 2]
+        reader._take_published(summary_of(1, journal="new"))
+        summary = reader.receive(WAIT_S)
+        assert summary is not None
+        assert (summary.sequence, summary.journal) == (1, "new")
+
+
+def test_result_that_cannot_be_read_costs_only_itself() -> None:
+    with publisher() as sink, subscriber(sink, since=1) as reader:
+        sink._history.add(1, encode_summary(summary_of(1)))
+        sink._history.add(2, arrays.encode({"type": "result", "sequence": 2}))
+        sink._history.add(3, encode_summary(summary_of(3)))
+        got = []
+        until_s = time.monotonic() + WAIT_S
+        while len(got) < 2 and time.monotonic() < until_s:
+            with contextlib.suppress(WireError):
+                got += [summary.sequence for summary in [reader.receive(0.5)] if summary]
+        assert (got, reader.lost) == ([1, 3], 1)
+
+
+def test_handler_that_fails_is_told_and_the_next_request_answered(caplog: pytest.LogCaptureFixture) -> None:
+    def save(request: Mapping[str, Any]) -> Mapping[str, Any]:
+        raise OSError("no space left")
+
+    with publisher(handlers={"save": save}) as sink:
+        for _ in range(2):
+            (answer,) = ask(sink, arrays.encode({"type": "save"}))
+            assert arrays.decode(answer) == {"type": "error", "message": "OSError: no space left"}
+    assert "no space left" in caplog.text
 
 
 def ask(sink: ResultPublisher, *parts: bytes) -> list[bytes]:

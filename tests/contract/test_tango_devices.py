@@ -116,7 +116,7 @@ class Events:
     def _take(self, event: Any) -> None:
         self._queue.put(event.errors if event.err else event.attr_value)
 
-    def until_value(self, wanted: Any, timeout_s: float = 5.0) -> Any:
+    def until_value(self, wanted: Any, timeout_s: float = 20.0) -> Any:
         """The first event whose value is `wanted`, as an attribute."""
         while True:
             attribute = self._queue.get(timeout=timeout_s)
@@ -128,6 +128,17 @@ class Events:
 
     def __exit__(self, *_: object) -> None:
         self._proxy.unsubscribe_event(self._id)
+
+
+def test_events_go_on_after_a_command_held_the_device_for_long(stage: Stage, reconstruction: Any) -> None:
+    with Events(reconstruction, "sequence") as events:
+        stage.worker.slow_s = 4.0  # Tango's monitor gives up after 3.2 s
+        reconstruction.set_timeout_millis(20_000)
+        asked = reconstruction.command_inout_asynch("ReprocessLast")
+        number = stage.publish()
+        reconstruction.command_inout_reply(asked, 20_000)
+        stage.worker.slow_s = 0.0
+        events.until_value(number, 20.0)
 
 
 @pytest.mark.parametrize("kind", NAMES)

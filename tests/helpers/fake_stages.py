@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from tests.helpers.results import make_figures
 LAST_FLUX = "flux"
 
 
-def summing() -> Invert:
+def summing(_: Path | None) -> Invert:
     """Return an inversion that writes the sum of the counts; `phasing.starts` hundredths of a second long."""
 
     def invert(volume: Volume, settings: Settings) -> Product:
@@ -43,4 +44,4 @@ def summing() -> Invert:
 
 
 if __name__ == "__main__":
-    leave(main(sys.argv[1:], {"ingest": run_ingest, "compute": partial(run_compute, invert=summing)}))
+    leave(main(sys.argv[1:], {"ingest": run_ingest, "compute": partial(run_compute, inversion=summing)}))

@@ -12,6 +12,7 @@ from typing import Any
 import cbor2
 import numpy as np
 
+from service.wire import cbor
 from service.wire import messages as wire
 from tests.helpers.hostile_case import HOSTILE, HOSTILE_ID, Case, case, counts, edited, messages_of
 from tests.helpers.public_format import write_public
@@ -19,7 +20,16 @@ from tests.helpers.series import CHANNEL, end_of, start_of
 
 
 def byte_cases() -> Iterator[Case]:
-    for family in (_foreign, _truncated, _flipped, _cbor_tricks, _wrong_start_fields, _wrong_image_fields, _sizes):
+    for family in (
+        _foreign,
+        _truncated,
+        _flipped,
+        _cbor_tricks,
+        _arrays_out_of_place,
+        _wrong_start_fields,
+        _wrong_image_fields,
+        _sizes,
+    ):
         yield from family()
 
 
@@ -113,6 +123,33 @@ def _cbor_tricks() -> Iterator[Case]:
     for name, payload in tricks.items():
         yield case(f"cbor: {name}", [payload])
         yield case(f"cbor: {name}, in a start", [wire.encode(messages_of()[0])[:-1] + payload])
+
+
+def _arrays_out_of_place() -> Iterator[Case]:
+    pair = cbor2.dumps(cbor2.CBORTag(40, [[2], cbor2.CBORTag(64, b"\1\2")]))
+    nothing = cbor2.CBORTag(64, b"")
+    values = {
+        "in a list without length": b"\x9f" + pair + b"\xff",
+        "twice in a list without length": b"\x9f" + pair + pair + b"\xff",
+        "in a list": b"\x81" + pair,
+        "empty, 2^63 columns": cbor2.dumps(cbor2.CBORTag(40, [[0, 1 << 63], nothing])),
+        "empty, 2^120 columns": cbor2.dumps(cbor2.CBORTag(40, [[0, 1 << 40, 1 << 40, 1 << 40], nothing])),
+        "empty, column major": cbor2.dumps(cbor2.CBORTag(1040, [[0, 1 << 62, 1 << 62], nothing])),
+        "of an array": cbor2.dumps(cbor2.CBORTag(40, [[2], cbor2.CBORTag(40, [[2], [1, 2]])])),
+    }
+    start, *rest = map(wire.encode, messages_of())
+    for name, value in values.items():
+        yield case(f"array: {name}", [with_field(start, "extra", value), *rest])
+    for name in ("rocking_axis", "positions", "instrument", "axes", "title", "energy_kev", "distance_m"):
+        user = {**messages_of()[0].user_data, name: np.arange(3.0)}  # type: ignore[union-attr]
+        yield case(f"array: user_data.{name}", [wire.encode(messages_of(user_data=user)[0]), *rest])
+
+
+def with_field(message: bytes, name: str, value: bytes) -> bytes:
+    """A message with one more field, whose value is any CBOR."""
+    reader = cbor.Reader(message)
+    reader.head()
+    return b"\xbf" + message[reader.at :] + cbor2.dumps(name) + value + b"\xff"
 
 
 _WRONG_VALUES: tuple[tuple[str, Any], ...] = (

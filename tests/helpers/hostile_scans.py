@@ -45,6 +45,7 @@ def _order() -> Iterator[Case]:
         "one image only": [start, frames[0], end],
         "image number too large": [start, frame(0, image_id=5), *frames, end],
         "image number 2^63": [start, frame(0, image_id=1 << 63), *frames, end],
+        "image number 2^64 - 1, without start": [frame(0, image_id=(1 << 64) - 1)],
         "unknown length, image number 2^40": [
             start_of(counts(), HOSTILE, HOSTILE_ID, number_of_images=None), frame(0, image_id=1 << 40), *frames, end,
         ],

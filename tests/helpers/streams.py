@@ -110,10 +110,11 @@ class QueueResults:
 
 
 class FakeWorker:
-    """Answers requests while `up`, and remembers them."""
+    """Answers requests while `up`, and remembers them; all but health take it `slow_s`."""
 
     def __init__(self) -> None:
         self.up = True
+        self.slow_s = 0.0
         self.health: dict[str, Any] = {"ok": True, "status": "all stages run", "busy": False}
         self.requests: list[tuple[str, Mapping[str, Any]]] = []
 
@@ -122,6 +123,7 @@ class FakeWorker:
             raise DeviceError("the worker did not answer within 1 s; is it up?")
         if command == "health":
             return self.health
+        time.sleep(self.slow_s)
         self.requests.append((command, arguments))
         return {}
 
@@ -145,7 +147,7 @@ def summary(sequence: int = 1, status: SeriesStatus = SeriesStatus.DONE, **chang
     return ResultSummary(**(fields | changes))
 
 
-def until(true: Callable[[], bool], timeout_s: float = 5.0) -> None:
+def until(true: Callable[[], bool], timeout_s: float = 20.0) -> None:
     """Wait for something to become true; fail the test where it does not."""
     end_s = time.monotonic() + timeout_s
     while not true():

@@ -38,7 +38,7 @@ def worker_settings(folder: Path, endpoint: str, **changes: Any) -> Settings:
         "spool": {"folder": str(folder / "spool"), "max_bytes": 40_000_000, "segment_bytes": 1_000_000},
         "worker": {
             "endpoint": endpoint, "results": results, "requests": requests, "http_port": 0,
-            "stall_s": 3.0, "late_s": 0.3, "warn_s": 1.0,
+            "stall_s": 5.0, "late_s": 0.3, "warn_s": 1.0,
         },
         "geometry": {"energy_kev": 9.0, "distance_m": 0.5, "pixel_size_m": 55e-6},
         "phasing": {"starts": 5},

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,6 +13,7 @@ from service.records import Accounting, Volume
 from service.settings import parse_settings
 from service.wire import messages as wire
 from service.worker.assembly import Dropped, Event, SeriesAssembler, SeriesFailure
+from tests.helpers.bench import Bench
 from tests.helpers.hostile import Case, good_series, hostile_cases
 from tests.helpers.series import bragg_peak
 
@@ -42,6 +46,20 @@ def test_whole_corpus_in_one_process() -> None:
         events = feed(assembler, good_series(f"good {number}", number))
         whole = [event for event in events if isinstance(event, Volume) and event.series_id == number]
         assert [volume.accounting for volume in whole] == [honest_accounting()], case.name
+
+
+def test_whole_corpus_through_the_worker(tmp_path: Path) -> None:
+    """From the spool to summaries that can be sent: each is told, none keeps compute from the next."""
+    bench = Bench(tmp_path, worker={"series_max_bytes": 50_000_000}, spool={"max_bytes": 400_000_000})
+    for case in CASES:
+        for payload in case.payloads:
+            with contextlib.suppress(WireError):  # larger than a segment
+                bench.writer.append(payload)
+    bench.spool(good_series())
+    last = bench.run(patience_s=120)[-1]
+    assert (last.series_unique_id, str(last.status), last.accounting) == ("good", "done", honest_accounting())
+    bench.crash()
+    assert bench.run() == [], "told once"
 
 
 def feed(assembler: SeriesAssembler, payloads: tuple[bytes, ...] | list[bytes]) -> list[Event]:

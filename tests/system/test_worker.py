@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from service.adapters.requests import WorkerRequests
@@ -83,14 +85,14 @@ def test_requests_are_answered_while_a_volume_is_inverted(worker: Worker, sender
     ask = WorkerRequests(worker.settings.worker.requests, 5.0)
     with pytest.raises(DeviceError, match="nothing to invert again"):
         ask("reprocess")
-    assert ask("settings", toml="[phasing]\nstarts = 200")["changed"] == ["phasing"]
+    assert ask("settings", toml="[phasing]\nstarts = 400")["changed"] == ["phasing"]
     with pytest.raises(DeviceError, match=r"phasing\.starts"):
         ask("settings", toml="[phasing]\nstarts = 0")
     sender.send_all(messages(1, "slow", 4))
     worker.wait_until(lambda _, health: bool(health["compute"]["inverting"]))
     assert ask("health")["ok"] is True
     first = results.next()
-    assert first.latencies_s["invert"] == 2.0
+    assert first.latencies_s["invert"] == 4.0
     ask("settings", toml="[phasing]\nstarts = 1")
     assert ask("reprocess")["series_unique_id"] == "slow"
     again = results.next()
@@ -105,7 +107,7 @@ def test_requests_are_answered_while_a_volume_is_inverted(worker: Worker, sender
 def test_sigterm_finishes_the_running_volume_and_leaves_the_open_series(
     worker: Worker, sender: Sender, results: Results
 ) -> None:
-    WorkerRequests(worker.settings.worker.requests, 5.0)("settings", toml="[phasing]\nstarts = 150")
+    WorkerRequests(worker.settings.worker.requests, 5.0)("settings", toml="[phasing]\nstarts = 500")
     sender.send_all(messages(1, "running", 4))
     late = messages(2, "open", 8)
     sender.send_all(late[:5])
@@ -118,6 +120,19 @@ def test_sigterm_finishes_the_running_volume_and_leaves_the_open_series(
         second = results.next()
         assert (second.sequence, second.series_unique_id, second.status) == (2, "open", SeriesStatus.DONE)
         assert results.none_within(0.5)
+
+
+def test_second_sigterm_ends_at_once(worker: Worker, sender: Sender) -> None:
+    WorkerRequests(worker.settings.worker.requests, 5.0)("settings", toml="[phasing]\nstarts = 10000")  # 100 s
+    sender.send_all(messages(1, "long", 4))
+    worker.wait_until(lambda _, health: bool(health["compute"]["inverting"]))
+    pids = [worker.pid_of(stage) for stage in ("ingest", "compute")]
+    assert worker.process is not None
+    worker.process.send_signal(signal.SIGTERM)
+    worker.wait_until(lambda _, __: not psutil.pid_exists(pids[0]))  # ingest has ended, compute is at it
+    worker.process.send_signal(signal.SIGTERM)
+    assert worker.process.wait(30) == 1
+    assert not any(map(psutil.pid_exists, pids))
 
 
 def test_second_worker_on_a_spool_is_refused(worker: Worker, tmp_path: Path) -> None:

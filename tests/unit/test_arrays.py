@@ -114,6 +114,8 @@ class TestItems:
             ("d828 82 82 02 02 81 01", "expected 4 numbers"),
             ("d828 82 81 01 81 61 61", "expected 1 numbers"),
             ("d828 82 82 1b 000000174876e800 01 d840 41 01", "takes 100000000000 bytes"),
+            ("d828 82 82 00 1b 8000000000000000 d840 40", "array dimensions"),
+            ("d828 82 84 00 1a ffffffff 1a ffffffff 1a ffffffff d840 40", "array dimensions"),
             ("d9dcb4 82 63 6c7a34 00", "not [algorithm"),
             ("d9dcb4 83 64 7a737464 00 50 00000000000000000000000000000000", "'zstd'"),
             ("d9dcb4 83 63 6c7a34 00 41 00", "framing"),
@@ -135,6 +137,10 @@ class TestItems:
         assert message in str(error.value)
         assert "\n" not in str(error.value)
         assert len(str(error.value)) < 200
+
+    def test_array_in_a_list_without_length(self) -> None:
+        (found,) = arrays.decode(from_hex("9f d828 82 81 02 d840 42 0102 ff"))
+        np.testing.assert_array_equal(found, [1, 2])
 
     def test_too_many_items(self) -> None:
         with pytest.raises(WireError, match="more than"):

@@ -320,6 +320,7 @@ class TestGeometry:
         assert "gamma" in self.refused({"positions": {"delta": 3.0}})
         assert "map axis -> degrees" in self.refused({"positions": [1.0]})
         assert "expected one" in self.refused({"rocking_axis": None}, positions={"theta": 1.0})
+        assert self.refused({"rocking_axis": None}, positions={}).startswith("no angles: no frame tells")
 
     def test_impossible_values(self) -> None:
         assert "energy_kev" in self.refused({"energy_kev": -9.0})
@@ -327,6 +328,10 @@ class TestGeometry:
         assert "pixel_size_m" in self.refused(header={"pixel_size_x": -55e-6})
         assert "user_data.axes" in self.refused({"axes": "x+"})
         assert "beam_center" in self.refused(header={"beam_center_x": "a", "beam_center_y": 1})
+
+    def test_missing_facts_are_named_as_settings(self) -> None:
+        said = self.refused({"energy_kev": None, "distance_m": None})
+        assert "tell geometry.energy_kev, geometry.distance_m; give" in said
 
     def test_only_axis_that_varies(self) -> None:
         user = dict(start_of(COUNTS).user_data) | {"rocking_axis": ""}

@@ -7,7 +7,7 @@ import socket
 import numpy as np
 import pytest
 
-from service.commands.check import Findings, check_endpoint, look, somebody_answers
+from service.commands.check import Findings, check_endpoint, look, require_address, somebody_answers
 from service.commands.report import JsonReport
 from service.errors import SettingsError, WireError
 from service.ports import EndOfStream
@@ -80,6 +80,16 @@ def test_who_answers() -> None:
 def test_endpoint_that_zeromq_refuses_is_wrong_use(endpoint: str) -> None:
     with pytest.raises(SettingsError, match="tcp://detector"):
         check_endpoint(endpoint, 0.1, JsonReport())
+
+
+def test_address_to_bind() -> None:
+    for endpoint in ("nonsense", "tcp://host.invalid:31002", "tcp://127.0.0.1"):
+        with pytest.raises(SettingsError, match=r"tcp://0\.0\.0\.0"):
+            require_address(endpoint)
+    with socket.create_server(("127.0.0.1", 0)) as server:  # taken now is for the stage to tell
+        require_address(f"tcp://127.0.0.1:{server.getsockname()[1]}")
+    for endpoint in ("tcp://*:0", "tcp://0.0.0.0:0", "ipc:///nowhere/results"):
+        require_address(endpoint)
 
 
 def test_silence_is_no_stream() -> None:

@@ -13,6 +13,7 @@ from service.cli import app
 from service.commands.options import report_for, settings_from
 from service.commands.report import DONE, FAILED, WRONG_USE, HumanReport, JsonReport, one_line_errors
 from service.errors import DataError, SettingsError
+from tests.helpers.results import write_scan
 
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 runner = CliRunner()
@@ -42,12 +43,51 @@ def test_help_has_an_example_and_the_shared_options(command: str) -> None:
         ["version", "--unknown"],
         ["stream", "--source", "replay"],
         ["stream", "--source", "nonsense"],
+        ["stream", "--endpoint", "nonsense"],
         ["worker", "--endpoint", "nonsense"],
         ["check", "nonsense"],
     ],
 )
 def test_wrong_use_is_two(line: list[str]) -> None:
     assert runner.invoke(app, line).exit_code == WRONG_USE
+
+
+def test_wrong_use_is_one_line_and_one_json_object() -> None:
+    result = runner.invoke(app, ["reconstruct", "/does/not/exist.h5"])
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error Invalid value for 'FILE': path '/does/not/exist.h5' does not exist; see ")
+    assert line.endswith("reconstruct --help'")
+    for wrong in (["reconstruct", "/does/not/exist.h5"], ["check"], ["version", "--unknown"], ["nonsense"]):
+        result = runner.invoke(app, [*wrong, "--json"])
+        assert result.exit_code == WRONG_USE
+        assert json.loads(result.stdout)["ok"] is False
+        assert result.stderr == ""
+
+
+def test_no_arguments_is_the_help() -> None:
+    result = runner.invoke(app, [])
+    assert result.exit_code == WRONG_USE
+    assert "Commands" in result.output
+
+
+@pytest.mark.parametrize(
+    "line", [["reconstruct", ""], ["worker", "--http-port", "0"], ["demo"], ["serve"]], ids=lambda line: line[0]
+)
+def test_folder_that_cannot_be_written_is_told_before_the_work(line: list[str], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    line = [part or str(write_scan(tmp_path / "scan.h5")) for part in line]
+    spool = ["--spool", str(tmp_path / "spool")] if line[0] == "worker" else []
+    result = runner.invoke(app, [*line, *spool, "--out", str(tmp_path / "file" / "results"), "--json"])
+    assert result.exit_code == WRONG_USE
+    assert "choose a folder that can be written" in json.loads(result.stdout)["error"]
+
+
+@pytest.mark.parametrize("option", ["--results", "--requests"])
+def test_address_that_cannot_be_bound_does_not_start_a_worker(option: str, tmp_path: Path) -> None:
+    line = ["worker", option, "nonsense", "--http-port", "0", "--spool", str(tmp_path / "spool"), "--json"]
+    result = runner.invoke(app, line)
+    assert result.exit_code == WRONG_USE
+    assert "endpoint nonsense" in json.loads(result.stdout)["error"]
 
 
 def test_wrong_setting_is_two_and_one_line(tmp_path: Path) -> None:
@@ -58,11 +98,13 @@ def test_wrong_setting_is_two_and_one_line(tmp_path: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_foreign_file_is_one_and_one_line() -> None:
+def test_foreign_file_is_one_and_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     result = runner.invoke(app, ["reconstruct", __file__])
     assert result.exit_code == FAILED
     assert result.stdout == ""
     assert "not HDF5" in result.stderr
+    assert list(tmp_path.iterdir()) == []
     assert "Traceback" not in result.stderr
 
 

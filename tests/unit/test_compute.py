@@ -2,71 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from service.adapters.memory import MemoryResults
 from service.errors import DataError, ResultError, SeriesError, SettingsError, SpoolFull
-from service.records import ResultSummary, SeriesEnd, Volume
+from service.records import Frame, Message, SeriesEnd, Volume
 from service.settings import Settings
 from service.wire import messages as wire
-from service.worker.answers import Answers
-from service.worker.compute import ATTEMPTS, Compute
-from service.worker.intake import Intake
-from service.worker.inverter import Invert, Inverter, Product
-from service.worker.journal import Journal
-from service.worker.spool import Position, SpoolReader, read_cursor, segment_path
-from service.worker.spool_writer import SpoolWriter
-from tests.helpers.results import make_figures
-from tests.helpers.workers import messages, worker_settings
-
-
-class Bench:
-    """Spool, compute and results in one place; `crash` forgets everything but the disk."""
-
-    def __init__(self, folder: Path, invert: Invert | None = None, **changes: Any) -> None:
-        self.settings = worker_settings(folder, "tcp://127.0.0.1:0", **changes)
-        self.invert = invert or self.sum
-        self.writer = SpoolWriter(self.settings.spool)
-        self.now_s = 0.0
-        self.crash()
-
-    def crash(self) -> None:
-        folder = self.settings.spool.folder
-        self.journal, self.sink = Journal(self.settings.out / "journal.jsonl"), MemoryResults()
-        self.answers = Answers(self.settings, self.journal, dict)
-        reader = SpoolReader(folder, read_cursor(folder))
-        self.intake = Intake(reader, self.settings, self.journal.finished, self.journal.knows, lambda: self.now_s)
-        self.compute = Compute(
-            self.intake, Inverter(self.invert), self.journal, self.sink, self.answers.wishes, self.settings
-        )
-
-    def spool(self, encoded: list[bytes]) -> None:
-        for message in encoded:
-            self.writer.append(message)
-
-    def run(self, until: Callable[[], bool] | None = None) -> list[ResultSummary]:
-        """Step until nothing is left to do, or until `until`."""
-        limit_s = time.monotonic() + 20
-        while time.monotonic() < limit_s:
-            busy = self.compute.step()
-            if until() if until else not busy and not self.compute.report.inverting:
-                return self.sink.summaries
-            time.sleep(0.001)
-        raise AssertionError(f"not done: {self.compute.report}")
-
-    def told(self) -> list[tuple[str, str, int]]:
-        return [(told.series_unique_id, str(told.status), told.accounting.received) for told in self.run()]
-
-    @staticmethod
-    def sum(volume: Volume, settings: Settings) -> Product:
-        path = settings.out / f"{volume.series_unique_id}.txt"
-        path.write_text(str(volume.counts.sum()))
-        return Product(figures=make_figures(), path=path, picture=None, latencies_s={"sum": 0.0})
+from service.worker import answers
+from service.worker.answers import SETTINGS_FILE
+from service.worker.compute import ATTEMPTS, LONGEST_ERROR
+from service.worker.intake import reread
+from service.worker.inverter import Product
+from service.worker.spool import Position, read_cursor, segment_path
+from tests.helpers.bench import Bench
+from tests.helpers.streams import until
+from tests.helpers.workers import messages
 
 
 def test_series_are_told_in_order_and_the_cursor_follows(tmp_path: Path) -> None:
@@ -200,9 +156,76 @@ def test_new_settings_hold_from_the_next_series_on(tmp_path: Path) -> None:
     bench.run()
     bench.spool([*messages(1, "open", 3)[3:], *messages(2, "large", 8)])
     assert bench.told() == [("open", "done", 3), ("large", "done", 8)]
-    for toml, words in (("[[", "not TOML"), ("[worker]\nhttp_port = -1", "http_port")):
+    for toml, words in (("[[", "not TOML"), ("[worker]\nlate_s = -1", "late_s")):
         with pytest.raises(SettingsError, match=words):
             bench.answers.use({"toml": toml})
+
+
+def test_endpoints_spool_and_results_stay_where_they_are(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    elsewhere = f"out = '{tmp_path}/else'\n[spool]\nfolder = '{tmp_path}/other'\n[worker]\nresults = 'tcp://*:1'\n"
+    assert bench.answers.use({"toml": elsewhere + "late_s = 1.5\n"}) == {"changed": ["worker"]}
+    kept = json.loads((bench.settings.spool.folder / SETTINGS_FILE).read_text())
+    before = bench.settings.model_dump(mode="json")
+    assert kept == before | {"worker": before["worker"] | {"late_s": 1.5}}
+
+
+def test_result_says_whose_journal_counts_it_and_whether_it_came_again(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.spool(messages(1, "a", 4))
+    bench.run()
+    bench.answers.reprocess({})
+    first, again = bench.run()
+    assert (first.again, again.again) == (False, True)
+    assert first.journal == again.journal == bench.journal.name
+    assert [entry.summary.slices for entry in bench.journal.entries] == [{}, {}]
+
+
+def test_series_that_leaves_the_spool_while_it_is_read_again_is_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(tmp_path)
+    bench.spool(messages(1, "a", 4))
+    bench.run()
+    identity, folder = (1, "a", bench.journal.entries[0].position), bench.settings.spool.folder
+    assert reread(folder, identity, bench.settings).accounting.complete
+
+    def recycling(payload: memoryview) -> Message:
+        segment_path(folder, identity[2].segment).unlink(missing_ok=True)
+        return honest(payload)
+
+    honest = wire.decode
+    monkeypatch.setattr(wire, "decode", recycling)
+    with pytest.raises(SeriesError, match="not in the spool any more"):
+        reread(folder, identity, bench.settings)
+
+
+def test_whatever_a_message_does_to_the_decoder_costs_only_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decode(payload: memoryview) -> Message:
+        message = honest(payload)
+        if isinstance(message, Frame) and message.image_id == 1:
+            raise ZeroDivisionError("by\nzero")
+        return message
+
+    honest = wire.decode
+    monkeypatch.setattr(wire, "decode", decode)
+    bench = Bench(tmp_path)
+    bench.spool(messages(1, "a", 4))
+    bench.run()
+    bench.now_s = 1.0
+    frames = bench.run()[0].accounting
+    assert (frames.received, frames.missed, frames.rejected) == (3, 0, 1)
+
+
+def test_error_that_quotes_a_sender_is_cut(tmp_path: Path) -> None:
+    def invert(volume: Volume, settings: Settings) -> Product:
+        raise DataError("x" * 10_000)
+
+    bench = Bench(tmp_path, invert)
+    bench.spool(messages(1, "a", 4))
+    assert len(bench.run()[0].error) == LONGEST_ERROR
 
 
 def test_series_is_inverted_again_from_the_spool(tmp_path: Path) -> None:
@@ -229,6 +252,27 @@ def test_series_is_inverted_again_from_the_spool(tmp_path: Path) -> None:
         bench.answers.reprocess({})
 
 
+def test_large_result_is_saved_after_the_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go = threading.Event()
+
+    def slow(source: Path, target: Path) -> None:
+        assert go.wait(20)
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(answers, "SAVE_WAIT_S", 0.01)
+    monkeypatch.setattr(shutil, "copyfile", slow)
+    bench = Bench(tmp_path)
+    bench.spool(messages(1, "a", 4))
+    bench.run()
+    assert bench.answers.save({"path": str(tmp_path / "copy")}) == {"path": str(tmp_path / "copy"), "done": False}
+    assert bench.answers.health({})["save_error"] == ""
+    with pytest.raises(ResultError, match="still being saved"):
+        bench.answers.save({"path": str(tmp_path)})
+    go.set()
+    until(lambda: "the disk is full" in bench.answers.health({})["save_error"])
+    assert not (tmp_path / "copy").exists()
+
+
 def test_last_result_is_saved_elsewhere(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     with pytest.raises(ResultError, match="no result to save"):
@@ -237,8 +281,10 @@ def test_last_result_is_saved_elsewhere(tmp_path: Path) -> None:
     bench.run()
     saved = Path(bench.answers.save({"path": str(tmp_path)})["path"])
     assert saved.read_text() == (bench.settings.out / "a.txt").read_text()
-    with pytest.raises(ResultError, match="choose another path"):
-        bench.answers.save({"path": "/proc/nowhere/at/all"})
+    for path, words in (("/proc/nowhere/at/all", "choose another path"), ("a\0b", "another path"), ("", "no path")):
+        with pytest.raises(ResultError, match=words):
+            bench.answers.save({"path": path})
+    assert bench.answers.health({})["save_error"] == "", "what was told at once is not told again"
     assert bench.answers.health({})["status"] == "starting"
 
 

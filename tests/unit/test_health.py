@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import urllib.error
 import urllib.request
@@ -12,7 +13,7 @@ import pytest
 from service.devices.status import State
 from service.errors import SettingsError
 from service.settings import WorkerSettings
-from service.worker.health import SILENT_S, ComputeReport, IngestReport, StageState, WorkerHealth, judge
+from service.worker.health import SILENT_S, ComputeReport, IngestReport, StageState, WorkerHealth, judge, news
 from service.worker.http_server import HttpServer
 
 SETTINGS = WorkerSettings(http_port=0, warn_s=5.0)
@@ -20,7 +21,7 @@ NOW_S = 1000.0
 
 
 def health(ingest: dict[str, Any] | None = None, compute: dict[str, Any] | None = None, **stage: Any) -> WorkerHealth:
-    well = {"running": True, "restarts": 0, "heard_s": NOW_S}
+    well = {"running": True, "reported": True, "restarts": 0, "heard_s": NOW_S}
     stages = {"ingest": StageState(**well), "compute": StageState(**(well | stage))}
     reports = IngestReport(**{"pid": 1, **(ingest or {})}), ComputeReport(**{"pid": 2, **(compute or {})})
     return judge(stages, *reports, SETTINGS, NOW_S)
@@ -33,8 +34,33 @@ def test_idle_worker_is_well() -> None:
 
 
 def test_worker_is_not_well_before_both_stages_have_reported() -> None:
-    starting = health(compute={"pid": 0})
-    assert (starting.state, starting.ok, starting.status) == (State.INIT, False, "starting")
+    for starting in (health(compute={"pid": 0}, reported=False), health(compute={"pid": 7}, reported=False)):
+        assert (starting.state, starting.ok, starting.status) == (State.INIT, False, "starting")
+
+
+def test_news_is_what_began_ended_or_went_wrong() -> None:
+    ended = {"sequence": 3, "series": {"done": 2, "failed": 1}, "last_error": "zero counts"}
+    open_ = {"open_series": "3 (c)", "open_sent": 9}
+    steps = [
+        WorkerHealth(),
+        WorkerHealth(state=State.ALARM, status="compute is down"),
+        health(compute={"sequence": 2, "series": {"done": 2}, "last_error": "old"}),
+        health(compute={"sequence": 2, "series": {"done": 2}, "last_error": "old", **open_, "open_received": 1}),
+        health(compute={"sequence": 2, "series": {"done": 2}, "last_error": "old", **open_, "open_received": 2}),
+        health(compute={"sequence": 2, "series": {"done": 2}, "last_error": "old", "inverting": "3 (c)"}),
+        health(compute=ended),
+        health(compute=ended, running=False),
+    ]
+    told = [news(before, now) for before, now in itertools.pairwise(steps)]
+    assert told == [
+        [],
+        ["2 results, waiting for a series"],
+        ["series 3 (c): 1 of 9 frames"],
+        [],
+        ["inverting series 3 (c)"],
+        ["series failed", "error: zero counts", "3 results, waiting for a series"],
+        ["compute is down, restarted 0 times"],
+    ]
 
 
 def test_busy_worker_says_with_what() -> None:

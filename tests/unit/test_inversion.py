@@ -32,6 +32,21 @@ def test_result_lies_on_the_disk_and_the_next_takes_its_hand(tmp_path: Path) -> 
     assert invert(volume, quick(tmp_path)).figures.hand_chosen
 
 
+def test_files_are_named_so_that_a_client_elsewhere_finds_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    product = Inversion()(make_volume(32), quick(Path("results")))
+    assert product.path.parent == tmp_path.resolve() / "results"
+    assert product.picture == product.path.with_suffix(".png")
+
+
+def test_hand_outlives_the_process(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    volume = make_volume(32)
+    first = Inversion()(volume, quick(tmp_path))
+    assert Inversion(first.path)(volume, quick(tmp_path)).figures.hand_chosen
+    assert not Inversion(tmp_path / "gone.h5")(volume, quick(tmp_path)).figures.hand_chosen
+    assert "gone.h5" in caplog.text
+
+
 def test_result_stands_without_its_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_font(*_: object) -> Path:
         raise ValueError("no font")

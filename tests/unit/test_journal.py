@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import math
+import os
 from pathlib import Path
 
+import pytest
+
+from service.errors import ResultError
 from service.records import Accounting, ResultSummary, SeriesStatus
 from service.worker.journal import Journal
 from service.worker.spool import Position
@@ -43,6 +48,40 @@ def test_everything_is_known_again_after_a_restart(tmp_path: Path) -> None:
     assert math.isnan(recalled.figures.resolution_nm)
     assert recalled.figures.chi == make_figures().chi
     assert (recalled.path, recalled.notes, recalled.accounting) == (Path("a.h5"), ("n",), FRAMES)
+
+
+def test_journal_keeps_its_name_and_another_has_another(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.close()
+    assert Journal(tmp_path / "journal.jsonl").name == journal.name != ""
+    assert Journal(tmp_path / "other.jsonl").name != journal.name
+
+
+def test_damaged_line_is_told_and_not_taken_for_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path)
+    journal.add(FIRST, summary(1))
+    journal.close()
+    path.write_bytes(b"\0\0\0\n" + path.read_bytes())
+    with pytest.raises(ResultError, match="line 1 is damaged"):
+        Journal(path)
+
+
+def test_full_disk_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path)
+    written = path.read_bytes()
+
+    def full(descriptor: int, data: bytes) -> int:
+        if len(data) < 10:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(descriptor, data[: len(data) // 2])
+
+    write = os.write
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(ResultError, match="free space"):
+        journal.begin(FIRST)
+    assert path.read_bytes() == written
 
 
 def test_same_name_at_another_place_is_another_series(tmp_path: Path) -> None:

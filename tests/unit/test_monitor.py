@@ -66,6 +66,22 @@ def test_counters_add_up_over_the_series(bench: Bench) -> None:
     assert counted == (2, 1, 1, 1)
 
 
+def test_a_series_that_was_inverted_again_is_not_counted_again(bench: Bench) -> None:
+    once = bench.take(summary(1))
+    again = bench.take(summary(2, again=True))
+    assert (again.sequence, again.received, again.series_done) == (2, once.received, once.series_done)
+
+
+def test_a_result_that_could_not_be_saved_is_an_alarm_until_it_is_acknowledged(bench: Bench) -> None:
+    bench.worker.health = {"ok": True, "status": "well", "busy": False, "save_error": "result cannot be saved"}
+    bench.now_s += 2.0
+    assert "cannot be saved; Reset acknowledges" in bench.in_state(State.ALARM)
+    assert bench.monitor.status.last_error == "result cannot be saved"
+    bench.monitor.reset()
+    bench.now_s += 2.0
+    bench.in_state(State.ON)
+
+
 def test_a_failed_series_is_an_alarm_until_it_is_acknowledged(bench: Bench) -> None:
     bench.take(summary(1))
     status = bench.take(summary(2, SeriesStatus.FAILED, error="zero counts in 64 frames; is the shutter open?"))

@@ -94,7 +94,7 @@ def test_the_box_holds_the_signal_and_not_the_background() -> None:
 def test_a_fixed_size_is_obeyed_and_padded_at_the_border() -> None:
     counts = draw(peak_at((3, 60, 35)))
     crop, why = choose_crop(counts, everything(), (3.0, 60.0, 35.0), size=32)
-    assert why == "crop 32^3 as set"
+    assert why == "crop 32 x 32 x 32 as set"
     assert crop == Crop(offset=(-13, 44, 19), shape=(32, 32, 32))
     inside, mask = cut(counts, crop, 0.0), cut(everything(), crop, False)
     assert inside[16, 16, 16] == counts[3, 60, 35]

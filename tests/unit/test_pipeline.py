@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ import torch
 from models.bcdi.modes import correlation, twin
 from models.bcdi.phasing import Phased
 from service import pipeline
-from service.errors import DataError, GeometryError, SeriesError, SourceError
-from service.pipeline import STAGES, run
+from service.errors import DataError, GeometryError, SeriesError, SettingsError, SourceError
+from service.pipeline import STAGES, Former, run
 from service.records import Accounting, Reconstruction, Volume
 from service.results.nexus import read_result, write_result
 from service.results.slices import bulk_of
@@ -98,11 +99,26 @@ def test_same_seed_gives_the_same_object(volume: Volume, result: Reconstruction)
 def test_result_takes_the_hand_of_the_one_before(volume: Volume, result: Reconstruction) -> None:
     other_hand = twin(result.object_)
     for previous in (result.object_, other_hand):
-        chosen = run(volume, QUICK, previous=previous)
+        chosen = run(volume, QUICK, previous=former(result, previous))
         assert chosen.figures.hand_chosen
         kept, turned = overlap(chosen.object_, previous), overlap(twin(chosen.object_), previous)
         assert kept > turned
         assert np.all(chosen.support[np.abs(chosen.object_) > 0.5 * np.abs(chosen.object_).max()])
+
+
+def former(result: Reconstruction, object_: np.ndarray, **changes: np.ndarray) -> Former:
+    return dataclasses.replace(Former.of(result), object_=object_, **changes)
+
+
+def test_hand_is_free_where_the_one_before_shows_something_else(volume: Volume, result: Reconstruction) -> None:
+    other = twin(result.object_)
+    for stranger in (
+        former(result, other, basis_nm=result.basis_nm * np.array([1.0, 1.0, 1.2])),  # another step or distance
+        former(result, other, q_lab=result.q_lab[::-1].copy()),  # another reflection
+    ):
+        chosen = run(volume, QUICK, previous=stranger)
+        assert not chosen.figures.hand_chosen
+        np.testing.assert_array_equal(chosen.object_, result.object_)
 
 
 def overlap(first: np.ndarray, second: np.ndarray) -> float:
@@ -115,7 +131,7 @@ def test_hand_is_compared_over_crops_of_other_sizes(volume: Volume, result: Reco
     smaller = QUICK.model_copy(update={"phasing": QUICK.phasing.model_copy(update={"size": 24})})
     hands = []
     for previous in (result.object_, twin(result.object_)):
-        chosen = run(volume, smaller, previous=previous)
+        chosen = run(volume, smaller, previous=former(result, previous))
         assert chosen.object_.shape == (24, 24, 24)
         hands.append(chosen.object_)
     assert not np.array_equal(hands[0], hands[1])
@@ -170,7 +186,8 @@ EMPTY = np.zeros((EDGE, EDGE, EDGE), dtype=np.float32)
     [
         ({"counts": EMPTY}, "zero counts"),
         ({"mask": EMPTY.astype(bool)}, "all voxels are masked"),
-        ({"counts": EMPTY[:1], "mask": EMPTY[:1] == 0, "scale": np.ones(1, np.float32)}, "one frame"),
+        ({"counts": EMPTY[:1], "mask": EMPTY[:1] == 0, "scale": np.ones(1, np.float32)}, "expected at least 4"),
+        ({"counts": EMPTY[:, :3], "mask": EMPTY[:, :3] == 0}, "x 3 x .* expected at least 4"),
         ({"counts": np.full_like(EMPTY, np.nan)}, "masked"),
         ({"scale": np.zeros(EDGE, np.float32)}, "exposed"),
     ],
@@ -180,6 +197,12 @@ def test_nothing_to_invert_is_a_data_error(changes: dict[str, Any], said: str) -
         run(bright_volume(**changes), QUICK)
     assert str(caught.value).startswith("preprocess: ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_device_that_is_not_there_is_a_wrong_setting() -> None:
+    with pytest.raises(SettingsError, match=r"phasing\.device is cuda"):
+        run(bright_volume(), Settings(phasing=PhasingSettings(device="cuda")))
 
 
 def test_geometry_that_cannot_be_is_a_geometry_error() -> None:

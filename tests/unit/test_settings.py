@@ -44,8 +44,10 @@ def test_later_layers_win(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[phasing]\nstart = 3\n", "phasing.start: Extra inputs"),
-        ("[nonsense]\n", "nonsense"),
+        ("[phasing]\nstart = 3\n", "phasing.start: no such setting, did you mean starts?"),
+        ("[nonsense]\n", "nonsense: no such setting"),
+        ("[spool]\nmax_bytes = 5000\n", "settings: spool: max_bytes 5000 is below two segments"),
+        ("[goniometer.axes.theta]\nspeed = 2\n", "goniometer.axes.theta.speed: no such setting"),
         ("[phasing]\nstarts = 0\n", "phasing.starts"),
         ("[phasing]\nrecipe = '20*XX'\n", "phasing.recipe"),
         ("[phasing]\nbinning = [1, 0, 1]\n", "phasing.binning"),

@@ -223,6 +223,21 @@ def test_prepared_segments_are_there_before_the_first_message(tmp_path: Path) ->
     assert read_all(reader) == [b"first", b"second"]
 
 
+def test_empty_spool_begins_where_it_is_told_and_a_used_one_goes_on(tmp_path: Path) -> None:
+    settings = SpoolSettings(folder=tmp_path, max_bytes=4 * SEGMENT, segment_bytes=SEGMENT)
+    writer = SpoolWriter(settings, after=41)
+    assert writer.append(b"first") == Position(42, 0)
+    writer.close()
+    assert SpoolWriter(settings, after=1000).append(b"second").segment == 42
+
+
+def test_spare_with_any_number_is_no_hindrance(tmp_path: Path) -> None:
+    tmp_path.joinpath("spare-1.raw").write_bytes(bytes(SEGMENT))
+    prepared = SpoolSettings(folder=tmp_path, max_bytes=4 * SEGMENT, segment_bytes=SEGMENT, prepared_bytes=3 * SEGMENT)
+    SpoolWriter(prepared).close()
+    assert len(list(tmp_path.glob("spare-*.raw"))) == 3
+
+
 def test_bound_must_hold_two_segments() -> None:
     with pytest.raises(SettingsError, match="below two segments"):
         parse_section(SpoolSettings, {"max_bytes": 5000, "segment_bytes": 4096})

@@ -129,6 +129,7 @@ class TestPublicFormat:
         assert start.dark is not None
         np.testing.assert_array_equal(start.pixel_mask, (np.eye(4, 6) == 0) & (np.eye(4, 6, 2) == 0))
         assert (start.flatfield == 0.5).all()
+        assert start.flatfield.flags.owndata, "it outlives the message"
         assert (start.dark == 1).all()
         assert start.user_data == {"rocking_axis": "omega"}
         assert start.header["arm_date"] == "2024-05-06T07:08:09.123456+02:00"
@@ -221,7 +222,11 @@ class TestRefusals:
             ({"series_id": True}, "series_id is bool"),
             ({"series_unique_id": b"x"}, "series_unique_id is bytes"),
             ({"number_of_images": -3}, "number_of_images"),
-            ({"number_of_images": 1 << 40}, "at most"),
+            ({"number_of_images": 1 << 40}, "from 0 to 10000000"),
+            ({"series_id": 1 << 63}, "from 0 to"),
+            ({"series_unique_id": "x" * 257}, "257 characters"),
+            ({"type": np.zeros(3)}, "message type"),
+            ({"image_size_x": "a\nb"}, "a b, expected"),
             ({"channels": "threshold_1"}, "channels"),
             ({"channels": [1]}, "channels"),
             ({"image_dtype": "float32"}, "image_dtype 'float32'"),
