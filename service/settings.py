@@ -43,8 +43,11 @@ class PhasingSettings(Section):
     )
     shrink_first_sigma: float = Field(2.0, gt=0, description="shrink-wrap: blur at first, voxels")
     shrink_last_sigma: float = Field(1.0, gt=0, description="shrink-wrap: blur at last, voxels")
-    shrink_threshold: float = Field(0.1, gt=0, lt=1, description="shrink-wrap: share of the maximum")
-    shrink_period: int = Field(5, ge=1, description="shrink-wrap: iterations between")
+    search_threshold: float = Field(
+        0.25, gt=0, lt=1, description="shrink-wrap while 'auto' searches: share of the maximum"
+    )
+    shrink_threshold: float = Field(0.08, gt=0, lt=1, description="shrink-wrap: share of the maximum")
+    shrink_period: int = Field(10, ge=1, description="shrink-wrap: iterations between")
     held_out: float = Field(0.02, ge=0, lt=0.5, description="share of the voxels kept for the free log-likelihood")
     twin_iteration: int | None = Field(None, ge=0, description="iteration at which half of the object is emptied")
 

@@ -1,6 +1,7 @@
 """Partial coherence: the coherent intensity convolved with a kernel of sum 1, whose width is refined on the way.
 
-Clark et al., Nat. Commun. 3 (2012) 993. In real space the kernel is an envelope on the autocorrelation, 1 at the origin.
+Clark et al., Nat. Commun. 3 (2012) 993. In real space the kernel is an envelope on the autocorrelation,
+1 at the origin.
 """
 
 from __future__ import annotations

@@ -80,7 +80,8 @@ class Batch:
         if len(self._unseen):
             own = spectrum.view(len(spectrum), -1).index_select(1, self._unseen)
             self._spectrum.view(len(spectrum), -1).index_copy_(1, self._unseen, own)
-        return torch.fft.ifftn(self._spectrum, dim=AXES)
+        projected: Tensor = torch.fft.ifftn(self._spectrum, dim=AXES)
+        return projected
 
     def wrap(self, transfer: Tensor, threshold: float) -> None:
         """Redraw the supports."""

@@ -43,8 +43,9 @@ def twin(object_: NDArray[np.complex64]) -> NDArray[np.complex64]:
 def align(object_: NDArray[np.complex64], reference: NDArray[np.complex64]) -> Alignment:
     """Return `object_` moved onto `reference`, complex64 [z, y, x] both, in the better of its two hands.
 
-    A shift by part of a voxel, a linear phase ramp (a recentring of the pattern by part of a voxel) and the global phase
-    are fitted together, so that the complex correlation is largest. Raises ValueError where either is zero everywhere.
+    A shift by part of a voxel, a linear phase ramp (a recentring of the pattern by part of a voxel) and the global
+    phase are fitted together, so that the complex correlation is largest. Raises ValueError where either is zero
+    everywhere.
     """
     _require_alike(object_, reference)
     candidates = [_fit(one, reference, hand) for one, hand in ((object_, False), (twin(object_), True))]
@@ -185,7 +186,7 @@ def _moved(spectrum: Tensor, free: Tensor) -> Tensor:
     for axis, amount in zip(AXES, free[:3], strict=True):
         n = spectrum.shape[axis]
         shifted = shifted * _along(torch.fft.fftfreq(n), -amount, axis)
-    moved = torch.fft.ifftn(shifted)
+    moved: Tensor = torch.fft.ifftn(shifted)
     for axis, amount in zip(AXES, free[3:], strict=True):
         n = spectrum.shape[axis]
         moved = moved * _along((torch.arange(n) - n // 2) / n, amount, axis)

@@ -1,4 +1,4 @@
-"""The measured pattern as phase retrieval holds it: tensors with the peak in the corner, held-out voxels, coarser levels."""
+"""The measured pattern as phase retrieval holds it: tensors, peak in the corner, held-out voxels, coarser levels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 AXES = (-3, -2, -1)
 # Held-out voxels come in crosses of seven: a single one could be guessed from its oversampled neighbours.
 CROSS_VOXELS = 7
-# The centre decides the total density; no run may lose it, so nothing is held out within this share of the shortest edge.
+# The centre decides the total density; no run may lose it: nothing is held out within this share of the shortest edge.
 CENTRE_SHARE = 0.05
 # Partial coherence is divided out of the autocorrelation down to this envelope; noise would win beyond.
 SHARPENING_LIMIT = 0.3
@@ -44,15 +44,14 @@ class Pattern:
 def hold_out(mask: NDArray[np.bool_], fraction: float, seed: int) -> NDArray[np.bool_]:
     """Return bool [z, y, x], True at about `fraction` of the good voxels, to be kept from the projections.
 
-    After Favre-Nicolin et al., J. Appl. Cryst. 53 (2020) 1404 (free log-likelihood): small islands spread at random over
-    the visible voxels, away from the centre (array index n // 2).
+    After Favre-Nicolin et al., J. Appl. Cryst. 53 (2020) 1404 (free log-likelihood): small islands spread at random
+    over the visible voxels, away from the centre (array index n // 2).
     """
     draws = np.random.default_rng(seed).random(mask.shape, dtype=np.float32)
     islands = ndimage.binary_dilation(draws < fraction / CROSS_VOXELS)
     radius = CENTRE_SHARE * min(mask.shape)
-    distance = sum(
-        ((index - n // 2) ** 2 for index, n in zip(np.ogrid[tuple(map(slice, mask.shape))], mask.shape)), 0.0
-    )
+    positions = np.ogrid[tuple(map(slice, mask.shape))]
+    distance = sum(((index - n // 2) ** 2 for index, n in zip(positions, mask.shape, strict=True)), 0.0)
     return np.asarray(islands & mask & (distance > radius**2), dtype=bool)
 
 
@@ -70,7 +69,8 @@ class Level:
         """Return the positions of this level's voxels along an axis of `n` voxels, both in corner order."""
         m, k = self.shape[axis], self.step[axis]
         frequency = torch.fft.fftfreq(m, 1.0 / m).round().long()
-        return (frequency * k) % n
+        positions: Tensor = (frequency * k) % n
+        return positions
 
 
 def measured_pattern(
@@ -103,10 +103,10 @@ def measured_pattern(
 def coarse_pattern(pattern: Pattern, level: Level, transfer: Tensor | None, reach: tuple[int, ...]) -> Pattern:
     """Return a coarser view of a full pattern that keeps nearly all of its photons.
 
-    The intensity's transform, the autocorrelation, vanishes beyond `reach` voxels (the object's edges): cutting it there
-    averages the noise of oversampled voxels, and dividing it by `transfer` (half spectrum of the kernel of partial
-    coherence) sharpens the fringes. Voxels that were not seen, held-out ones too, are first filled from seen neighbours
-    and are no more seen in the result; its background is zero, its scale 1.
+    The intensity's transform, the autocorrelation, vanishes beyond `reach` voxels (the object's edges): cutting it
+    there averages the noise of oversampled voxels, and dividing it by `transfer` (half spectrum of the kernel of
+    partial coherence, None: full) sharpens the fringes. Voxels that were not seen, held-out ones too, are filled from
+    seen neighbours for that, and are unseen in the result again.
     """
     intensity = _filled(pattern)
     spectrum = torch.fft.rfftn(intensity, dim=AXES)
@@ -151,7 +151,7 @@ def _filled(pattern: Pattern) -> Tensor:
 
 
 def gaussian_transfer(shape: tuple[int, ...], sigma: float, device: torch.device) -> Tensor:
-    """Return the transform of a Gaussian of `sigma` voxels and sum 1, float32, half spectrum of a real [z, y, x] array."""
+    """Return the transform of a Gaussian of `sigma` voxels and sum 1, float32, half spectrum of a [z, y, x] array."""
     transfer = torch.ones((), device=device)
     for axis, n in zip(AXES, shape, strict=True):
         frequency = (torch.fft.rfftfreq if axis == AXES[-1] else torch.fft.fftfreq)(n, device=device)
@@ -174,7 +174,8 @@ def resample(objects: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Change the voxel size of objects [..., z, y, x] (corner order) by padding or cropping their transform."""
     if tuple(objects.shape[-3:]) == shape:
         return objects
-    return torch.fft.ifftn(resize(torch.fft.fftn(objects, dim=AXES), shape), dim=AXES)
+    resampled: Tensor = torch.fft.ifftn(resize(torch.fft.fftn(objects, dim=AXES), shape), dim=AXES)
+    return resampled
 
 
 def resize(array: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -7,7 +7,7 @@ frame, counts ~ Poisson(scale * |fftshift(fftn(ifftshift(object)))|^2 + backgrou
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -53,13 +53,14 @@ REACH_MARGIN_VOXELS = 4
 class PhasingConfig:
     """How a volume is inverted.
 
-    `recipe`: 'auto' (coarse to fine, see search.py) or a recipe string that every start runs at full size. `starts`:
-    independent random starts; the `keep` with the best free log-likelihood form the result. `seed`: of the starts and of
-    the held-out voxels. `held_out_seed`: of the held-out voxels alone, None takes `seed`. `beta`: feedback of HIO and
-    RAAR. `shrink_*`: sigma in voxels, at first and at last, share of the maximum, iterations between; while 'auto' searches,
-    `search_threshold` is that share: a support as tight as the crystal leaves no room for wrong solutions. `coherence`:
-    'full', or the kernel that blurs the model. `held_out`: share of the voxels kept for the free log-likelihood.
-    `twin_iteration`: where half of the object is emptied, None never.
+    `recipe`: 'auto' (coarse to fine) or a recipe string that every start runs at full size. `starts`: independent
+    random starts; the `keep` with the best free log-likelihood form the result. `seed`: of starts and of held-out
+    voxels. `held_out_seed`: of the held-out voxels alone, None takes `seed`. `beta`: feedback of HIO and RAAR.
+    `shrink_*`: sigma in voxels, at first and at last, share of the maximum, iterations between; while 'auto' searches,
+    `search_threshold` is that share: a support as tight as the crystal leaves no room for wrong solutions.
+    `coherence`: 'full', or the kernel that blurs the model. `held_out`: share of the voxels kept for the free
+    log-likelihood. `twin_iteration`: where half of a random start is emptied, None never. Raises ValueError for values
+    that make no sense.
     """
 
     recipe: str = "auto"
@@ -73,10 +74,20 @@ class PhasingConfig:
     shrink_last_sigma: float = 1.0
     search_threshold: float = 0.25
     shrink_threshold: float = 0.08
-    shrink_period: int = 5
+    shrink_period: int = 10
     coherence: Coherence = "gaussian"
     held_out: float = 0.02
     twin_iteration: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("starts", "keep", "shrink_period"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: expected 1 or more")
+        for name in ("beta", "search_threshold", "shrink_threshold"):
+            if not 0.0 < getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} is {getattr(self, name)}: expected more than 0, 1 at most")
+        if not 0.0 <= self.held_out < 0.5:
+            raise ValueError(f"held_out is {self.held_out}: expected a share from 0 to below 0.5")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,16 +213,15 @@ class _Run:
             threshold=threshold,
             period=config.shrink_period,
         )
-        return Stage(
-            schedule=schedule, wrap=wrap, beta=config.beta, level=level, keep=keep, twin_iteration=config.twin_iteration
-        )
+        return Stage(schedule=schedule, wrap=wrap, beta=config.beta, level=level, keep=keep)
 
     def _first(self, stage: Stage, start: NDArray[np.complex64] | None) -> Outcome:
         pattern, count = self._view(stage.level), self.config.starts
         if start is None:
             support = initial_support(pattern).expand(count, *pattern.shape)
             objects = random_starts(pattern, support, tuple((self.config.seed, number) for number in range(count)))
-            return self._run(stage, pattern, objects, support)
+            once = replace(stage, twin_iteration=self.config.twin_iteration)
+            return self._run(once, pattern, objects, support)
         given = resample(to_tensor(start.astype(np.complex64), self.config.device), pattern.shape)
         seeds = tuple((self.config.seed, number) for number in range(count))
         support = self._wrapped(given[None], stage).expand(count, *pattern.shape)

@@ -22,7 +22,7 @@ class FigureSet:
     """Figures of one object.
 
     chi: sum((|F| - D)^2) / sum(D^2), D the square root of the counts (cohere's definition, no square root).
-    r_factor: sum(||F| - D|) / sum(D). chi2: mean of (model - counts)^2 / model over the voxels that were used, Pearson's.
+    r_factor: sum(||F| - D|) / sum(D). chi2: mean of (model - counts)^2 / model over the seen voxels, Pearson's.
     free_log_likelihood: mean Poisson deviance over the held-out voxels, 1 for a perfect model of many counts.
     """
 
@@ -76,10 +76,10 @@ def prtf(
     """Return the phase retrieval transfer function in shells of `radius` between `edges`, float32 [shells].
 
     sqrt(sum(scale |mean over starts of F|^2) / sum(counts)) over the good voxels of a shell; NaN where a shell has no
-    counts. The ratio of Chapman et al., J. Opt. Soc. Am. A 23 (2006) 1179, with sums of intensities, which Poisson noise
-    leaves unbiased where voxels hold less than one count. `objects` complex64 [n, z, y, x], aligned (hand and global
-    phase too); `counts`, `mask` and `radius` [z, y, x] with the peak at index n // 2; `radius` in any unit, that of
-    `edges` [shells + 1]; `scale` broadcasts.
+    counts. The ratio of Chapman et al., J. Opt. Soc. Am. A 23 (2006) 1179, with sums of intensities, which Poisson
+    noise leaves unbiased where voxels hold less than one count. `objects` complex64 [n, z, y, x], aligned (hand and
+    global phase too); `counts`, `mask` and `radius` [z, y, x] with the peak at index n // 2; `radius` in any unit, that
+    of `edges` [shells + 1]; `scale` broadcasts.
     """
     mean = np.zeros(counts.shape, dtype=np.complex64)
     for one in objects:
@@ -115,7 +115,7 @@ def resolution(prtf_values: NDArray[np.floating], q: NDArray[np.floating]) -> tu
 
 
 def index_radius(shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Return the distance of every voxel from the centre of the pattern, in cycles per voxel of the object, [z, y, x]."""
+    """Return the distance of every voxel from the centre of the pattern, cycles per voxel of the object, [z, y, x]."""
     axes = np.meshgrid(*((np.arange(n) - n // 2) / n for n in shape), indexing="ij", sparse=True)
     return np.sqrt(sum((axis**2 for axis in axes), np.zeros(()))).astype(np.float32)
 

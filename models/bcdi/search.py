@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from models.bcdi.iterate import Batch, ShrinkWrap, run
 from models.bcdi.pattern import AXES, Level, Pattern
 from models.bcdi.quality import FigureSet, figures
 
-# A batch holds at most this many voxels: more gains nothing once the caches (CPU) or the multiprocessors (GPU) are full.
+# A batch holds at most this many voxels: more gains nothing once caches (CPU) or multiprocessors (GPU) are full.
 BATCH_VOXELS = {"cpu": 2**18, "cuda": 2**26}
 
 
@@ -89,7 +90,7 @@ def random_starts(pattern: Pattern, support: Tensor, seeds: tuple[tuple[int, int
 def scaled(objects: Tensor, pattern: Pattern) -> Tensor:
     """Return objects with the total intensity of the pattern."""
     energy = pattern.amplitude.square().sum() / pattern.counts.numel()
-    norms = torch.linalg.vector_norm(objects, dim=AXES, keepdim=True)
+    norms: Tensor = torch.linalg.vector_norm(objects, dim=AXES, keepdim=True)
     return objects * (energy.sqrt() / norms.clamp(min=torch.finfo(torch.float32).tiny))
 
 
@@ -135,11 +136,12 @@ def batches(count: int, pattern: Pattern) -> Iterator[slice]:
         yield slice(first, min(first + size, count))
 
 
-def to_numpy(objects: Tensor) -> NDArray[np.generic]:
+def to_numpy(objects: Tensor) -> NDArray[Any]:
     """Return tensors [..., z, y, x] in array order."""
     return np.asarray(torch.fft.fftshift(objects, dim=AXES).cpu().numpy())
 
 
 def to_tensor(objects: NDArray[np.generic], device: str) -> Tensor:
     """Return arrays [..., z, y, x] in corner order on `device`."""
-    return torch.fft.ifftshift(torch.from_numpy(np.ascontiguousarray(objects)), dim=AXES).to(device)
+    corner: Tensor = torch.fft.ifftshift(torch.from_numpy(np.ascontiguousarray(objects)), dim=AXES)
+    return corner.to(device)

@@ -15,7 +15,7 @@ MARGIN = 1.2
 
 def autocorrelation(pattern: Pattern) -> Tensor:
     """Return |inverse transform of the measured intensity| / its maximum, float32 [z, y, x], corner order."""
-    correlation = torch.fft.ifftn(pattern.amplitude.square(), dim=AXES).abs()
+    correlation: Tensor = torch.fft.ifftn(pattern.amplitude.square(), dim=AXES).abs()
     return correlation / correlation.max()
 
 
@@ -55,5 +55,5 @@ def shrink_wrap(objects: Tensor, transfer: Tensor, threshold: float) -> Tensor:
     """
     magnitude = torch.mul(objects.real, objects.real).addcmul_(objects.imag, objects.imag).sqrt_()
     spectrum = torch.fft.rfftn(magnitude, dim=AXES).mul_(transfer)
-    blurred = torch.fft.irfftn(spectrum, s=objects.shape[-3:], dim=AXES)
+    blurred: Tensor = torch.fft.irfftn(spectrum, s=objects.shape[-3:], dim=AXES)
     return blurred >= threshold * blurred.amax(dim=AXES, keepdim=True).clamp_(min=torch.finfo(blurred.dtype).tiny)

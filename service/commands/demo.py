@@ -86,12 +86,12 @@ class _Stage:
 
     def play(self, what: str, **source: str) -> tuple[Reconstruction, Path, Path | None]:
         """Stream one series by Tango commands, wait for its result in Tango, and read its file."""
-        before = int(self._results.read("sequence"))
         for attribute, value in source.items():
             self._streamer.write(attribute, value)
         self._streamer.command("Start")
         self._wait(lambda: self._streamer.state != "RUNNING", lambda: self._streaming(what))
-        self._wait(lambda: int(self._results.read("sequence")) > before, lambda: self._inverting(what))
+        series = self._streamer.read("seriesUniqueId")
+        self._wait(lambda: self._results.read("seriesUniqueId") == series, lambda: self._inverting(what))
         status, error = self._results.read("seriesStatus"), self._results.read("lastError")
         if status not in ("done", "incomplete"):
             raise DeviceError(f"{what}: series {status}: {error}")

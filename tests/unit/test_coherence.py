@@ -83,7 +83,7 @@ def test_refinement_finds_the_widths_of_a_gaussian(exposed: bool) -> None:
     pattern, coherent = blurred_pattern(widths, 0.0, exposed)
     found = Kernel("gaussian", pattern)
     found.refine(coherent)
-    np.testing.assert_allclose(found.widths, widths, rtol=0.05)
+    np.testing.assert_allclose(found.widths, widths, rtol=0.1)
     assert found.mixing == 0.0
     np.testing.assert_allclose(found.apply(coherent), convolve(coherent, found.transfer))
 
@@ -100,18 +100,18 @@ def test_refinement_finds_a_pseudo_voigt() -> None:
     assert 0.0 < found.mixing < 1.0
 
 
-def test_refinement_lowers_the_misfit_to_the_measured_amplitudes() -> None:
-    pattern, coherent = blurred_pattern((1.0, 1.0, 1.0), 0.3, True)
-    for kind in ("gaussian", "pseudo-voigt"):
-        found = Kernel(kind, pattern)
+@pytest.mark.parametrize(("kind", "mixing"), [("gaussian", 0.0), ("pseudo-voigt", 0.3)])
+def test_refinement_lowers_the_misfit_to_the_measured_amplitudes(kind: str, mixing: float) -> None:
+    pattern, coherent = blurred_pattern((1.0, 1.0, 1.0), mixing, True)
+    found = Kernel(kind, pattern)
 
-        def misfit(one: Kernel) -> float:
-            error = (one.apply(coherent).sqrt() - pattern.amplitude) * pattern.seen
-            return float(error.square().sum())
+    def misfit() -> float:
+        error = (found.apply(coherent).sqrt() - pattern.amplitude) * pattern.seen
+        return float(error.square().sum())
 
-        before = misfit(found)
-        found.refine(coherent)
-        assert misfit(found) < 0.5 * before
+    before = misfit()
+    found.refine(coherent)
+    assert misfit() < 0.25 * before
 
 
 def test_a_refinement_that_fails_leaves_the_kernel_as_it_was() -> None:

@@ -60,10 +60,17 @@ def test_held_out_islands_are_good_voxels_away_from_the_centre(fraction: float) 
     chosen = hold_out(mask, fraction, 3)
     assert chosen.sum() == pytest.approx(fraction * mask.sum(), rel=0.15)
     assert not (chosen & ~mask).any()
-    distance = np.linalg.norm(np.argwhere(chosen) - np.array(mask.shape) // 2, axis=1)
-    assert distance.min() > CENTRE_SHARE * 40
     _, count = ndimage.label(hold_out(np.ones_like(mask), fraction, 3))
     assert count < chosen.sum() / 4
+
+
+def test_nothing_is_held_out_at_the_centre_and_anything_may_be_elsewhere() -> None:
+    mask = np.ones((40, 41, 42), dtype=bool)
+    ever = np.any([hold_out(mask, 0.4, seed) for seed in range(20)], axis=0)
+    places = np.indices(mask.shape) - (np.array(mask.shape) // 2)[:, None, None, None]
+    distance = np.linalg.norm(places, axis=0)
+    np.testing.assert_array_equal(ever[distance <= CENTRE_SHARE * 40], False)
+    assert ever[distance > CENTRE_SHARE * 40].mean() > 0.99
 
 
 def test_held_out_voxels_follow_the_seed() -> None:
@@ -196,16 +203,19 @@ def test_a_coarse_view_sharpens_what_partial_coherence_blurred(crystal: np.ndarr
     assert np.abs(sharp - intensity).max() < 0.05 * np.abs(measured - intensity).max()
 
 
-def test_unseen_voxels_stay_unseen_and_hardly_disturb_the_rest(crystal: np.ndarray) -> None:
-    field, mask = np.abs(transform(crystal)), gaps((32, 32, 32))
+def test_unseen_voxels_stay_unseen_and_hardly_disturb_the_rest() -> None:
+    """A smooth pattern is its neighbours' mean; holes left at zero would take 1.5 % of the counts around them."""
+    places = np.indices((32, 32, 32)) - 16
+    field = np.abs(transform(100.0 * np.exp(-np.square(places).sum(axis=0) / (2 * 1.2**2))))
+    mask = gaps((32, 32, 32))
     pattern = pattern_of(field**2 * mask, mask, held_out=0.02)
-    level = full_level((32, 32, 32))
-    coarse = coarse_pattern(pattern, level, None, REACH)
+    coarse = coarse_pattern(pattern, full_level((32, 32, 32)), None, (6, 6, 6))
+    assert coarse.held_out.any()
     np.testing.assert_array_equal(coarse.seen, pattern.seen)
     np.testing.assert_array_equal(coarse.held_out, pattern.held_out)
     assert not coarse.amplitude[~coarse.seen].any()
     error = (coarse.amplitude - pattern.amplitude)[pattern.seen]
-    assert error.square().sum() < 0.01 * pattern.amplitude.square().sum()
+    assert error.square().sum() < 0.005 * pattern.amplitude.square().sum()
 
 
 @settings(max_examples=20)
