@@ -26,8 +26,12 @@ class Cube:
 
     @property
     def amplitude(self) -> NDArray[np.float32]:
-        """Square root of the counts, 0 where masked: all that a peer without mask and scale can be given."""
-        return np.sqrt(np.where(self.mask, self.counts, 0.0)).astype(np.float32)
+        """Square root of the intensity, flat field and monitor divided out, 0 where masked.
+
+        What a peer without mask and scale factors is given: its own preprocessing divides by the white field too.
+        """
+        intensity = np.maximum(self.counts - self.background, 0.0) / self.scale
+        return np.sqrt(np.where(self.mask, intensity, 0.0)).astype(np.float32)
 
     def inverted(self, start: NDArray[np.complex64] | None = None, **config: Any) -> Phased:
         return phase_retrieval(

@@ -1,9 +1,9 @@
 """Phase retrieval beside cohere-core: python -m benchmarks.phasing SCAN --peer-python PYTHON
 
-In turn, on the same counts: cohere-core with the recipe of its own example of this scan (torch back end, CPU), one run a
-seed, and our `phase_retrieval` as a user would call it, one run a seed. Chi by cohere's definition and the free
-log-likelihood are computed by one function for both. The held-out voxels are hidden from us alone: cohere has no mask,
-so it has seen them, which favours cohere. Seconds of cohere are its own from reading the file to the last iteration,
+In turn, on the same counts: cohere-core with the recipe of its own example of this scan (torch back end, CPU), one run
+a seed, and our `phase_retrieval`, one run a seed. Cohere is given the counts with flat field and dark taken out. Chi by
+cohere's definition and the free log-likelihood are computed by one function for both. The held-out voxels are hidden
+from us alone: cohere has no mask, so it has seen them, which favours cohere. Seconds of cohere are its own from reading the file to the last iteration,
 without its start-up; ours are the whole call, from counts to the selected object.
 
 Then iterations a second as a share of what two FFTs alone would allow, in the same run, and on demand the full size.

@@ -138,5 +138,5 @@ def _square(spectrum: Tensor) -> Tensor:
 
 def _both_parts(values: Tensor) -> Tensor:
     """Repeat values for the real and the imaginary part, as float32: torch works on contiguous floats fastest."""
-    parts = torch.empty((*values.shape, 2), dtype=torch.float32, device=values.device)
-    return parts.copy_(values.unsqueeze(-1))
+    once = values.to(torch.float32)
+    return torch.view_as_real(torch.complex(once, once))
