@@ -1,10 +1,10 @@
 """Phase retrieval beside cohere-core: python -m benchmarks.phasing SCAN --peer-python PYTHON
 
-In turn, on the same counts: cohere-core with the recipe of its own example of this scan (torch back end, CPU), one run
-a seed, and our `phase_retrieval`, one run a seed. Cohere is given the counts with flat field and dark taken out. Chi by
-cohere's definition and the free log-likelihood are computed by one function for both. The held-out voxels are hidden
-from us alone: cohere has no mask, so it has seen them, which favours cohere. Seconds of cohere are its own from reading the file to the last iteration,
-without its start-up; ours are the whole call, from counts to the selected object.
+In turn, on the same counts: cohere-core with the recipe of its own example of this scan (torch back end, CPU) and our
+`phase_retrieval`, one run each a seed. Cohere is given the counts with flat field and dark taken out. Chi by cohere's
+definition and the free log-likelihood are computed by one function for both. The held-out voxels are hidden from us
+alone: cohere has no mask, so it has seen them, which favours cohere. Seconds of cohere are its own from reading the
+file to the last iteration, without its start-up; ours are the whole call, from counts to the selected object.
 
 Then iterations a second as a share of what two FFTs alone would allow, in the same run, and on demand the full size.
 """
@@ -37,6 +37,7 @@ from models.bcdi.recipe import parse_recipe
 
 FULL_SHAPE = (210, 256, 256)
 RUNS = {64: 5, 128: 3}
+OURS = {64: {"starts": 5, "keep": 3}, 128: {"starts": 10, "keep": 5}}
 HELD_OUT_SEED = 0
 TIMED_RECIPE = "20*ER+60*HIO+20*RAAR"
 TIMED_S = 10.0  # at least, for a rate
@@ -47,27 +48,24 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("scan", type=Path)
     parser.add_argument("--peer-python", default=sys.executable, help="an interpreter that has cohere-core")
     parser.add_argument("--sizes", type=int, nargs="*", default=[64, 128], choices=[64, 128])
-    parser.add_argument("--starts", type=int, default=PhasingConfig().starts, help="starts of each of our runs")
-    parser.add_argument("--keep", type=int, default=PhasingConfig().keep, help="starts that form the result")
     parser.add_argument("--full", action="store_true", help="time the full size too, a single start from 128^3")
     parser.add_argument("--json", type=Path, help="write every figure here")
     options = parser.parse_args(arguments)
-    ours = {"starts": options.starts, "keep": options.keep}
-    found = {f"{size}^3": beside_cohere(options.scan, size, ours, options.peer_python) for size in options.sizes}
+    found = {f"{size}^3": beside_cohere(options.scan, size, options.peer_python) for size in options.sizes}
     console = Console(width=150)
     console.print(_table(found))
     rates = {f"{size}^3": share_of_limit(box_around_peak(options.scan, size)) for size in options.sizes}
     console.print(_rates(rates))
     result: dict[str, Any] = {"beside cohere": found, "rates": rates}
     if options.full:
-        result["full"] = full_size(options.scan, ours)
+        result["full"] = full_size(options.scan)
         console.print(f"full size {FULL_SHAPE}: {result['full']}")
     if options.json:
         options.json.write_text(json.dumps(result, indent=1))
     return 0
 
 
-def beside_cohere(scan: Path, size: int, ours: dict[str, int], python: str) -> dict[str, Any]:
+def beside_cohere(scan: Path, size: int, python: str) -> dict[str, Any]:
     """Run both in turn, once a seed; return lists of figures for each and the verdict."""
     cube = box_around_peak(scan, size)
     held_out = hold_out(cube.mask, PhasingConfig().held_out, HELD_OUT_SEED)
@@ -81,7 +79,7 @@ def beside_cohere(scan: Path, size: int, ours: dict[str, int], python: str) -> d
         rows["cohere"].append(_row(pattern, object_, support, seconds))
         objects["cohere"].append(object_)
         began_s = time.perf_counter()
-        phased = cube.inverted(seed=seed, held_out_seed=HELD_OUT_SEED, **ours)
+        phased = cube.inverted(seed=seed, held_out_seed=HELD_OUT_SEED, **OURS[size])
         seconds = time.perf_counter() - began_s
         objects["braggloop"].append(phased.object_)
         # The model that was fitted, with its partial coherence, is what predicts counts.
@@ -190,11 +188,11 @@ def _interleaved(first: Callable[[], None], second: Callable[[], None]) -> tuple
     return float(np.median(times[0])), float(np.median(times[1]))
 
 
-def full_size(scan: Path, ours: dict[str, int]) -> dict[str, Any]:
+def full_size(scan: Path) -> dict[str, Any]:
     """Seconds from counts to the object at full size: a run at 128^3, then a single start from it."""
     small, full = box_around_peak(scan, 128), box_around_peak(scan, FULL_SHAPE)
     began_s = time.perf_counter()
-    first = small.inverted(seed=0, **ours)
+    first = small.inverted(seed=0, **OURS[128])
     between_s = time.perf_counter()
     phased = full.inverted(start=first.object_, seed=0, starts=1, keep=1)
     return {

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +89,10 @@ class PhasingConfig:
                 raise ValueError(f"{name} is {getattr(self, name)}: expected more than 0, 1 at most")
         if not 0.0 <= self.held_out < 0.5:
             raise ValueError(f"held_out is {self.held_out}: expected a share from 0 to below 0.5")
+        if self.coherence not in get_args(Coherence):
+            raise ValueError(f"coherence is {self.coherence!r}: expected one of {', '.join(get_args(Coherence))}")
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}: expected 0 or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +144,8 @@ def phase_retrieval(
     """
     config = config or PhasingConfig()
     measured = _validated(counts, mask, config, scale, background)
+    if start is not None:
+        _require_object(start)
     return _Run(measured, config, Watch(progress, cancelled)).result(start)
 
 
@@ -286,7 +293,7 @@ def _validated(
         raise ValueError(f"counts must be a volume [z, y, x] of at least 2 voxels an axis, got shape {counts.shape}")
     if mask.shape != counts.shape:
         raise ValueError(f"mask has shape {mask.shape}, counts {counts.shape}: expected the same")
-    good = mask & np.isfinite(counts)
+    good = mask.astype(bool) & np.isfinite(counts)
     if not good.any():
         raise ValueError("all voxels are masked: nothing to invert")
     if not np.any(counts[good] > 0):
@@ -294,15 +301,28 @@ def _validated(
     if np.any(counts[good] < 0):
         raise ValueError("negative counts: give counts as measured, without subtraction")
     factor = _broadcastable("scale", np.float32(1.0) if scale is None else scale, counts.shape)
-    if not np.all(factor > 0):
-        raise ValueError("scale has values that are not above zero: mask those frames and give them 1")
+    if not np.all((factor > 0) & np.isfinite(factor)):
+        raise ValueError("scale has values that are not above zero and finite: mask those frames and give them 1")
+    dark = _broadcastable("background", np.float32(0.0) if background is None else background, counts.shape)
+    if not np.all((dark >= 0) & np.isfinite(dark)):
+        raise ValueError("background has values that are negative or not finite: give counts, 0 where there is none")
+    held_out = hold_out(good, config.held_out, config.seed if config.held_out_seed is None else config.held_out_seed)
+    if not np.any((counts > dark) & good & ~held_out):
+        raise ValueError("no counts above the background in the voxels that are fitted: nothing to invert")
     return _Measured(
         counts=np.where(good, counts, 0.0).astype(np.float32),
         mask=good,
         scale=factor,
-        background=_broadcastable("background", np.float32(0.0) if background is None else background, counts.shape),
-        held_out=hold_out(good, config.held_out, config.seed if config.held_out_seed is None else config.held_out_seed),
+        background=dark,
+        held_out=held_out,
     )
+
+
+def _require_object(start: NDArray[np.complex64]) -> None:
+    if start.ndim != 3 or not np.all(np.isfinite(start)) or not np.any(start):
+        raise ValueError(
+            f"start of shape {start.shape}: expected a finite object [z, y, x] that is not zero everywhere"
+        )
 
 
 def _broadcastable(name: str, values: NDArray[np.float32] | np.float32, shape: tuple[int, ...]) -> NDArray[np.float32]:

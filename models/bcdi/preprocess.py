@@ -36,8 +36,9 @@ class PreprocessConfig:
     """What a person may fix; the defaults leave the choice to the data.
 
     `user_mask` bool [row, column], True is good. `region` (row start, row stop, column start, column stop), px.
-    `saturation_counts`: counts from which a voxel is saturated. `size`: edge of the cube that is inverted (or three edges), voxels after
-    binning, 0 chooses a box of edges up to `largest`. `chips`: None takes the Maxipix layout for frames of 516 x 516.
+    `saturation_counts`: counts from which a voxel is saturated. `size`: edge of the cube that is inverted, or
+    three edges, voxels after binning; 0 chooses a box of edges up to `largest`. `chips`: None takes the Maxipix layout
+    for frames of 516 x 516.
     """
 
     user_mask: Mask | None = None

@@ -336,3 +336,27 @@ def test_a_value_that_makes_no_sense_is_refused_by_its_name(name: str, values: t
     for value in values:
         with pytest.raises(ValueError, match=f"{name} is .*: expected"):
             PhasingConfig(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"background": np.float32(np.nan)}, "background"),
+        ({"background": np.float32(-1.0)}, "background"),
+        ({"background": np.float32(1e9)}, "no counts above the background"),
+        ({"scale": np.float32(np.inf)}, "scale"),
+        ({"start": np.zeros((8, 8, 8), np.complex64)}, "start"),
+        ({"start": np.ones((8, 8), np.complex64)}, "start"),
+    ],
+)
+def test_what_cannot_be_modelled_is_one_line(wrong: dict[str, Any], said: str) -> None:
+    counts = np.ones((8, 8, 8), np.float32)
+    with pytest.raises(ValueError, match=said) as error:
+        phase_retrieval(counts, counts > 0, PhasingConfig(starts=1, keep=1), **wrong)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("wrong", [{"coherence": "foo"}, {"seed": -1}])
+def test_a_configuration_without_sense_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        PhasingConfig(**wrong)
