@@ -24,7 +24,7 @@ import torch
 
 from service.adapters.requests import WorkerRequests
 from service.adapters.tango import TangoDevice, alive, device_server_arguments, device_urls
-from service.commands.children import Children, free_ports
+from service.commands.children import Children, free_ports, local_wiring
 from service.commands.reconstruct import read_volume
 from service.errors import DeviceError
 from service.pipeline import run
@@ -65,18 +65,11 @@ def streamed(
     scan: Path, rate_hz: float, phasing: dict[str, Any], folder: Path
 ) -> tuple[Reconstruction, dict[str, Any]]:
     frames, results, requests, devices_port = free_ports(4)
-    here = "tcp://127.0.0.1:"
     overrides = {
         "out": folder / "results",
         "spool": {"folder": folder / "spool"},
-        "worker": {
-            "endpoint": f"{here}{frames}",
-            "results": f"{here}{results}",
-            "requests": f"{here}{requests}",
-            "http_port": 0,
-        },
-        "streamer": {"endpoint": f"{here}{frames}"},
         "phasing": phasing,
+        **local_wiring(frames, results, requests),
     }
     settings, environment = load_settings(None, overrides), to_environment(overrides)
     with Children(folder / "logs") as children:
@@ -85,7 +78,7 @@ def streamed(
         children.start("devices", "tango_devices", *arguments, environment=environment)
         devices = device_urls(settings, devices_port)
         children.wait_until(lambda: all(alive(device) for device in devices), "devices", START_S)
-        worker = WorkerRequests(f"{here}{requests}")
+        worker = WorkerRequests(settings.worker.requests)
         children.wait_until(lambda: _well(worker), "worker", START_S)
         return _played(devices, scan.resolve(), rate_hz)
 

@@ -42,7 +42,7 @@ AUTO_SEARCH = parse_recipe("200*HIO+300*RAAR+50*ER")
 AUTO_MIDDLE = parse_recipe("30*RAAR+20*ER")
 AUTO_REFINE = parse_recipe("20*RAAR+10*ER")
 AUTO_FINISH = parse_recipe("20*ER")
-# A recipe of one's own runs this share before partial coherence is refined, the rest after.
+# With partial coherence a recipe of one's own runs in two parts; after this share all supports are redrawn.
 SHARE_BEFORE_REFINEMENT = 0.7
 # Starts from a given object differ by this much noise, relative to its norm.
 START_NOISE = 0.1

@@ -89,6 +89,13 @@ def free_ports(count: int) -> list[int]:
         return [int(each.getsockname()[1]) for each in sockets]
 
 
+def local_wiring(frames: int, results: int, requests: int) -> dict[str, dict[str, str | int]]:
+    """Return the settings that tie a worker and a streamer of this machine together on the given ports."""
+    here = "tcp://127.0.0.1:"
+    worker = {"endpoint": f"{here}{frames}", "results": f"{here}{results}", "requests": f"{here}{requests}"}
+    return {"worker": {**worker, "http_port": 0}, "streamer": {"endpoint": f"{here}{frames}"}}
+
+
 @contextmanager
 def ending() -> Iterator[threading.Event]:
     """Yield an event that SIGTERM or Ctrl-C sets."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from service.adapters.requests import WorkerRequests
 from service.adapters.tango import TangoDevice, alive, device_server_arguments, device_urls
-from service.commands.children import Children, free_ports
+from service.commands.children import Children, free_ports, local_wiring
 from service.commands.report import Advance, Report
 from service.errors import DeviceError
 from service.records import Reconstruction
@@ -57,22 +57,16 @@ class _Stage:
     ) -> None:
         self._children, self._advance = children, advance
         frames, results, requests, tango = free_ports(4)
-        here = "tcp://127.0.0.1:"
+        wiring = local_wiring(frames, results, requests)
         environment = to_environment(
             {
                 "out": settings.out.resolve(),
                 "spool": {"folder": spool},
-                "worker": {
-                    "endpoint": f"{here}{frames}",
-                    "results": f"{here}{results}",
-                    "requests": f"{here}{requests}",
-                    "http_port": 0,
-                },
-                "streamer": {"endpoint": f"{here}{frames}"},
                 "phasing": settings.phasing.model_dump(exclude_defaults=True),
+                **wiring,
             }
         )
-        self._request = WorkerRequests(f"{here}{requests}")
+        self._request = WorkerRequests(str(wiring["worker"]["requests"]))
         given = ["--settings", str(settings_file)] if settings_file else []
         children.start("worker", "service.cli", "worker", *given, environment=environment)
         arguments = device_server_arguments(settings, tango, settings_file)
