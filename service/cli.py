@@ -117,7 +117,7 @@ def worker(
     """
     report = report_for(json)
     with one_line_errors(report, debug):
-        from service.commands.check import require_address, require_endpoint
+        from service.commands.check import OPEN_REQUESTS, only_here, require_address, require_endpoint
         from service.compose import worker as make_worker
         from service.results.durable import require_writable
 
@@ -128,6 +128,8 @@ def worker(
             require_address(address)
         require_writable(loaded.out, "out")
         require_writable(loaded.spool.folder, "spool.folder")
+        if not only_here(loaded.worker.requests):
+            report.note(OPEN_REQUESTS.format(loaded.worker.requests))
         report.note(f"frames from {loaded.worker.endpoint}, results to {loaded.out} and {loaded.worker.results}")
         code = make_worker(loaded, report.note).run()
         report.finish({"code": code})

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,13 +140,13 @@ def compute(
     from service.worker.intake import Intake
     from service.worker.inverter import Inverter
     from service.worker.journal import Journal
-    from service.worker.spool import SpoolReader, read_cursor
+    from service.worker.spool import SpoolReader, oldest_segment, read_cursor
 
     folder = settings.spool.folder
     with ExitStack() as stack:
         stack.enter_context(held(folder / "compute.lock", "compute", TAKE_OVER_S))
         stack.enter_context(held(settings.out / "journal.lock", "a worker", TAKE_OVER_S))
-        journal = stack.enter_context(closing(Journal(settings.out / JOURNAL)))
+        journal = stack.enter_context(closing(Journal(settings.out / JOURNAL, partial(oldest_segment, folder))))
         answers = Answers(settings, journal, health)
         publisher = stack.enter_context(closing(result_publisher(settings, answers.handlers, journal)))
         reader = SpoolReader(folder, read_cursor(folder))
@@ -179,9 +180,9 @@ def _twin(settings: Settings, chosen: StreamerSettings) -> FrameSource:
     from service.adapters.twin import TwinSource
 
     series = None if chosen.loop else 1
-    if not chosen.axes:
+    if not settings.twin.axes:
         return TwinSource(settings.twin, series=series)
-    return TwinSource(settings.twin, axis_positions(chosen), series=series)
+    return TwinSource(settings.twin, axis_positions(settings.twin.axes), series=series)
 
 
 def _replay(chosen: StreamerSettings) -> FrameSource:
@@ -200,11 +201,11 @@ def _lima(chosen: StreamerSettings) -> FrameSource:
     if not chosen.path:
         raise SettingsError("streamer.path is empty; give the Tango device of LImA")
     device = TangoDevice(chosen.path)
-    return LimaSource(device, axis_positions(chosen)) if chosen.axes else LimaSource(device)
+    return LimaSource(device, axis_positions(chosen.axes)) if chosen.axes else LimaSource(device)
 
 
-def axis_positions(chosen: StreamerSettings) -> Callable[[], Mapping[str, float]]:
-    """Where the axes of the streamer's settings stand, read from their Tango devices."""
+def axis_positions(devices: Mapping[str, str]) -> Callable[[], Mapping[str, float]]:
+    """Where the axes (axis -> Tango device) stand, read from their devices."""
     from service.adapters.tango import AxisPositions
 
-    return AxisPositions(chosen.axes)
+    return AxisPositions(devices)

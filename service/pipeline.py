@@ -20,6 +20,7 @@ from models.bcdi.preprocess import PreprocessConfig, Preprocessed, preprocess
 from models.bcdi.quality import prtf, resolution
 from models.bcdi.resample import to_lab
 from models.bcdi.strain import displacement_and_strain
+from models.bcdi.trust import agreement, doubt, explained
 from service.adapters.scans.plane import read_plane
 from service.errors import DataError, GeometryError, SeriesError, SettingsError
 from service.records import Figures, Reconstruction, Volume
@@ -72,6 +73,7 @@ def run(
             **_support_figures(support, frame),
             **_strain_figures(strain[bulk_of(object_lab, support_lab)]),
             hand_chosen=known is not None,
+            **_trust_figures(phased, prepared),
         )
     return Reconstruction(
         series_id=volume.series_id,
@@ -93,7 +95,8 @@ def run(
         geometry=volume.geometry,
         accounting=volume.accounting,
         latencies_s=stages.latencies_s,
-        notes=(*_series_notes(volume), *prepared.notes, *notes),
+        notes=(*prepared.notes, *notes),
+        warnings=_warnings(figures, volume, prepared),
     )
 
 
@@ -244,7 +247,7 @@ def _transfer(phased: Phased, prepared: Preprocessed, frame: _Frame) -> tuple[ND
         min(n // 2 * length for n, length in zip(shape, np.linalg.norm(frame.reciprocal, axis=0), strict=True))
     )
     edges = np.linspace(0.0, reach, min(shape) // 2 + 1)
-    transfer = prtf(phased.kept, prepared.counts, prepared.mask, radius, edges)
+    transfer = prtf(phased.kept, prepared.counts, prepared.mask, radius, edges, prepared.scale)
     return transfer, ((edges[:-1] + edges[1:]) / 2).astype(np.float32)
 
 
@@ -281,6 +284,14 @@ def _strain_figures(strain: NDArray[np.float32]) -> dict[str, Any]:
     }
 
 
+def _trust_figures(phased: Phased, prepared: Preprocessed) -> dict[str, Any]:
+    share = explained(
+        prepared.counts, phased.held_out, prepared.scale, prepared.background, phased.figures.free_log_likelihood
+    )
+    alike = agreement(phased.mode_weights)
+    return {"explained": share, "agreement": alike, "doubt": doubt(share, alike)}
+
+
 def _crop_facts(prepared: Preprocessed) -> dict[str, Any]:
     crop = prepared.crop
     stop = tuple(o + n * b for o, n, b in zip(crop.offset, crop.shape, crop.binning, strict=True))
@@ -309,10 +320,11 @@ def _recipe_facts(phased: Phased, settings: PhasingSettings) -> dict[str, Any]:
     }
 
 
-def _series_notes(volume: Volume) -> tuple[str, ...]:
+def _warnings(figures: Figures, volume: Volume, prepared: Preprocessed) -> tuple[str, ...]:
     frames = volume.accounting
-    if frames.complete:
-        return ()
-    return (
-        f"incomplete: {frames.received} of {frames.sent} frames, {frames.missed} missed, {frames.rejected} rejected",
-    )
+    said = [figures.doubt] if figures.doubt else []
+    if not frames.complete:
+        said.append(
+            f"incomplete: {frames.received} of {frames.sent} frames, {frames.missed} missed, {frames.rejected} rejected"
+        )
+    return (*said, *prepared.warnings)

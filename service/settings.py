@@ -99,7 +99,8 @@ class WorkerSettings(Section):
     bind: bool = Field(False, description="bind the endpoint instead of connecting to it")
     results: str = Field("tcp://127.0.0.1:31002", description="PUB endpoint for summaries of results")
     requests: str = Field(
-        "tcp://127.0.0.1:31003", description="ROUTER endpoint: everything since N, reprocess, settings"
+        "tcp://127.0.0.1:31003",
+        description="ROUTER endpoint: everything since N, reprocess, settings, save; without a password",
     )
     http_host: str = Field("127.0.0.1", description="address of /metrics and /healthz; 0.0.0.0 for all networks")
     http_port: int = Field(9100, ge=0, le=65535, description="Prometheus /metrics and /healthz; 0 chooses a free one")
@@ -117,6 +118,10 @@ class TwinSettings(Section):
     columns: int = Field(128, ge=16, description="detector columns, px")
     peak_counts: float = Field(1e5, gt=0, description="expected counts in the brightest voxel")
     seed: int = Field(0, ge=0, description="seed of the crystal and of the counts")
+    axes: Mapping[str, str] = Field(
+        default_factory=dict,
+        description="axis -> Tango device with a `position` that the twin obeys; empty: the virtual ones of its server",
+    )
 
 
 class StreamerSettings(Section):
@@ -131,7 +136,7 @@ class StreamerSettings(Section):
         5.0, gt=0, description="a frame that nobody takes for this long is dropped and counted, s"
     )
     axes: Mapping[str, str] = Field(
-        default_factory=dict, description="twin: axis -> Tango device with a `position` that the twin obeys"
+        default_factory=dict, description="lima: axis -> Tango device whose `position` is read after each image"
     )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
+import numpy as np
 from tango import AutoTangoMonitor, DevFailed, DevState, EnsureOmniThread, Except, Util
 from tango.server import Device, device_property
 
@@ -87,6 +88,7 @@ class ControlledDevice(Device):
 
     def _push(self, retired: threading.Event) -> None:
         items, seen, util = shown(self.status_class), None, Util.instance()
+        pushed: Mapping[str, Any] = {}
         with EnsureOmniThread():
             while util.is_svr_starting():  # Tango does not know the device yet
                 retired.wait(REST_S)
@@ -94,27 +96,31 @@ class ControlledDevice(Device):
                 status = self.controller.wait(seen, LOOK_S)
                 if status is not seen and not retired.is_set():
                     try:
-                        self._push_changes(items, seen, status)
+                        pushed = self._push_changes(items, pushed, status)
                         seen = status
                     except DevFailed as error:  # commands held the device for longer than Tango waits: once more
                         LOG.warning("%s: %s", self.get_name(), error.args[0].desc)
                     retired.wait(REST_S)
 
-    def _push_changes(self, items: tuple[Shown, ...], seen: Any, status: Any) -> None:
+    def _push_changes(self, items: tuple[Shown, ...], pushed: Mapping[str, Any], status: Any) -> Mapping[str, Any]:
+        """Push what is another value than the one pushed last, and return what holds now.
+
+        A client that subscribes later reads the value first; that is Tango's own doing.
+        """
         with AutoTangoMonitor(self):
-            for item in items:
-                value = getattr(status, item.field)
-                if seen is None or changed(getattr(seen, item.field), value):
-                    self.push_change_event(item.name, value)
-            self.push_change_event("State", self.dev_state())
-            self.push_change_event("Status", self.dev_status())
+            values = {item.name: getattr(status, item.field) for item in items}
+            values |= {"State": self.dev_state(), "Status": self.dev_status()}
+            for name, value in values.items():
+                if name not in pushed or changed(pushed[name], value):
+                    self.push_change_event(name, value)
+        return values
 
 
 def changed(before: Any, after: Any) -> bool:
     """Whether a reading is another one; arrays are told apart by identity, a NaN is the same as itself."""
     if before is after:
         return False
-    return not isinstance(after, str | int | float | tuple) or before != after
+    return isinstance(after, np.ndarray) or before != after
 
 
 @contextlib.contextmanager

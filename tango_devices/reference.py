@@ -30,8 +30,8 @@ STATES = {
     ),
     "Reconstruction": (
         "UNKNOWN the worker was never heard; INIT it starts; ON it waits; RUNNING it works on a series; ALARM it is "
-        "silent or not well, the last series failed (until `Reset` or the next good one), or a figure is beyond its "
-        "alarm limits."
+        "silent or not well, the last series failed or its result is doubtful (until `Reset` or the next good one), or "
+        "a figure is beyond its alarm limits."
     ),
     "VirtualGoniometer": (
         "ON standing; MOVING, which is set before the write of `position` returns; ALARM the position is beyond its "

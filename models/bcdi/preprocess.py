@@ -6,7 +6,7 @@ field are in `scale`, the dark image is `background`. Whoever needs an intensity
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,7 @@ class Preprocessed:
 
     `counts` float32, raw but zero where masked. `mask` bool. `scale` and `background` float32, broadcast against the
     counts. `crop` maps the crop to the volume; `peak_index` (z, y, x) is the peak in the volume, fractional voxels.
+    `notes` say what was done, `warnings` what somebody should look at.
     """
 
     counts: Counts
@@ -65,11 +66,20 @@ class Preprocessed:
     crop: Crop
     peak_index: tuple[float, float, float]
     notes: tuple[str, ...]
+    warnings: tuple[str, ...]
 
     @property
     def intensity(self) -> Counts:
         """Estimate of |F|^2 for projections onto a modulus: (counts - background) / scale, never negative, float32."""
         return np.asarray(np.maximum(self.counts - self.background, 0.0) / self.scale * self.mask, dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class _Remarks:
+    """Gathered on the way through `preprocess`."""
+
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 def preprocess(
@@ -89,20 +99,20 @@ def preprocess(
     """
     config = config or PreprocessConfig()
     _check_shapes(counts, mask, config, dark=dark, flat=flat, scale=scale)
-    notes: list[str] = []
+    remarks = _Remarks()
     good = mask & _frame_mask(counts.shape[1:], config) & np.isfinite(counts) & (counts >= 0)
     _require(good.any(), "all voxels are masked: check detector mask, user mask and region")
     counts = np.where(good, counts, np.float32(0.0))
     _require(counts.any(), "zero counts in all good voxels: check shutter, threshold and region")
-    model, good = _model_scale(counts.shape, good, flat, scale, notes)
-    good, background = _apply_dark(good, dark, notes)
-    good = _mask_hot_pixels(counts, good, notes)
-    good, saturated = _mask_saturated(counts, good, config.saturation_counts, notes)
+    model, good = _model_scale(counts.shape, good, flat, scale, remarks)
+    good, background = _apply_dark(good, dark, remarks)
+    good = _mask_hot_pixels(counts, good, remarks)
+    good, saturated = _mask_saturated(counts, good, config.saturation_counts, remarks)
     peak = find_peak(counts, good)
-    _note_peak(peak, saturated, notes)
+    _warn_of_peak(peak, saturated, remarks)
     crop, why = choose_crop(counts, good, peak.index, size=config.size, binning=config.binning, largest=config.largest)
-    notes.append(why)
-    return _cropped(counts, good, model, background, crop, peak, notes)
+    remarks.notes.append(why)
+    return _cropped(counts, good, model, background, crop, peak, remarks)
 
 
 def _check_shapes(
@@ -142,17 +152,19 @@ def _frame_mask(shape: tuple[int, ...], config: PreprocessConfig) -> Mask:
 
 
 def _model_scale(
-    shape: tuple[int, ...], good: Mask, flat: Counts | None, scale: Counts | None, notes: list[str]
+    shape: tuple[int, ...], good: Mask, flat: Counts | None, scale: Counts | None, remarks: _Remarks
 ) -> tuple[Counts, Mask]:
     """Scale of the model, broadcasting against the counts, and the mask without what it leaves in the dark."""
     model = np.ones((shape[0], 1, 1), dtype=np.float32) if scale is None else scale.reshape(shape[0], *_tail(scale))
     lit = np.isfinite(model) & (model > 0)
     if not lit.all():
-        notes.append(f"{np.count_nonzero(~lit)} frames or voxels masked: monitor or transmission not above zero")
+        remarks.warnings.append(
+            f"frames or voxels masked, as monitor or transmission is not above zero: {np.count_nonzero(~lit)}"
+        )
     model, good = np.where(lit, model, 1.0).astype(np.float32), good & lit
     if flat is not None:
         relative, usable = efficiency(flat)
-        notes.append(f"flat field: insensitive pixels masked: {np.count_nonzero(~usable)}")
+        remarks.notes.append(f"flat field: insensitive pixels masked: {np.count_nonzero(~usable)}")
         model, good = model * relative, good & usable
     _require(good.any(), "no voxel was exposed: monitor, transmission or flat field leave none above zero")
     return model, good
@@ -162,32 +174,32 @@ def _tail(scale: Counts) -> tuple[int, ...]:
     return scale.shape[1:] if scale.ndim == 3 else (1, 1)
 
 
-def _apply_dark(good: Mask, dark: Counts | None, notes: list[str]) -> tuple[Mask, Counts]:
+def _apply_dark(good: Mask, dark: Counts | None, remarks: _Remarks) -> tuple[Mask, Counts]:
     if dark is None or not np.any(dark > 0):
         return good, np.zeros((1, 1, 1), dtype=np.float32)
     known = np.isfinite(dark)
     dark = np.where(known, np.maximum(dark, 0.0), 0.0).astype(np.float32)
     noisy = dark_outliers(dark) | ~known
-    notes.append(
-        f"dark: {np.count_nonzero(noisy)} pixels masked, {dark[~noisy].mean():.3g} counts a frame in the others"
+    remarks.notes.append(
+        f"dark: noisy pixels masked: {np.count_nonzero(noisy)}, {dark[~noisy].mean():.3g} counts a frame in the others"
     )
     return good & ~noisy, np.where(noisy, 0.0, dark).astype(np.float32)[None]
 
 
-def _mask_hot_pixels(counts: Counts, good: Mask, notes: list[str]) -> Mask:
+def _mask_hot_pixels(counts: Counts, good: Mask, remarks: _Remarks) -> Mask:
     hot = find_hot_pixels(counts, good)
     if hot.any():
-        notes.append(f"hot pixels masked: {np.count_nonzero(hot)}")
+        remarks.notes.append(f"hot pixels masked: {np.count_nonzero(hot)}")
     return good & ~hot
 
 
-def _mask_saturated(counts: Counts, good: Mask, limit: float | None, notes: list[str]) -> tuple[Mask, Mask]:
+def _mask_saturated(counts: Counts, good: Mask, limit: float | None, remarks: _Remarks) -> tuple[Mask, Mask]:
     level = limit if limit is not None else saturation_level(counts, good)
     if level is None:
         return good, np.zeros_like(good)
     saturated = good & (counts >= level)
     if saturated.any():
-        notes.append(f"{np.count_nonzero(saturated)} saturated voxels masked, at {level:g} counts or more")
+        remarks.warnings.append(f"saturated voxels masked: {np.count_nonzero(saturated)}, at {level:g} counts or more")
     unsaturated = good & ~saturated
     _require(
         bool(np.any(counts[unsaturated])), f"all voxels with counts are saturated (at {level:g}): attenuate the beam"
@@ -195,13 +207,15 @@ def _mask_saturated(counts: Counts, good: Mask, limit: float | None, notes: list
     return unsaturated, saturated
 
 
-def _note_peak(peak: Peak, saturated: Mask, notes: list[str]) -> None:
+def _warn_of_peak(peak: Peak, saturated: Mask, remarks: _Remarks) -> None:
     where = np.argwhere(saturated)
     if len(where) and np.linalg.norm(where - np.array(peak.index), axis=1).min() <= SATURATED_REACH:
-        notes.append("the peak itself is saturated: its counts are missing, attenuate the beam")
+        remarks.warnings.append("the peak itself is saturated: its counts are missing, attenuate the beam")
     if peak.others:
         places = ", ".join(f"({z:.0f}, {y:.0f}, {x:.0f})" for z, y, x in peak.others)
-        notes.append(f"{len(peak.others) + 1} separate peaks, several crystals: brightest taken, others at {places}")
+        remarks.warnings.append(
+            f"{len(peak.others) + 1} separate peaks, several crystals: brightest taken, others at {places}"
+        )
 
 
 def _cropped(
@@ -211,7 +225,7 @@ def _cropped(
     background: Counts,
     crop: Crop,
     peak: Peak,
-    notes: list[str],
+    remarks: _Remarks,
 ) -> Preprocessed:
     binned_mask = bin_with(np.all, cut(good, crop, False), crop.binning)
     binned_counts = bin_with(np.sum, cut(counts, crop, 0.0), crop.binning) * binned_mask
@@ -219,7 +233,7 @@ def _cropped(
         bool(np.any(binned_counts)), f"no counts left in the crop {crop.shape}: give a larger size or less binning"
     )
     missing = 1.0 - np.count_nonzero(binned_mask) / binned_mask.size
-    notes.append(f"{missing:.1%} of the crop's voxels are masked")
+    remarks.notes.append(f"{missing:.1%} of the crop's voxels are masked")
     full = np.broadcast_to(model, counts.shape), np.broadcast_to(background, counts.shape)
     return Preprocessed(
         counts=binned_counts.astype(np.float32),
@@ -228,7 +242,8 @@ def _cropped(
         background=bin_with(np.sum, cut(full[1], crop, 0.0), crop.binning).astype(np.float32),
         crop=crop,
         peak_index=peak.index,
-        notes=tuple(notes),
+        notes=tuple(remarks.notes),
+        warnings=tuple(remarks.warnings),
     )
 
 

@@ -118,10 +118,10 @@ def virtual_axes(devices: Iterable[str]) -> dict[str, str]:
 
 def obeying(settings: Settings, axes: Mapping[str, str]) -> Settings:
     """Settings whose twin follows `axes` (axis -> device), where they do not say whom it follows."""
-    streamer = settings.streamer
-    if streamer.axes or not axes:
+    twin = settings.twin
+    if twin.axes or not axes:
         return settings
-    return settings.model_copy(update={"streamer": streamer.model_copy(update={"axes": dict(axes)})})
+    return settings.model_copy(update={"twin": twin.model_copy(update={"axes": dict(axes)})})
 
 
 def device_server_arguments(settings: Settings, port: int, settings_file: Path | None = None) -> list[str]:

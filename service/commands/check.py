@@ -22,6 +22,10 @@ WARNING = (
     f"{FRAMES_QUEUED} frames in the queue behind it, never reaches a worker on the same endpoint. "
     "Check before the worker starts, or between scans."
 )
+OPEN_REQUESTS = (
+    "warning: worker.requests {} is not bound to this machine alone: whoever reaches it may change the settings and "
+    "write files, there is no password. Bind it to 127.0.0.1, or to a network that you trust."
+)
 POLL_S = 0.2
 CONNECT_S = 1.0
 
@@ -69,6 +73,12 @@ def require_address(endpoint: str) -> None:
                 raise SettingsError(
                     f"endpoint {endpoint}: {error}; expected an address of this machine like tcp://0.0.0.0:31002"
                 ) from error
+
+
+def only_here(endpoint: str) -> bool:
+    """Whether no other machine reaches an endpoint that is bound here."""
+    host = endpoint.removeprefix("tcp://").rpartition(":")[0]
+    return endpoint.startswith("ipc://") or host.startswith("127.") or host in ("localhost", "lo", "[::1]")
 
 
 def somebody_answers(endpoint: str) -> bool | None:

@@ -15,7 +15,7 @@ from service.errors import DeviceError
 from service.records import Reconstruction
 from service.results.durable import require_writable
 from service.results.nexus import read_result
-from service.results.summary import figure_rows, result_record
+from service.results.summary import outcome_rows, result_record
 from service.settings import Settings, to_environment
 
 START_S = 90.0  # worker and devices import torch and Tango; a loaded machine takes its time
@@ -42,8 +42,7 @@ def demo(settings: Settings, settings_file: Path | None, scan: Path | None, scan
         if scan is not None:
             results.append(stage.play(scan.name, source="replay", path=str(scan.resolve()), scan=scan_name))
     for reconstruction, path, picture in results:
-        files = [("result", str(path)), ("picture", str(picture))]
-        report.table(f"series {reconstruction.series_id}", figure_rows(reconstruction) + files)
+        report.table(f"series {reconstruction.series_id}", outcome_rows(reconstruction, path, picture))
     seconds = time.monotonic() - began_s
     report.note(f"done in {seconds:.0f} s; results and pictures are in {settings.out.resolve()}")
     report.finish({"seconds": seconds, "results": [result_record(*each) for each in results]})

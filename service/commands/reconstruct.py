@@ -18,7 +18,7 @@ from service.records import Reconstruction, Volume
 from service.results.durable import require_writable
 from service.results.nexus import read_result, write_result
 from service.results.picture import write_picture
-from service.results.summary import describe_crop, figure_rows, result_record
+from service.results.summary import describe_crop, outcome_rows, result_record
 from service.settings import Settings
 from service.worker.assembly import Dropped, SeriesAssembler, SeriesFailure
 
@@ -48,8 +48,7 @@ def reconstruct_file(path: Path, scan: str, begin: Path | None, settings: Settin
     report.note(f"crop {describe_crop(reconstruction.crop)} of {list(volume.counts.shape)}")
     for note in reconstruction.notes:
         report.note(f"note: {note}")
-    files = [("result", str(result)), ("picture", str(picture))]
-    report.table(str(path), figure_rows(reconstruction) + files)
+    report.table(str(path), outcome_rows(reconstruction, result, picture))
     report.finish(result_record(reconstruction, result, picture))
     return reconstruction
 

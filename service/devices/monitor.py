@@ -112,7 +112,7 @@ class Monitor:
         self._judge()
 
     def _take(self, summary: ResultSummary) -> None:
-        self._failure = summary.error if summary.status is SeriesStatus.FAILED else ""
+        self._failure = _complaint(summary)
         now = self.status
         ended = f"series_{summary.status}"
         self._board.update(
@@ -122,6 +122,7 @@ class Monitor:
             series_status=str(summary.status),
             finished_at_s=summary.finished_at,
             notes=summary.notes,
+            warnings=summary.warnings,
             last_error=summary.error or now.last_error,
             lost=self._results.lost,
             **({} if summary.again else {ended: getattr(now, ended) + 1, **_counted(now, summary.accounting)}),
@@ -159,13 +160,21 @@ class Monitor:
             return _unwell(self._health)
         if self._health.get("busy", False):
             return State.RUNNING, "a series is being worked on"
-        return State.ON, f"{self.status.sequence} results, waiting for the next series"
+        return State.ON, f"waiting for a series; results so far: {self.status.sequence}"
 
 
 def _unwell(health: Mapping[str, Any]) -> tuple[State, str]:
     if health.get("state", State.INIT) == State.INIT:
         return State.INIT, "the worker is starting"
     return State.ALARM, f"the worker is not well: {health.get('status', 'it does not say why')}"
+
+
+def _complaint(summary: ResultSummary) -> str:
+    """Why somebody should look at a series: it failed, or its result is doubtful; empty where neither."""
+    if summary.status is SeriesStatus.FAILED:
+        return summary.error
+    doubt = summary.figures.doubt if summary.figures else ""
+    return f"doubtful result of series {summary.series_id}: {doubt}" if doubt else ""
 
 
 def _counted(now: MonitorStatus, frames: Accounting) -> dict[str, Any]:

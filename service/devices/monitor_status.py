@@ -80,6 +80,19 @@ class MonitorStatus(Status):
     hand_chosen: bool = reading(
         False, label="Hand chosen", description="True where the hand was taken nearest to the result before."
     )
+    explained: float = reading(
+        NAN,
+        label="Explained",
+        description="Share of what a flat pattern leaves of the held-out counts; about 0 for noise.",
+        format="%.4f",
+        limits=(None, 1),
+    )
+    agreement: float = reading(
+        NAN, label="Agreement", description="Correlation of the kept starts, 1 for one object.", format="%.4f"
+    )
+    doubt: str = reading(
+        "", label="Doubt", description="Why the last result must not be trusted; empty where nothing speaks against it."
+    )
 
     amplitude: NDArray[np.float32] = field(
         default_factory=no_image,
@@ -119,4 +132,7 @@ class MonitorStatus(Status):
     last_error: str = reading("", label="Last error", description="Why the last failed series has no object.")
     last_file: str = reading("", label="Last file", description="File of the last result.")
     last_picture: str = reading("", label="Last picture", description="PNG summary of the last result.")
-    notes: tuple[str, ...] = reading((), label="Notes", description="Remarks of the worker about the last result.")
+    notes: tuple[str, ...] = reading((), label="Notes", description="What the worker did for the last result.")
+    warnings: tuple[str, ...] = reading(
+        (), label="Warnings", description="What somebody should look at in the last result or its frames."
+    )

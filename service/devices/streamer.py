@@ -254,7 +254,7 @@ class _BoardTally:
         status = self._board.status
         self._board.update(
             dropped=status.dropped + 1,
-            message=f"series {status.series_id}: {status.dropped + 1} frames dropped, nobody takes them",
+            message=f"series {status.series_id}: frames dropped, as nobody takes them: {status.dropped + 1}",
         )
 
     def closed(self, taken: bool) -> None:
@@ -268,4 +268,4 @@ def _shown(settings: StreamerSettings) -> dict[str, Any]:
 
 def _farewell(status: StreamerStatus, halt: Halt) -> str:
     how = "aborted" if halt.aborted else "stopped" if halt.called else "finished"
-    return f"{how}: series {status.series_id}, {status.sent} frames sent, {status.dropped} dropped"
+    return f"{how}: series {status.series_id}, frames sent: {status.sent}, dropped: {status.dropped}"

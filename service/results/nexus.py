@@ -96,6 +96,7 @@ def _write_how(entry: h5py.Group, result: Reconstruction, volume: Volume, settin
     put(process, "crop", result.crop)
     put(process, "latencies_s", result.latencies_s, units="s")
     put(process, "notes", list(result.notes))
+    put(process, "warnings", list(result.warnings))
     put(process, "settings", settings.model_dump_json())
     put(process, "versions", {"python": platform.python_version()} | {name: version(name) for name in PACKAGES})
     results = new_group(entry, "result_1", "NXcollection")
@@ -231,6 +232,7 @@ def _read(entry: h5py.Group) -> Reconstruction:
         accounting=accounting,
         latencies_s=process["latencies_s"],
         notes=process["notes"],
+        warnings=process["warnings"],
     )
 
 

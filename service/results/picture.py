@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,19 @@ from service.results.summary import figure_rows
 
 DPI = 110
 MARGIN_VOXELS = 3  # around the crystal
-SHOWN_PERCENTILE = 95.0  # a few wild voxels must not wash the colours out
+SHOWN_PERCENTILE = 99.0  # a few wild voxels must not wash the colours out
+RIM_OPACITY = 0.3  # phase and strain of the surface, half air and mostly noise, beside the bulk
+LOG_FROM = 10.0  # a rocking curve that spans less than a decade has no labels on a logarithmic axis
+REMARK_LINES, REMARK_STEP = 8, 0.042  # what fits under the figures; a line as a share of their axes
 ZERO_SHOWN = 0.1  # counts: below the scale, so that an empty voxel differs from a masked one
 BACKGROUND = {"amplitude": "black", "phase": "#eef0f2", "strain": "#eef0f2"}
 EXTENDED = {"amplitude": "neither", "phase": "both", "strain": "both"}  # which colour bars have voxels beyond
-LABELS = {"amplitude": "amplitude", "phase": "phase (rad)", "strain": "strain along Q ($10^{-4}$)"}
+LABELS = {"amplitude": "amplitude", "phase": "phase (rad), surface pale", "strain": "strain along Q ($10^{-4}$)"}
 PATTERN = ((0, "row (px)", "column (px)"), (1, "frame", "column (px)"), (2, "frame", "row (px)"))
 CYCLIC_FROM_RAD = 2.0  # phases beyond may wrap, so their colours must
 PRTF_LIMIT = float(np.exp(-1))
 STYLE: Any = {"font.size": 8.5, "axes.titlesize": 9.5, "axes.linewidth": 0.6, "figure.facecolor": "white"}
+DOUBTFUL = "DOUBTFUL RESULT"
 INK, ACCENT, FAINT = "#22303c", "#c8553d", "#8a99a8"
 # plane -> (axis that is cut, name on the rows, name on the columns)
 PLANES = {"across the beam": (0, "y", "x"), "from above": (1, "z", "x"), "from the side": (2, "z", "y")}
@@ -53,6 +58,8 @@ def _figure(reconstruction: Reconstruction, volume: Volume) -> Figure:
     figure = Figure(figsize=(13.2, 9.4))
     figure.text(0.045, 0.962, _title(reconstruction, volume), fontsize=14, weight="bold", color=INK)
     figure.text(0.045, 0.938, _subtitle(reconstruction), fontsize=9, color=FAINT)
+    if reconstruction.figures.doubt:
+        figure.text(0.97, 0.965, DOUBTFUL, size=12, weight="bold", color="white", backgroundcolor=ACCENT, ha="right")
     grid = GridSpec(1, 2, figure, width_ratios=(2.45, 1), left=0.045, right=0.975, top=0.895, bottom=0.05, wspace=0.16)
     volumes = GridSpecFromSubplotSpec(4, 3, grid[0], hspace=0.36, wspace=0.2)
     _draw_crystal(figure, volumes, reconstruction)
@@ -93,10 +100,12 @@ def _draw_crystal(figure: Figure, grid: GridSpecFromSubplotSpec, reconstruction:
     for row, (name, field) in enumerate(fields_of(reconstruction).items()):
         axes = [figure.add_subplot(grid[row, column]) for column in range(3)]
         style = _style(name, field[bulk])
+        opacity = np.ones(bulk.shape) if name == "amplitude" else np.where(bulk, 1.0, RIM_OPACITY)
         for axis, (plane, (cut, rows, columns)) in zip(axes, PLANES.items(), strict=True):
             image = np.take(field, centre[cut], axis=cut)
             extent = _extent_nm(field.shape, cut, centre, reconstruction.voxel_nm)
-            drawn = axis.imshow(image, origin="lower", extent=extent, interpolation="nearest", **style)
+            alpha = np.take(opacity, centre[cut], axis=cut)
+            drawn = axis.imshow(image, origin="lower", extent=extent, interpolation="nearest", alpha=alpha, **style)
             axis.set(xlim=(-half_nm, half_nm), ylim=(-half_nm, half_nm), facecolor=BACKGROUND[name])
             _dress(axis, plane if row == 0 else "", f"{columns} (nm)", f"{rows} (nm)")
         bar = figure.colorbar(drawn, ax=axes, fraction=0.016, pad=0.015, extend=EXTENDED[name])
@@ -166,7 +175,8 @@ def _draw_rocking_curve(axis: Axes, volume: Volume, reconstruction: Reconstructi
     inverted = angles[measured_window(reconstruction, volume)[0]]
     axis.axvspan(inverted.min(), inverted.max(), color=ACCENT, alpha=0.08, lw=0)
     axis.plot(angles, np.maximum(curve, 0.5), color=INK, lw=1)
-    axis.set_yscale("log")
+    if curve.max() > LOG_FROM * max(curve.min(), 0.5):
+        axis.set_yscale("log")
     axis.set_title("rocking curve (shaded: inverted)", color=INK, loc="left")
     axis.locator_params(axis="x", nbins=6)
     axis.set_xlabel(f"{volume.geometry.rocking_axis} (°)", labelpad=1)
@@ -199,7 +209,14 @@ def _draw_figures(axis: Axes, reconstruction: Reconstruction) -> None:
         height = 1.0 - index * step
         axis.text(0.0, height, name, color=FAINT, va="top", transform=axis.transAxes)
         axis.text(1.0, height, value, color=INK, va="top", ha="right", transform=axis.transAxes)
-    notes = "\n".join(textwrap.fill(_plain(f"· {note}", 150), 62) for note in reconstruction.notes[:4])
-    axis.text(
-        0.0, 1.0 - (len(rows) + 0.5) * step, notes, color=ACCENT, va="top", fontsize=7.5, transform=axis.transAxes
-    )
+    height = 1.0 - (len(rows) + 0.5) * step
+    for index, (line, colour) in enumerate(list(_remarks(reconstruction))[:REMARK_LINES]):
+        where = height - index * REMARK_STEP
+        axis.text(0.0, where, line, color=colour, va="top", fontsize=7.5, transform=axis.transAxes)
+
+
+def _remarks(reconstruction: Reconstruction) -> Iterator[tuple[str, str]]:
+    """Lines and their colours: warnings in the colour of alarm, then notes."""
+    for remarks, colour in ((reconstruction.warnings, ACCENT), (reconstruction.notes, FAINT)):
+        for remark in remarks:
+            yield from ((_plain(line, 62), colour) for line in textwrap.wrap(f"· {remark[:240]}", 62))

@@ -17,9 +17,11 @@ def figure_rows(reconstruction: Reconstruction) -> list[tuple[str, str]]:
     """Return (name, value with unit) of what a person asks of a result; the same in the picture and the terminal."""
     figures, accounting = reconstruction.figures, reconstruction.accounting
     return [
+        ("doubtful", "yes, see the warnings" if figures.doubt else "no"),
         ("chi  Σ(|F|−D)²/ΣD²", f"{figures.chi:.5f}"),
         ("R factor", f"{figures.r_factor:.4f}"),
         ("free log-likelihood", f"{figures.free_log_likelihood:.3f}"),
+        ("explained, agreement", f"{_share(figures.explained)}, {_share(figures.agreement)}"),
         ("resolution", f"{figures.resolution_nm:.1f} nm"),
         ("  by", figures.resolution_method),
         ("crystal z × y × x", f"{_edges_nm(reconstruction)} nm"),
@@ -28,13 +30,19 @@ def figure_rows(reconstruction: Reconstruction) -> list[tuple[str, str]]:
         ("strain range", f"{_strain(figures.strain_min)} … {_strain(figures.strain_max)} ·10⁻⁴"),
         ("flux, peak", f"{figures.flux_counts:.3g}, {figures.peak_counts:,.0f} counts"),
         ("crop", describe_crop(reconstruction.crop)),
-        ("hand", "nearest to the last result" if figures.hand_chosen else "free (one peak cannot tell)"),
+        ("hand", "nearest to the last result" if figures.hand_chosen else "undetermined: this or its conjugate twin"),
         (
             "frames",
-            f"{accounting.received} of {accounting.sent}, {accounting.missed} missed, {accounting.rejected} bad",
+            f"{accounting.received} of {accounting.sent}, {accounting.missed} missed, {accounting.rejected} rejected",
         ),
-        ("time", f"{sum(reconstruction.latencies_s.values()):.1f} s"),
+        ("time to invert", f"{sum(reconstruction.latencies_s.values()):.1f} s, without reading and writing"),
     ]
+
+
+def outcome_rows(reconstruction: Reconstruction, path: Path, picture: Path | None) -> list[tuple[str, str]]:
+    """Return what a command tells at its end: the figures, each warning, the files."""
+    warnings = [("warning", warning) for warning in reconstruction.warnings]
+    return [*figure_rows(reconstruction), *warnings, ("result", str(path)), ("picture", str(picture or "none"))]
 
 
 def describe_crop(crop: Mapping[str, Any]) -> str:
@@ -58,6 +66,7 @@ def result_record(reconstruction: Reconstruction, path: Path, picture: Path | No
         "voxel_nm": reconstruction.voxel_nm,
         "q_per_angstrom": float(np.linalg.norm(reconstruction.q_lab)),
         "latencies_s": _plain(dict(reconstruction.latencies_s)),
+        "warnings": list(reconstruction.warnings),
         "notes": list(reconstruction.notes),
     }
 
@@ -70,6 +79,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (np.ndarray, np.generic)):
         return _plain(value.tolist())
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _share(value: float) -> str:
+    return f"{value:.2f}" if math.isfinite(value) else "unknown"
 
 
 def _strain(value: float) -> str:

@@ -51,7 +51,7 @@ def _records(tree: Mapping[str, Any]) -> dict[str, Any]:
         "slices": {str(name): _plane(name, plane) for name, plane in _map(tree, "slices").items()},
         "finished_at": float(tree.get("finished_at", 0.0)),
         "error": str(tree.get("error", "")),
-        "notes": tuple(str(note) for note in tree.get("notes", [])),
+        **{name: tuple(str(line) for line in tree.get(name, [])) for name in ("notes", "warnings")},
         "journal": str(tree.get("journal", "")),
         "again": tree.get("again") is True,
     }

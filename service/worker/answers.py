@@ -78,7 +78,7 @@ class Answers:
         summary, segment = entry.summary, entry.position.segment
         if not segment_path(self._settings.spool.folder, segment).exists():
             raise SeriesError(f"series {summary.series_unique_id[:40]} has left the spool; see spool.max_bytes")
-        self.wishes.put(Reprocess((summary.series_id, summary.series_unique_id, entry.position)))
+        self.wishes.put(Reprocess(entry.identity))
         return {"series_id": summary.series_id, "series_unique_id": summary.series_unique_id}
 
     def save(self, request: Mapping[str, Any]) -> Mapping[str, Any]:

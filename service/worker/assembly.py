@@ -55,13 +55,14 @@ class SeriesAssembler:
     A series closes with its last image; with its end, where none is missing, else `worker.late_s` after it; when a
     newer series starts; or after `worker.stall_s` without a message. `Volume.metadata['closed_by']` says which.
     Never raises for what a sender did. Not thread-safe. Times are seconds of any clock that never runs back.
+    `closed` are the last series that are over, whose late messages are no news.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.tally = Tally()
+        self.closed: deque[Key] = deque(maxlen=REMEMBERED)
         self._settings = settings
         self._open: OpenSeries | None = None
-        self._closed: deque[Key] = deque(maxlen=REMEMBERED)
         self._last_s = 0.0
         self._ended_s: float | None = None
 
@@ -74,6 +75,10 @@ class SeriesAssembler:
     def open_accounting(self) -> Accounting | None:
         """What the open series has so far; images still to come count as missed."""
         return self._open.accounting if self._open else None
+
+    def use(self, settings: Settings) -> None:
+        """Assemble with these settings from the next series on; the open one keeps but its times to wait."""
+        self._settings = settings
 
     def feed(self, message: Message, now_s: float) -> list[Event]:
         """Take one message; return the volumes, failures and dropped messages that it leads to."""
@@ -116,12 +121,12 @@ class SeriesAssembler:
         if self._open is not None and _key(self._open.start) == _key(start):
             raise SequenceError(f"series {start.series_id} starts twice")
         events = self._close("newer series")
-        if _key(start) in self._closed:
-            self._closed.remove(_key(start))
+        if _key(start) in self.closed:
+            self.closed.remove(_key(start))
         try:
             self._open = OpenSeries(start, self._settings)
         except SeriesError as error:
-            self._closed.append(_key(start))
+            self.closed.append(_key(start))
             return [*events, _failure(start, _nothing_of(start), error)]
         self._last_s = now_s
         return events
@@ -143,7 +148,7 @@ class SeriesAssembler:
         return self._close("last image") if series.full else []
 
     def _end(self, end: SeriesEnd, now_s: float) -> list[Event]:
-        if self._open is None and _key(end) in self._closed:
+        if self._open is None and _key(end) in self.closed:
             return []
         series = self._opened(_key(end), "end")
         if series.settled or series.start.number_of_images is None:
@@ -153,7 +158,7 @@ class SeriesAssembler:
 
     def _opened(self, key: Key, what: str) -> OpenSeries:
         if self._open is None or _key(self._open.start) != key:
-            state = "already closed" if key in self._closed else "not started"
+            state = "already closed" if key in self.closed else "not started"
             raise SequenceError(f"{what} of series {key[0]} ({key[1][:40]}), which is {state}")
         return self._open
 
@@ -161,7 +166,7 @@ class SeriesAssembler:
         series, self._open, self._ended_s = self._open, None, None
         if series is None:
             return []
-        self._closed.append(_key(series.start))
+        self.closed.append(_key(series.start))
         try:
             return [series.volume({"closed_by": reason})]
         except SeriesError as error:

@@ -176,6 +176,7 @@ class Compute:
             finished_at=time.time(),
             error=error[:LONGEST_ERROR],
             notes=product.notes if product else (),
+            warnings=product.warnings if product else (),
             journal=self._journal.name,
             again=self._journal.finished(identity),
         )

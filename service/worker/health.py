@@ -146,4 +146,4 @@ def _activity(compute: ComputeReport) -> str:
         return f"inverting series {compute.inverting}"
     if compute.open_series:
         return f"series {compute.open_series}: {compute.open_received} of {compute.open_sent} frames"
-    return f"{compute.sequence} results, waiting for a series"
+    return f"waiting for a series; results so far: {compute.sequence}"

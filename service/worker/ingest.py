@@ -21,6 +21,7 @@ from service.worker.spool_writer import SpoolWriter
 POLL_MS = 100  # how long one wait lasts before a signal is looked at
 BURST = 64  # messages taken between two looks at the clock
 FULL_WAIT_S = 0.02  # between two tries to write into a full spool
+DRAIN_S = 2.0  # how long the end waits for a sender that does not stop, or for room in a full spool
 # Few large messages between the socket and the spool: they stay in the caches, and a kill loses only these.
 RECEIVE_QUEUE = 32
 LARGEST_END_BYTES = 4096  # an end is a few dozen bytes; looking into every image would cost more than spooling it
@@ -82,10 +83,13 @@ class Ingest:
         )
 
     def run(self, lifeline: Lifeline, as_dict: Callable[[IngestReport], dict[str, Any]]) -> None:
-        """Work until the lifeline ends."""
+        """Work until the lifeline ends; then take what has come already, until POLL_MS without a message."""
         while not lifeline.ending:
             self.step()
             lifeline.beat(lambda: as_dict(self.report))
+        until_s = time.monotonic() + DRAIN_S
+        while (self._held is not None or self._pull.poll(POLL_MS)) and time.monotonic() < until_s:
+            self.step()
 
     def step(self, timeout_ms: int = POLL_MS) -> None:
         """Take what is there, up to a burst; wait up to `timeout_ms` for the first."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,14 +12,12 @@ from service.errors import DropError, SeriesError, WireError
 from service.records import Accounting, Message, SeriesStart, Volume
 from service.settings import Settings
 from service.wire import messages as wire
-from service.worker.assembly import Dropped, Event, SeriesAssembler, SeriesFailure
+from service.worker.assembly import Dropped, Event, Key, SeriesAssembler, SeriesFailure
 from service.worker.journal import Identity
 from service.worker.spool import Position, Record, SpoolReader, segment_path
 
 log = logging.getLogger(__name__)
 
-Key = tuple[int, str]
-REMEMBERED = 64  # closed series whose late images are no new series
 SLICE_S = 0.05  # how long one step reads before the caller may look at other things
 
 
@@ -69,7 +66,6 @@ class Intake:
         self._settings = self._next_settings = settings
         self._assembler = SeriesAssembler(settings)
         self._began: dict[Key, Position] = {}
-        self._over: deque[Key] = deque(maxlen=REMEMBERED)
         self._skipped: Key | None = None
         self._headless: Headless | None = None
         self._heard_s = clock_s()
@@ -160,7 +156,7 @@ class Intake:
         if self._settings is not self._next_settings:
             closed += self._closed(self._assembler.close("newer series"))
             self._settings = self._next_settings
-            self._assembler = SeriesAssembler(self._settings)
+            self._assembler.use(self._settings)
         return closed
 
     def _unreadable(self, head: wire.Peek, key: Key, error: WireError, position: Position) -> list[Closed]:
@@ -175,7 +171,6 @@ class Intake:
         for event in events:
             if not isinstance(event, Dropped):
                 key = (event.series_id, event.series_unique_id)
-                self._over.append(key)
                 closed.append(Closed(position=self._began.pop(key), outcome=event))
         return closed
 
@@ -184,7 +179,7 @@ class Intake:
         if not any(isinstance(event, Dropped) and event.kind == "stray" for event in events):
             return []
         self.strays += 1
-        if key in self._began or key in self._over or self._known(key):
+        if key in self._began or key in self._assembler.closed or self._known(key):
             return []
         if head.image_id is None:  # its end
             return self._close_headless() if self._headless is not None and self._headless.key == key else []
@@ -200,7 +195,7 @@ class Intake:
         headless, self._headless = self._headless, None
         if headless is None:
             return []
-        self._over.append(headless.key)
+        self._assembler.closed.append(headless.key)
         return [Closed(position=headless.position, outcome=headless.failure())]
 
     def _close_stale(self) -> list[Closed]:

@@ -19,13 +19,13 @@ log = logging.getLogger(__name__)
 
 
 class Inversion:
-    """Call it with one volume after the other: each result takes the hand nearest to the one before.
+    """Call it with one volume after the other: each result takes the hand nearest to the last one that is not doubtful.
 
     `last_file` is the result of an earlier run that the first one takes its hand from.
     """
 
     def __init__(self, last_file: Path | None = None) -> None:
-        self._previous = None if last_file is None else _former(last_file)
+        self._previous = None if last_file is None else _former_in(last_file)
 
     def __call__(self, volume: Volume, settings: Settings) -> Product:
         """Return what was made; raise SeriesError or StopError, and nothing is left under a final name."""
@@ -33,7 +33,7 @@ class Inversion:
         began_s = time.perf_counter()
         path = write_result(reconstruction, volume, settings, settings.out.resolve())  # clients are elsewhere
         picture = _picture(reconstruction, volume, path.with_suffix(".png"))
-        self._previous = Former.of(reconstruction)
+        self._previous = _former(reconstruction) or self._previous
         return Product(
             figures=reconstruction.figures,
             path=path,
@@ -41,14 +41,19 @@ class Inversion:
             slices=central_slices(reconstruction),
             latencies_s={**reconstruction.latencies_s, "write": time.perf_counter() - began_s},
             notes=reconstruction.notes,
+            warnings=reconstruction.warnings,
         )
 
 
-def _former(path: Path) -> Former | None:
+def _former(reconstruction: Reconstruction) -> Former | None:
+    return None if reconstruction.figures.doubt else Former.of(reconstruction)
+
+
+def _former_in(path: Path) -> Former | None:
     try:
-        return Former.of(read_result(path))
+        return _former(read_result(path))
     except SourceError as error:
-        log.warning("the next result chooses its hand freely: %s", error)
+        log.warning("the hand of the next result stays undetermined: %s", error)
         return None
 
 

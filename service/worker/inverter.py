@@ -30,6 +30,7 @@ class Product:
     slices: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     latencies_s: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 Invert = Callable[[Volume, Settings], Product]

@@ -1,27 +1,34 @@
 """The worker's memory across restarts: one line for each inversion that is begun and for each result, on the disk.
 
 The first line names the journal, so that whoever counts its results sees when another one has begun. A series is known
-by its name and by where its start lies in the spool, so a sender may use a name again.
+by its name and by where its start lies in the spool, so a sender may use a name again. A file that has grown is written
+anew: its name, the newest results, a line of totals, and the series whose start may still be read from the spool.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import math
 import os
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from service.errors import ResultError
 from service.records import Accounting, Figures, ResultSummary, SeriesStatus
+from service.results.durable import written_whole
 from service.worker.spool import Position
 
+log = logging.getLogger(__name__)
+
 Identity = tuple[int, str, Position]  # series_id, series_unique_id, where its start lies
-RECALLED = 1000  # newest summaries kept in memory after a restart
+RECALLED = 1000  # newest results that are kept
+LARGEST_BYTES = 8_000_000  # of the file, or twice what must stay where that is more: RECALLED results take 1 to 2 MB
+TOTALS = ("sequence", "totals", "series", "stages", "last_error")  # what the line of totals says of all results
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -31,17 +38,28 @@ class Entry:
     summary: ResultSummary
     position: Position
 
+    @property
+    def identity(self) -> Identity:
+        return self.summary.series_id, self.summary.series_unique_id, self.position
+
+
+def nothing_recycled() -> int:
+    """Oldest segment of a spool that has let nothing go."""
+    return 0
+
 
 class Journal:
     """Appends lines and answers from them; used by one thread. A line torn by a crash is dropped when it is opened.
 
-    Raises ResultError where a line cannot be read or written.
+    `oldest_segment` tells which one the spool still has: a series that begins before it is not read again, and
+    forgotten with the results that are no longer among the newest. Raises ResultError where a line cannot be read or
+    written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, oldest_segment: Callable[[], int] = nothing_recycled) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.name = ""
-        self._path = path
+        self._path, self._oldest_segment = path, oldest_segment
         self.sequence = 0
         self.totals: Counter[str] = Counter()  # received, missed, rejected, duplicates of all series
         self.series: Counter[str] = Counter()  # status -> number
@@ -51,11 +69,13 @@ class Journal:
         self._begun: Counter[Identity] = Counter()
         self._finished: set[Identity] = set()
         self._names: set[tuple[int, str]] = set()
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        self._bound_bytes = LARGEST_BYTES
+        self._file = _opened(path)
         self._load()
         if not self.name:
             self.name = uuid.uuid4().hex
             self._append({"event": "journal", "name": self.name})
+        self._shorten()
 
     def begin(self, identity: Identity) -> None:
         """Note that the inversion of a series begins."""
@@ -80,22 +100,26 @@ class Journal:
         return [entry.summary for entry in self.entries]
 
     @property
+    def _newest(self) -> set[Identity]:
+        return {entry.identity for entry in self.entries}
+
+    @property
     def last_file(self) -> Path | None:
         """File of the last result that has one."""
         return next((entry.summary.path for entry in reversed(self.entries) if entry.summary.path), None)
 
     def add(self, identity: Identity, summary: ResultSummary) -> None:
         """Put a result on the disk, but for `summary.slices`."""
-        line = {"event": "result", "identity": identity, "summary": _plain(summary)}
-        self._append(line)
+        self._append(_result(identity, summary))
         self._take(identity, summary)
+        self._shorten()
 
     def close(self) -> None:
         """Let go of the file."""
         os.close(self._file)
 
     def _append(self, line: Mapping[str, Any]) -> None:
-        size, left = os.fstat(self._file).st_size, json.dumps(line, default=str).encode() + b"\n"
+        size, left = os.fstat(self._file).st_size, _encoded(line)
         try:
             while left:
                 left = left[os.write(self._file, left) :]
@@ -110,15 +134,47 @@ class Journal:
             counts = dataclasses.asdict(summary.accounting)
             self.totals.update({name: counts[name] for name in ("received", "missed", "rejected", "duplicates")})
             self.series[str(summary.status)] += 1
-        self._finished.add(identity)
-        self._names.add(identity[:2])
-        self._begun.pop(identity, None)
+        self._finish(identity)
         self.last_error = summary.error or self.last_error
         for stage, seconds in summary.latencies_s.items():
             count, total_s, _ = self.stages.get(stage, (0, 0.0, 0.0))
             self.stages[stage] = (count + 1, total_s + seconds, seconds)
         summary = dataclasses.replace(summary, slices={})
-        self.entries = [*self.entries[-RECALLED + 1 :], Entry(summary, identity[2])]
+        self.entries = [*self.entries, Entry(summary, identity[2])][-RECALLED:]
+
+    def _finish(self, identity: Identity) -> None:
+        self._finished.add(identity)
+        self._names.add(identity[:2])
+        self._begun.pop(identity, None)
+
+    def _shorten(self) -> None:
+        """Write a file anew that has passed its bound; a crash at any moment leaves the former one or the new one."""
+        if os.fstat(self._file).st_size <= self._bound_bytes:
+            return
+        self._forget()
+        try:
+            with written_whole(self._path) as partial:
+                partial.write_bytes(b"".join(map(_encoded, self._lines())))
+        except OSError as error:
+            log.warning("journal %s cannot be shortened: %s; free space", self._path, error)
+        former, self._file = self._file, _opened(self._path)
+        os.close(former)
+        self._bound_bytes = max(LARGEST_BYTES, 2 * os.fstat(self._file).st_size)
+
+    def _forget(self) -> None:
+        """Forget the series that are neither among the newest results nor in the spool any more."""
+        oldest = Position(self._oldest_segment(), 0)
+        self._finished = self._newest | {identity for identity in self._finished if identity[2] >= oldest}
+        self._names = {identity[:2] for identity in self._finished}
+        self._begun = Counter({identity: count for identity, count in self._begun.items() if identity[2] >= oldest})
+
+    def _lines(self) -> Iterator[Mapping[str, Any]]:
+        """All that is known, as lines; the totals come behind the results, which are in them already."""
+        yield {"event": "journal", "name": self.name}
+        yield from ({"event": "finished", "identity": identity} for identity in self._finished - self._newest)
+        yield from (_result(entry.identity, entry.summary) for entry in self.entries)
+        yield {"event": "totals", **{name: getattr(self, name) for name in TOTALS}}
+        yield from ({"event": "begin", "identity": identity} for identity in self._begun.elements())
 
     def _load(self) -> None:
         whole = 0
@@ -135,15 +191,39 @@ class Journal:
         os.ftruncate(self._file, whole)
 
     def _recall(self, found: Mapping[str, Any]) -> None:
-        if found["event"] == "journal":
-            self.name = str(found["name"])
-            return
-        series_id, name, position = found["identity"]
-        identity = (series_id, name, Position(*position))
-        if found["event"] == "begin":
-            self._begun[identity] += 1
-        else:
-            self._take(identity, _summary(found["summary"]))
+        match found["event"]:
+            case "journal":
+                self.name = str(found["name"])
+            case "totals":
+                self._set_totals(found)
+            case "begin":
+                self._begun[_identity(found)] += 1
+            case "finished":
+                self._finish(_identity(found))
+            case _:
+                self._take(_identity(found), _summary(found["summary"]))
+
+    def _set_totals(self, found: Mapping[str, Any]) -> None:
+        self.sequence, self.last_error = int(found["sequence"]), str(found["last_error"])
+        self.totals, self.series = Counter(found["totals"]), Counter(found["series"])
+        self.stages = {stage: (count, total_s, last_s) for stage, (count, total_s, last_s) in found["stages"].items()}
+
+
+def _opened(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+
+
+def _encoded(line: Mapping[str, Any]) -> bytes:
+    return json.dumps(line, default=str).encode() + b"\n"
+
+
+def _identity(found: Mapping[str, Any]) -> Identity:
+    series_id, name, position = found["identity"]
+    return series_id, name, Position(*position)
+
+
+def _result(identity: Identity, summary: ResultSummary) -> dict[str, Any]:
+    return {"event": "result", "identity": identity, "summary": _plain(summary)}
 
 
 def _plain(summary: ResultSummary) -> dict[str, Any]:
@@ -175,5 +255,6 @@ def _summary(fields: Mapping[str, Any]) -> ResultSummary:
         known["figures"] = Figures(**figures)
     for name in ("path", "picture"):
         known[name] = None if known[name] is None else Path(known[name])
-    known["notes"] = tuple(known["notes"])
+    for name in ("notes", "warnings"):
+        known[name] = tuple(known[name])
     return ResultSummary(**known)

@@ -33,7 +33,7 @@ CRC_MASK = 0xFFFFFFFF
 ALIGNMENT = 64  # one cache line: no record shares one with its neighbour
 CURSOR = "cursor.json"
 # Copied and summed a piece at a time: the CRC finds in the core's own cache what the copy has just read.
-PIECE_BYTES = 1 << 18
+PIECE_BYTES = 1 << 19
 
 
 class Position(NamedTuple):
@@ -70,6 +70,11 @@ def segment_path(folder: Path, segment: int) -> Path:
 def segments(folder: Path) -> list[int]:
     """Return the numbers of the segments in `folder`, oldest first."""
     return sorted(int(path.stem.rpartition("-")[2]) for path in folder.glob("segment-*.raw"))
+
+
+def oldest_segment(folder: Path) -> int:
+    """Return the number of the oldest segment in `folder`, 0 where there is none."""
+    return min(segments(folder), default=0)
 
 
 def record_bytes(length: int) -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import queue
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +24,7 @@ from service.records import SeriesStatus
 from service.settings import Settings, parse_settings
 from tango_devices.__main__ import DEVICES
 from tango_devices.attributes import attribute_name, default_alarms, shown
-from tango_devices.controlled import ControlledDevice, changed
+from tango_devices.controlled import REST_S, ControlledDevice, changed
 from tango_devices.controllers import Controllers
 from tests.helpers.streams import FIGURES as MEASURED
 from tests.helpers.streams import FakeWorker, ListSink, ListSource, QueueResults, series, summary, until
@@ -123,6 +125,11 @@ class Events:
             if np.array_equal(attribute.value, wanted):
                 return attribute
 
+    @property
+    def values(self) -> list[Any]:
+        """What came since the last look."""
+        return [self._queue.get().value for _ in range(self._queue.qsize())]
+
     def __enter__(self) -> Events:
         return self
 
@@ -177,6 +184,19 @@ def test_streaming_goes_through_running_and_is_counted(stage: Stage, streamer: A
     assert (streamer.sent, streamer.dropped, streamer.frames, streamer.progress) == (20, 0, 20, 100.0)
     assert len(stage.sink.frames) == before + 20
     assert "finished" in streamer.status()
+
+
+def test_state_and_status_are_pushed_when_they_change_and_not_with_every_frame(stage: Stage, streamer: Any) -> None:
+    stage.frames = 100  # half a second: many looks of the pusher
+    with Events(streamer, "sent") as sent, Events(streamer, "State") as states, Events(streamer, "Status") as lines:
+        streamer.Start()
+        sent.until_value(100)
+        until(lambda: streamer.state() is tango.DevState.STANDBY)
+        time.sleep(2 * REST_S)
+        assert states.values == [tango.DevState.STANDBY, tango.DevState.RUNNING, tango.DevState.STANDBY]
+        told = lines.values
+    assert all(before != after for before, after in itertools.pairwise(told))
+    assert "finished" in told[-1]
 
 
 def test_abort_and_stop_end_a_series(stage: Stage, streamer: Any) -> None:
@@ -234,6 +254,7 @@ def test_a_result_arrives_as_events_with_its_images(stage: Stage, reconstruction
     assert list(reconstruction.latencyStages) == ["assemble", "invert"]
     assert list(reconstruction.latencies) == [0.5, 2.0]
     assert list(reconstruction.notes) == ["crop by itself"]
+    assert list(reconstruction.warnings) == ["two peaks"]
 
 
 def test_a_failed_series_is_an_alarm_until_reset(stage: Stage, reconstruction: Any) -> None:
@@ -245,6 +266,16 @@ def test_a_failed_series_is_an_alarm_until_reset(stage: Stage, reconstruction: A
         assert "a series of one frame" in reconstruction.status()
         assert "a series of one frame" in reconstruction.lastError
         reconstruction.Reset()
+        states.until_value(tango.DevState.ON)
+
+
+def test_a_doubtful_result_is_an_alarm_until_the_next_good_one(stage: Stage, reconstruction: Any) -> None:
+    with Events(reconstruction, "State") as states:
+        stage.publish(figures=dataclasses.replace(MEASURED, doubt="the starts found different objects"))
+        states.until_value(tango.DevState.ALARM)
+        assert "doubtful result of series 3: the starts found different objects" in reconstruction.status()
+        assert reconstruction.doubt == "the starts found different objects"
+        stage.publish()
         states.until_value(tango.DevState.ON)
 
 
@@ -338,7 +369,8 @@ def test_a_settings_file_of_its_own_builds_another_controller(tmp_path: Any) -> 
         other = controllers("FrameStreamer", "a/b/1", str(file))
         assert controllers("FrameStreamer", "a/b/1", "") is other, "Init keeps the controller"
         assert other.settings.streamer.rate_hz == 3.0
-        assert other.settings.streamer.axes == AXES, "the twin follows the server's own axes"
+        assert other.settings.twin.axes == AXES, "the twin follows the server's own axes"
+        assert other.settings.streamer.axes == {}, "a real detector does not"
 
 
 def _closing(settings: Settings) -> Any:

@@ -17,7 +17,7 @@ from service.worker.compute import Compute
 from service.worker.intake import Intake
 from service.worker.inverter import Invert, Inverter, Product
 from service.worker.journal import Journal
-from service.worker.spool import SpoolReader, read_cursor
+from service.worker.spool import SpoolReader, oldest_segment, read_cursor
 from service.worker.spool_writer import SpoolWriter
 from tests.helpers.results import make_figures
 from tests.helpers.workers import worker_settings
@@ -43,7 +43,8 @@ class Bench:
 
     def crash(self) -> None:
         folder = self.settings.spool.folder
-        self.journal, self.sink = Journal(self.settings.out / "journal.jsonl"), EncodedResults()
+        self.journal = Journal(self.settings.out / "journal.jsonl", lambda: oldest_segment(folder))
+        self.sink = EncodedResults()
         self.answers = Answers(self.settings, self.journal, dict)
         reader = SpoolReader(folder, read_cursor(folder))
         self.intake = Intake(reader, self.settings, self.journal.finished, self.journal.knows, lambda: self.now_s)

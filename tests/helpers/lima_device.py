@@ -89,7 +89,7 @@ class FakeLima(Device):
 
     @command
     def startAcq(self) -> None:
-        self._last, self._running = -1, True
+        self._last, self._running, self._first = -1, True, 0
 
     @command(dtype_in=int)
     def acquire(self, frames: int) -> None:
@@ -145,6 +145,22 @@ class FakeLima(Device):
     @attribute(dtype=(float,), max_dim_x=2)
     def camera_pixelsize(self) -> list[float]:
         return [5.5e-5, 5.5e-5]
+
+
+class FakeMotor(Device):
+    """A motor that stands where it is told."""
+
+    def init_device(self) -> None:
+        super().init_device()
+        self._position = 0.0
+
+    @attribute(dtype=float)
+    def position(self) -> float:
+        return float(self._position)
+
+    @position.write
+    def write_position(self, position: float) -> None:
+        self._position = position
 
 
 class FakeLima2(Device):

@@ -73,6 +73,9 @@ def make_figures(**changes: Any) -> Figures:
         "flux_counts": 4.6e7,
         "peak_counts": 165297.0,
         "hand_chosen": True,
+        "explained": 0.97,
+        "agreement": 0.93,
+        "doubt": "",
     }
     return Figures(**(fields | changes))
 
@@ -101,6 +104,7 @@ def make_reconstruction(edge: int = 24, **changes: Any) -> Reconstruction:
         "accounting": Accounting(sent=edge, received=edge, missed=0, rejected=0, duplicates=1),
         "latencies_s": {"preprocess": 0.1, "phase": 2.5, "orthogonalise": 0.2},
         "notes": ("one crystal in the field",),
+        "warnings": ("the peak itself is saturated",),
     }
     return Reconstruction(**(fields | changes))
 

@@ -175,7 +175,7 @@ def test_axes_are_actuators_and_tell_where_they_stand(lab: Lab) -> None:
     until(lambda: not theta.moving)
     followed = obeying(lab.settings, virtual_axes(lab.url(f"goniometer/{axis}") for axis in ("theta", "chi")))
     assert obeying(followed, {"theta": "another"}) is followed
-    assert AxisPositions(followed.streamer.axes)() == {"theta": 3.0, "chi": 90.0}
+    assert AxisPositions(followed.twin.axes)() == {"theta": 3.0, "chi": 90.0}
     chi = TangoAxis("chi", TangoDevice(lab.url("goniometer/chi")))
     chi.move(170.0)  # at 1 degree a second
     assert chi.moving

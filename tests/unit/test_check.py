@@ -7,7 +7,7 @@ import socket
 import numpy as np
 import pytest
 
-from service.commands.check import Findings, check_endpoint, look, require_address, somebody_answers
+from service.commands.check import Findings, check_endpoint, look, only_here, require_address, somebody_answers
 from service.commands.report import JsonReport
 from service.errors import SettingsError, WireError
 from service.ports import EndOfStream
@@ -90,6 +90,14 @@ def test_address_to_bind() -> None:
         require_address(f"tcp://127.0.0.1:{server.getsockname()[1]}")
     for endpoint in ("tcp://*:0", "tcp://0.0.0.0:0", "ipc:///nowhere/results"):
         require_address(endpoint)
+
+
+def test_who_reaches_an_endpoint() -> None:
+    for host in ("127.0.0.1", "localhost", "lo", "[::1]"):
+        assert only_here(f"tcp://{host}:31003")
+    for host in ("0.0.0.0", "*", "[::]", "192.168.0.1", "eth0"):
+        assert not only_here(f"tcp://{host}:31003")
+    assert only_here("ipc:///run/worker")
 
 
 def test_silence_is_no_stream() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from service import compose
 from service.cli import app
 from service.commands.options import report_for, settings_from
 from service.commands.report import DONE, FAILED, WRONG_USE, HumanReport, JsonReport, one_line_errors
@@ -88,6 +90,18 @@ def test_address_that_cannot_be_bound_does_not_start_a_worker(option: str, tmp_p
     result = runner.invoke(app, line)
     assert result.exit_code == WRONG_USE
     assert "endpoint nonsense" in json.loads(result.stdout)["error"]
+
+
+@pytest.mark.parametrize(
+    ("requests", "warnings"), [([], 0), (["--requests", "tcp://127.0.0.1:0"], 0), (["--requests", "tcp://*:0"], 1)]
+)
+def test_requests_that_other_machines_reach_are_warned_of_in_one_line(
+    requests: list[str], warnings: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compose, "worker", lambda settings, tell: SimpleNamespace(run=lambda: DONE))
+    result = runner.invoke(app, ["worker", *requests, "--spool", str(tmp_path / "spool"), "--out", str(tmp_path)])
+    assert result.exit_code == DONE
+    assert [line.startswith("warning: worker.requests") for line in result.stderr.splitlines()].count(True) == warnings
 
 
 def test_wrong_setting_is_two_and_one_line(tmp_path: Path) -> None:

@@ -14,12 +14,12 @@ from service.errors import DataError, ResultError, SeriesError, SettingsError, S
 from service.records import Frame, Message, SeriesEnd, Volume
 from service.settings import Settings
 from service.wire import messages as wire
-from service.worker import answers
+from service.worker import answers, journal
 from service.worker.answers import SETTINGS_FILE
 from service.worker.compute import ATTEMPTS, LONGEST_ERROR
-from service.worker.intake import reread
+from service.worker.intake import Intake, reread
 from service.worker.inverter import Product
-from service.worker.spool import Position, read_cursor, segment_path
+from service.worker.spool import Position, SpoolReader, read_cursor, segment_path
 from tests.helpers.bench import Bench
 from tests.helpers.streams import until
 from tests.helpers.workers import messages
@@ -62,6 +62,22 @@ def test_death_between_journal_and_cursor_tells_nothing_twice(tmp_path: Path) ->
     assert bench.journal.sequence == 1
     bench.spool(messages(1, "a", 4))  # the same name again, at another place
     assert bench.told() == [("a", "done", 4)]
+
+
+def test_shortened_journal_tells_nothing_twice_of_what_is_still_in_the_spool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "LARGEST_BYTES", 1)
+    monkeypatch.setattr(journal, "RECALLED", 1)
+    bench = Bench(tmp_path)
+    for number, name in enumerate("abcd"):
+        bench.spool(messages(number, name, 4))
+    assert len(bench.told()) == 4
+    (bench.settings.spool.folder / "cursor.json").unlink()
+    bench.crash()
+    assert len(bench.journal.entries) == 1
+    assert bench.told() == []
+    assert (bench.journal.sequence, bench.compute.report.received) == (4, 16)
 
 
 def test_series_that_kills_the_worker_is_given_up(tmp_path: Path) -> None:
@@ -159,6 +175,19 @@ def test_new_settings_hold_from_the_next_series_on(tmp_path: Path) -> None:
     for toml, words in (("[[", "not TOML"), ("[worker]\nlate_s = -1", "late_s")):
         with pytest.raises(SettingsError, match=words):
             bench.answers.use({"toml": toml})
+
+
+def test_late_images_of_a_closed_series_are_no_new_one_though_settings_changed(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    reader = SpoolReader(bench.settings.spool.folder)
+    intake = Intake(reader, bench.settings, lambda _: False, lambda _: False)  # closed, but without a result yet
+    bench.spool([*messages(1, "headless", 4)[2:], *messages(2, "closed", 4)])
+    first = [*intake.step()[0], *intake.step()[0]]
+    intake.use(bench.settings.model_copy())
+    bench.spool([*messages(3, "next", 3), *messages(1, "headless", 4)[2:], *messages(2, "closed", 4)[2:]])
+    second = [closed for _ in range(4) for closed in intake.step()[0]]
+    names = [[closed.outcome.series_unique_id for closed in found] for found in (first, second)]
+    assert names == [["headless", "closed"], ["next"]]
 
 
 def test_endpoints_spool_and_results_stay_where_they_are(tmp_path: Path) -> None:

@@ -88,6 +88,7 @@ def test_three_frames_show_no_persistence() -> None:
 
 
 def test_real_scan_keeps_its_peak_and_loses_only_what_was_put_in(shared_data: Path) -> None:
+    """No pixel of its counts is hot: 13 that its dark marks and 190 without white field count no more than others."""
     with h5py.File(shared_data / "bcdi" / "scan54.h5") as file:
         counts = file["entry/instrument/detector/data"][()].astype(np.float32)
     assert not find_hot_pixels(counts, good(counts.shape)).any()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import itertools
 import json
 import urllib.error
@@ -30,7 +32,7 @@ def health(ingest: dict[str, Any] | None = None, compute: dict[str, Any] | None 
 def test_idle_worker_is_well() -> None:
     idle = health(compute={"sequence": 3})
     assert (idle.state, idle.ok, idle.busy) == (State.ON, True, False)
-    assert idle.status == "3 results, waiting for a series"
+    assert idle.status == "waiting for a series; results so far: 3"
 
 
 def test_worker_is_not_well_before_both_stages_have_reported() -> None:
@@ -54,11 +56,11 @@ def test_news_is_what_began_ended_or_went_wrong() -> None:
     told = [news(before, now) for before, now in itertools.pairwise(steps)]
     assert told == [
         [],
-        ["2 results, waiting for a series"],
+        ["waiting for a series; results so far: 2"],
         ["series 3 (c): 1 of 9 frames"],
         [],
         ["inverting series 3 (c)"],
-        ["series failed", "error: zero counts", "3 results, waiting for a series"],
+        ["series failed", "error: zero counts", "waiting for a series; results so far: 3"],
         ["compute is down, restarted 0 times"],
     ]
 
@@ -97,7 +99,7 @@ def test_http_serves_health_and_metrics() -> None:
     server = HttpServer(SETTINGS, lambda: now[0])
     try:
         with urllib.request.urlopen(f"{server.url}/healthz") as answer:
-            assert json.load(answer)["status"] == "0 results, waiting for a series"
+            assert json.load(answer)["status"] == "waiting for a series; results so far: 0"
         with urllib.request.urlopen(f"{server.url}/metrics?x=1") as answer:
             assert b"braggloop_up 1.0" in answer.read()
         now[0] = health(running=False)
@@ -111,3 +113,24 @@ def test_http_serves_health_and_metrics() -> None:
             HttpServer(taken, lambda: now[0])
     finally:
         server.close()
+
+
+def test_http_head_is_get_without_the_body() -> None:
+    with contextlib.closing(HttpServer(SETTINGS, health)) as server:
+        for path in ("/healthz", "/metrics", "/nothing"):
+            got, headed = (ask(server, method, path) for method in ("GET", "HEAD"))
+            assert (headed.status, headed.headers["Content-Type"]) == (got.status, got.headers["Content-Type"])
+            assert (int(headed.headers["Content-Length"]), headed.read()) == (len(got.read()), b"")
+
+
+def test_http_refuses_other_methods() -> None:
+    with contextlib.closing(HttpServer(SETTINGS, health)) as server:
+        for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
+            refused = ask(server, method, "/healthz")
+            assert (refused.status, refused.headers["Allow"], refused.read()) == (405, "GET, HEAD", b"")
+
+
+def ask(server: HttpServer, method: str, path: str) -> http.client.HTTPResponse:
+    connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=10)
+    connection.request(method, path)
+    return connection.getresponse()

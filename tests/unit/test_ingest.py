@@ -16,6 +16,7 @@ import zmq
 
 from service.errors import SettingsError, SpoolError
 from service.settings import SpoolSettings, WorkerSettings
+from service.worker import ingest as module
 from service.worker.ingest import Ingest, open_pull
 from service.worker.lifeline import BEAT_S, Lifeline
 from service.worker.lock import held
@@ -141,6 +142,54 @@ def test_lifeline_carries_reports_up_and_words_down_and_ends_with_the_parent(tmp
         running.join(10)
     assert not running.is_alive()
     assert lifeline.orphaned
+
+
+@contextlib.contextmanager
+def ended_lifeline() -> Iterator[Lifeline]:
+    (words, say), (hear, reports) = os.pipe(), os.pipe()
+    lifeline = Lifeline(words, reports)
+    lifeline.end()
+    yield lifeline
+    os.close(say)
+    os.close(hear)
+
+
+def test_end_takes_what_has_come_already(tmp_path: Path, sender: Sender) -> None:
+    series = messages(1, "a", 150)  # more than one burst and more than PULL's queue
+    with ingesting(tmp_path, sender.endpoint) as ingest, ended_lifeline() as lifeline:
+        sending = threading.Thread(target=sender.send_all, args=(series,))
+        sending.start()
+        assert ingest._pull.poll(20_000)
+        ingest.run(lifeline, dataclasses.asdict)
+        sending.join()
+    assert spooled(tmp_path) == series
+
+
+@contextlib.contextmanager
+def sending_without_end(sender: Sender, message: bytes) -> Iterator[None]:
+    over = threading.Event()
+    sending = threading.Thread(target=lambda: [sender.send(message, 0.1) for _ in iter(lambda: over.wait(0.005), True)])
+    sending.start()
+    yield
+    over.set()
+    sending.join()
+
+
+@pytest.mark.parametrize(("size", "full"), [(64, False), (50_000, True)], ids=["endless sender", "full spool"])
+def test_end_does_not_wait_for_ever(
+    size: int, full: bool, tmp_path: Path, sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "DRAIN_S", 0.5)
+    with (
+        ingesting(tmp_path, sender.endpoint, segments=2) as ingest,
+        ended_lifeline() as lifeline,
+        sending_without_end(sender, bytes(size)),
+    ):
+        assert ingest._pull.poll(20_000)
+        begin_s = time.monotonic()
+        ingest.run(lifeline, dataclasses.asdict)
+        assert 0.5 <= time.monotonic() - begin_s < 5.0
+        assert (ingest.report.full, ingest.report.received > 0) == (full, True)
 
 
 def test_lifeline_survives_a_full_pipe_and_notices_a_closed_one() -> None:

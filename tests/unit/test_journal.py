@@ -6,12 +6,18 @@ import dataclasses
 import errno
 import math
 import os
+import random
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from service.errors import ResultError
 from service.records import Accounting, ResultSummary, SeriesStatus
+from service.worker import journal as module
 from service.worker.journal import Journal
 from service.worker.spool import Position
 from tests.helpers.results import make_figures
@@ -102,3 +108,105 @@ def test_line_torn_by_a_crash_is_dropped(tmp_path: Path) -> None:
     again.add((2, "next", Position(2, 0)), summary(2))
     again.close()
     assert Journal(path).sequence == 2
+
+
+def known(journal: Journal) -> dict[str, Any]:
+    """What must be the same however short the file is; NaN as a text, since it is unlike itself."""
+    told = ("name", "sequence", "totals", "series", "stages", "last_error", "last_file")
+    return {name: getattr(journal, name) for name in told} | {"summaries": repr(journal.summaries)}
+
+
+def live(journal: Journal, segments: int) -> None:
+    """Many series: each begins one segment or more after the one before, some take two attempts or are told again."""
+    chances = random.Random(7)
+    for segment in range(segments):
+        identity = (segment, f"series-{segment}", Position(segment, 64))
+        for _ in range(chances.randint(1, 2)):
+            journal.begin(identity)
+        for _ in range(chances.choice((0, 1, 1, 1, 2))):
+            told = summary(
+                journal.sequence + 1, series_id=segment, series_unique_id=identity[1],
+                status=chances.choice((SeriesStatus.DONE, SeriesStatus.FAILED)),
+                latencies_s={"phase": chances.random(), "write": chances.random()},
+                error=chances.choice(("", f"no counts in {segment}")), path=Path(f"{segment}.h5"),
+            )  # fmt: skip
+            journal.add(identity, told)
+
+
+def test_journal_that_has_grown_is_shortened_and_knows_what_it_knew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RECALLED", 5)
+    whole = Journal(tmp_path / "whole.jsonl")
+    live(whole, 60)
+    whole.close()
+    monkeypatch.setattr(module, "LARGEST_BYTES", 2_000)
+    path = tmp_path / "short.jsonl"
+    path.write_bytes((tmp_path / "whole.jsonl").read_bytes())
+    assert path.stat().st_size > 30_000
+    for _ in range(3):  # the old form, then the new one twice
+        short = Journal(path, lambda: 40)
+        assert known(short) == known(whole)
+        assert path.stat().st_size < 8_000
+        short.close()
+    for segment in range(60):
+        identity = (segment, f"series-{segment}", Position(segment, 64))
+        assert short.finished(identity) == (segment >= 40 and whole.finished(identity))
+        assert short.knows(identity[:2]) == (segment >= 40 and whole.knows(identity[:2]))
+        assert short.attempts(identity) == (whole.attempts(identity) if segment >= 40 else 0)
+
+
+def test_running_journal_stays_below_its_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RECALLED", 5)
+    monkeypatch.setattr(module, "LARGEST_BYTES", 12_000)
+    path, endless = tmp_path / "short.jsonl", Journal(tmp_path / "endless.jsonl", lambda: 0)
+    journal = Journal(path, lambda: max(0, journal.sequence - 10))
+    live(journal, 80)
+    assert path.stat().st_size < 14_000
+    assert len(journal._finished) + len(journal._begun) < 40
+    live(endless, 80)
+    assert endless.finished((0, "series-0", Position(0, 64))), "whose start may still be read is never forgotten"
+    endless.name = journal.name
+    assert known(journal) == known(endless)
+    journal.close()
+    assert known(Journal(path)) == known(endless)
+
+
+@pytest.mark.parametrize("moment", ["os.kill(os.getpid(), 9)", "replace(*paths); os.kill(os.getpid(), 9)"])
+def test_kill_while_it_is_shortened_leaves_the_former_or_the_new_one(tmp_path: Path, moment: str) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path)
+    live(journal, 20)
+    journal.close()
+    deadly = f"""
+import os, pathlib, sys
+from service.worker import journal
+replace = os.replace
+def die(*paths):
+    {moment}
+os.replace, journal.LARGEST_BYTES, journal.RECALLED = die, 1000, 5
+journal.Journal(pathlib.Path(sys.argv[1]))
+"""
+    assert subprocess.run([sys.executable, "-c", deadly, str(path)], timeout=60).returncode == -signal.SIGKILL
+    again = Journal(path)
+    again.entries, journal.entries = again.entries[-5:], journal.entries[-5:]
+    assert known(again) == known(journal)
+    again.begin(FIRST)
+    assert Journal(path).attempts(FIRST) == 1
+
+
+def test_full_disk_lets_the_journal_grow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        patch.setattr(module, "LARGEST_BYTES", 1000)
+        journal._bound_bytes = 1000
+        live(journal, 10)
+    assert "cannot be shortened" in caplog.text
+    assert known(Journal(path)) == known(journal)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,18 +15,22 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from tango.test_context import MultiDeviceTestContext
 
+from service import compose
 from service.adapters.lima.array import TYPES, decode_image, encode_image
 from service.adapters.lima.camera import Device, open_camera
 from service.adapters.lima.source import LimaSource
 from service.adapters.tango import TangoDevice
 from service.errors import DeviceError, SourceError, WireError
 from service.ports import EndOfStream
-from service.records import Frame, Message, SeriesEnd, SeriesStart
+from service.records import Frame, Message, SeriesEnd, SeriesStart, Volume
+from service.settings import parse_settings
+from service.worker.assembly import SeriesAssembler
 from tests.helpers.lima_device import (
     COLUMNS,
     ROWS,
     FakeLima,
     FakeLima2,
+    FakeMotor,
     MemoryDevice,
     lima2_bytes,
     lima_bytes,
@@ -34,6 +38,7 @@ from tests.helpers.lima_device import (
     memory_lima2,
     pixels,
 )
+from tests.helpers.series import FIXED_DEG
 
 
 @given(
@@ -289,15 +294,19 @@ def test_other_devices_are_refused() -> None:
 
 
 @pytest.fixture(scope="module")
-def devices() -> Iterator[tuple[Device, Device]]:
-    """A LImA and a LImA2 device served by Tango from a process of their own, without a database."""
+def addresses() -> Iterator[Callable[[str], str]]:
+    """LImA, LImA2 and motors served by Tango from a process of their own, without a database: name -> address."""
+    motors = [{"name": f"id01/motor/{axis}"} for axis in ("theta", *FIXED_DEG)]
     classes = ({"class": FakeLima, "devices": [{"name": "id01/limaccds/fake"}]},
-               {"class": FakeLima2, "devices": [{"name": "id01/limaprocessing/fake@0"}]})  # fmt: skip
+               {"class": FakeLima2, "devices": [{"name": "id01/limaprocessing/fake@0"}]},
+               {"class": FakeMotor, "devices": motors})  # fmt: skip
     with MultiDeviceTestContext(classes, process=True, host="127.0.0.1", timeout=30) as context:
-        yield (
-            TangoDevice(context.get_device_access("id01/limaccds/fake")),
-            TangoDevice(context.get_device_access("id01/limaprocessing/fake@0")),
-        )
+        yield context.get_device_access
+
+
+@pytest.fixture
+def devices(addresses: Callable[[str], str]) -> tuple[Device, Device]:
+    return TangoDevice(addresses("id01/limaccds/fake")), TangoDevice(addresses("id01/limaprocessing/fake@0"))
 
 
 def test_lima_over_real_tango(devices: tuple[Device, Device]) -> None:
@@ -333,3 +342,29 @@ def test_lima2_over_real_tango(devices: tuple[Device, Device]) -> None:
     assert kinds == [SeriesStart, Frame, Frame, Frame, SeriesEnd]
     assert isinstance(messages[2], Frame)
     np.testing.assert_array_equal(messages[2].data["threshold_1"], pixels(1, "uint32"))
+
+
+def test_settings_make_a_volume_of_a_lima_stream(addresses: Callable[[str], str]) -> None:
+    """Motors from `streamer.axes`, the rest from `geometry` and from LImA itself."""
+    motors = {axis: addresses(f"id01/motor/{axis}") for axis in ("theta", *FIXED_DEG)}
+    streamer = {"source": "lima", "path": addresses("id01/limaccds/fake"), "axes": motors}
+    settings = parse_settings({"streamer": streamer, "geometry": {"energy_kev": 9.0, "distance_m": 0.5}})
+    lima, theta = TangoDevice(streamer["path"]), TangoDevice(motors["theta"])
+    for axis, angle_deg in FIXED_DEG.items():
+        TangoDevice(motors[axis]).write("position", angle_deg)
+    lima.command("startAcq")
+    source, assembler = compose.frame_source(settings), SeriesAssembler(settings)
+    messages = drain(source)
+    for angle_deg in (0.2, 0.205, 0.21, 0.215):
+        theta.write("position", angle_deg)
+        lima.command("acquire", 1)
+        messages += drain(source)
+    lima.command("finish")
+
+    (volume,) = [event for message in messages for event in assembler.feed(message, 0.0)]
+
+    assert isinstance(volume, Volume)
+    geometry = volume.geometry
+    assert (geometry.rocking_axis, dict(geometry.angles_deg)) == ("theta", FIXED_DEG)
+    np.testing.assert_allclose(geometry.rocking_deg, (0.2, 0.205, 0.21, 0.215))
+    assert (geometry.energy_kev, geometry.distance_m, geometry.pixel_size_m) == (9.0, 0.5, (5.5e-5, 5.5e-5))

@@ -52,7 +52,7 @@ def test_a_result_is_shown_whole(bench: Bench) -> None:
     assert (status.last_file, status.last_picture) == ("/data/four.h5", "/data/four.png")
     assert status.latency_stages == ("assemble", "invert")
     assert (status.latencies_s, status.latency_s) == ((0.5, 2.0), 2.5)
-    assert status.notes == ("crop by itself",)
+    assert (status.notes, status.warnings) == (("crop by itself",), ("two peaks",))
     assert status.strain.dtype == np.float32
     assert (status.strain == 4).all()
 
@@ -99,6 +99,22 @@ def test_the_next_good_series_ends_the_alarm_and_keeps_the_error(bench: Bench) -
     bench.take(summary(2))
     bench.in_state(State.ON)
     assert bench.monitor.status.last_error == "all pixels are masked"
+
+
+def test_a_doubtful_result_is_an_alarm_until_it_is_acknowledged_or_followed_by_a_good_one(bench: Bench) -> None:
+    doubtful = dataclasses.replace(MEASURED, explained=-0.1, doubt="no crystal can be told from noise")
+    status = bench.take(summary(1, figures=doubtful))
+    message = bench.in_state(State.ALARM)
+    assert message == "doubtful result of series 3: no crystal can be told from noise; Reset acknowledges"
+    assert (status.series_status, status.series_done) == ("done", 1), "its frames are accounted"
+    bench.monitor.reset()
+    bench.in_state(State.ON)
+    assert bench.monitor.status.doubt == doubtful.doubt, "what is acknowledged is still doubtful"
+    bench.take(summary(2, figures=doubtful))
+    bench.in_state(State.ALARM)
+    bench.take(summary(3))
+    bench.in_state(State.ON)
+    assert bench.monitor.status.doubt == ""
 
 
 def test_an_unreadable_result_is_told_and_the_next_one_is_read(bench: Bench) -> None:

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
 from service.errors import ResultError
-from service.results.picture import write_picture
+from service.results.picture import ACCENT, write_picture
 from service.results.slices import central_slices, centre_of
-from service.results.summary import describe_crop, figure_rows, result_record
+from service.results.summary import describe_crop, figure_rows, outcome_rows, result_record
 from tests.helpers.results import make_figures, make_reconstruction, make_volume
 
 EMPTY = np.zeros((24, 24, 24), dtype=bool)
@@ -40,11 +41,32 @@ def test_picture_has_dark_and_bright_parts_and_nothing_else_is_left(tmp_path: Pa
         ({"prtf": np.full(12, np.nan, np.float32), "figures": make_figures(resolution_nm=np.nan)}, {}),
         ({"object_lab": make_reconstruction().object_lab ** 12}, {}),
         ({"notes": tuple(f"note {n} " + "word " * 40 for n in range(9))}, {}),
+        ({"warnings": ("x" * 61 + "$_{" * 40 + "\x00",), "figures": make_figures(doubt="$")}, {}),
     ],
 )
 def test_any_result_can_be_drawn(result: dict[str, Any], volume: dict[str, Any], tmp_path: Path) -> None:
     path = write_picture(make_reconstruction(**result), make_volume(**volume), tmp_path / "result.png")
     assert path.stat().st_size > 20_000
+
+
+def red(path: Path) -> int:
+    """Pixels in the colour of alarm."""
+    return int(np.all(np.abs(imread(path)[..., :3] - to_rgb(ACCENT)) < 0.02, axis=-1).sum())
+
+
+def test_only_warnings_and_doubts_are_red(tmp_path: Path) -> None:
+    remark = ("word " * 40,)
+    results = {
+        "notes": {"notes": remark, "warnings": ()},
+        "warnings": {"notes": (), "warnings": remark},
+        "doubt": {"notes": (), "warnings": remark, "figures": make_figures(doubt=remark[0])},
+    }
+    found = {
+        name: red(write_picture(make_reconstruction(**result), make_volume(), tmp_path / f"{name}.png"))
+        for name, result in results.items()
+    }
+    assert found["warnings"] > found["notes"] + 50
+    assert found["doubt"] > found["warnings"] + 3000, "a banner"
 
 
 def test_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
@@ -71,7 +93,18 @@ def test_rows_say_units_and_crop() -> None:
     assert rows["crop"] == "[0:24, 0:24, 0:24]"
     assert rows["resolution"].startswith("18.5 nm")
     assert rows["hand"].startswith("nearest")
+    assert rows["frames"] == "24 of 24, 0 missed, 0 rejected"
+    assert rows["doubtful"] == "no"
     assert describe_crop({"start": (0, 1, 2), "stop": (4, 5, 6), "binning": (1, 2, 2)}).endswith("binned 1×2×2")
+
+
+def test_rows_of_a_doubtful_result_say_so_first() -> None:
+    doubtful = make_figures(doubt="why", explained=-0.1, agreement=float("nan"), hand_chosen=False)
+    rows = figure_rows(make_reconstruction(figures=doubtful))
+    assert rows[0] == ("doubtful", "yes, see the warnings")
+    assert dict(rows)["explained, agreement"] == "-0.10, unknown"
+    assert ("warning", "the peak itself is saturated") in outcome_rows(make_reconstruction(), Path("a.h5"), None)
+    assert dict(rows)["hand"] == "undetermined: this or its conjugate twin"
 
 
 def test_record_is_plain_json_even_with_nan(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from service.records import Accounting, Reconstruction, Volume
 from service.results.nexus import read_result, write_result
 from service.results.slices import bulk_of
 from service.settings import DetectorSettings, PhasingSettings, Settings
+from tests.helpers.patterns import bright, gaps, poisson, strained_crystal, transform
 from tests.helpers.results import make_crystal, make_geometry, make_volume
 
 EDGE = 32
@@ -170,12 +171,50 @@ def test_streamed_and_stored_are_equal(volume: Volume, result: Reconstruction, t
     assert back.figures == result.figures
 
 
-def test_missing_frames_are_noted() -> None:
+def test_missing_frames_are_a_warning() -> None:
     accounting = Accounting(sent=EDGE, received=EDGE - 2, missed=1, rejected=1, duplicates=0)
     mask = np.ones((EDGE, EDGE, EDGE), dtype=bool)
     mask[:2] = False
-    notes = run(bright_volume(accounting=accounting, mask=mask), QUICK).notes
-    assert notes[0].startswith("incomplete: 30 of 32 frames")
+    warnings = run(bright_volume(accounting=accounting, mask=mask), QUICK).warnings
+    assert warnings[0].startswith("incomplete: 30 of 32 frames")
+
+
+JUDGED = Settings(phasing=PhasingSettings(starts=4, keep=3, size=EDGE))
+STREAK = np.where(np.arange(EDGE) == EDGE // 2, 30.0, 0.05) * np.ones((EDGE, EDGE, 1))
+SINGLE = np.zeros((EDGE, EDGE, EDGE), dtype=np.float32)
+SINGLE[14, 15, 16] = 1.0
+
+
+def crystal_behind_gaps(peak_counts: float, seed: int) -> Volume:
+    """A strained crystal's counts, with a hundredth of a count of background in every voxel."""
+    intensity = np.abs(transform(bright(strained_crystal(EDGE, seed), peak_counts))) ** 2
+    mask = gaps((EDGE, EDGE, EDGE))
+    return bright_volume(counts=poisson(intensity + 0.01, seed) * mask, mask=mask)
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+@pytest.mark.parametrize("peak_counts", [100.0, 1e4, 1e7])
+def test_a_crystal_that_is_found_is_not_doubted(peak_counts: float, seed: int) -> None:
+    found = run(crystal_behind_gaps(peak_counts, seed), JUDGED)
+    assert correlation(strained_crystal(EDGE, seed), found.object_) > 0.8
+    assert found.figures.doubt == ""
+
+
+@pytest.mark.parametrize(
+    "volume",
+    [
+        *(bright_volume(counts=poisson(np.full(SINGLE.shape, rate))) for rate in (0.01, 1.0, 100.0)),
+        bright_volume(counts=SINGLE),
+        bright_volume(counts=poisson(STREAK)),
+        crystal_behind_gaps(3.0, 3),
+    ],
+    ids=["dim noise", "noise", "bright noise", "single count", "streak", "weak crystal"],
+)
+def test_what_shows_no_crystal_is_doubted(volume: Volume, tmp_path: Path) -> None:
+    result = run(volume, JUDGED)
+    assert result.figures.doubt
+    assert result.warnings[0] == result.figures.doubt
+    assert read_result(write_result(result, volume, JUDGED, tmp_path)).figures.doubt == result.figures.doubt
 
 
 EMPTY = np.zeros((EDGE, EDGE, EDGE), dtype=np.float32)

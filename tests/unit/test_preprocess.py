@@ -37,7 +37,7 @@ def run(counts: np.ndarray, config: PreprocessConfig | None = None, **given: np.
 
 
 def words(result: Preprocessed) -> str:
-    return "; ".join(result.notes)
+    return "; ".join(result.notes + result.warnings)
 
 
 def test_plain_series_is_centred_cropped_and_otherwise_untouched() -> None:
@@ -87,7 +87,7 @@ def test_hot_dead_and_dark_pixels_are_masked_and_counted_in_the_notes() -> None:
     assert np.count_nonzero(~result.mask[0]) == 4
     assert "hot pixels masked: 1" in words(result)
     assert "flat field: insensitive pixels masked: 1" in words(result)
-    assert "dark: 2 pixels masked, 0 counts a frame" in words(result)
+    assert "dark: noisy pixels masked: 2, 0 counts a frame" in words(result)
     assert np.isfinite(result.background).all()
 
 
@@ -129,7 +129,7 @@ def test_frames_without_beam_and_voxels_without_a_number_are_masked() -> None:
     assert not result.mask[11 - z, 30 - y, 30 - x]
     assert np.count_nonzero(~result.mask) == 24 * 24 + 2
     assert np.isfinite(result.counts).all()
-    assert "1 frames or voxels masked: monitor or transmission" in words(result)
+    assert "frames or voxels masked, as monitor or transmission is not above zero: 1" in words(result)
 
 
 def test_summed_scans_bring_a_scale_for_each_voxel() -> None:
@@ -145,7 +145,7 @@ def test_a_saturated_peak_is_masked_and_told() -> None:
     for config in (PreprocessConfig(), PreprocessConfig(saturation_counts=4095.0)):
         result = run(counts, config)
         assert result.counts.max() < 4095.0
-        assert "saturated voxels masked, at 4095 counts or more" in words(result)
+        assert ", at 4095 counts or more" in words(result)
         assert "the peak itself is saturated" in words(result)
         assert np.allclose(result.peak_index, CENTRE, atol=0.5)
 
@@ -154,7 +154,7 @@ def test_a_saturated_pixel_far_from_the_peak_is_masked_only() -> None:
     counts = draw(expected())
     counts[5, 5, 5] = 5e4
     result = run(counts, PreprocessConfig(saturation_counts=5e4))
-    assert "1 saturated voxels masked" in words(result)
+    assert "saturated voxels masked: 1," in words(result)
     assert "peak itself" not in words(result)
     assert "saturated" not in words(run(counts, PreprocessConfig(saturation_counts=1e6)))
 
@@ -233,7 +233,7 @@ def test_real_scan(shared_data: Path) -> None:
     assert np.abs(np.subtract(result.peak_index, brightest)).max() < 3
     assert result.counts.max() == counts.max()
     assert result.counts.sum() > 0.97 * counts.sum()
-    assert "dark: 13 pixels masked" in words(result)
+    assert "dark: noisy pixels masked: 13" in words(result)
     assert "separate peaks" not in words(result)
     fixed = preprocess(counts, np.ones(counts.shape, dtype=bool), PreprocessConfig(size=64))
     assert fixed.counts.shape == (64, 64, 64)
