@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -25,6 +27,7 @@ from models.bcdi.modes import correlation
 from models.bcdi.phasing import Phased
 
 RUNS = 5
+BAR = 0.95  # least correlation
 SEEDS_APART = 1000  # runs draw their starts from seeds this far apart
 STARTS = {64: 20, 128: 5}
 KEEP = {64: 10, 128: 5}
@@ -37,6 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--sizes", type=int, nargs="*", default=[64, 128], choices=[64, 128])
     parser.add_argument("--full", action="store_true", help="then the full size, from two of the 128^3 results")
     parser.add_argument("--json", type=Path, help="write every figure here")
+    parser.add_argument("--plot", type=Path, help="PNG; without it, beside the JSON under the same name")
     options = parser.parse_args(arguments)
     figures: dict[str, Any] = {}
     runs: list[Phased] = []
@@ -47,6 +51,9 @@ def main(arguments: Sequence[str]) -> int:
     Console(width=140).print(_table(figures))
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1))
+    plot = options.plot or (options.json and options.json.with_suffix(".png"))
+    if plot:
+        write_plot(figures, plot)
     return 0
 
 
@@ -88,6 +95,29 @@ def _table(figures: dict[str, Any]) -> Table:
         spread = (f"{np.min(values):.4g} .. {np.max(values):.4g}" for values in columns)
         table.add_row(name, f"{min(row['correlations']):.4f}", f"{np.median(row['correlations']):.4f}", *spread)
     return table
+
+
+def write_plot(figures: dict[str, Any], path: Path) -> None:
+    """Write the correlation of every pair of runs, a heat map a size."""
+    figure = Figure(figsize=(4.6 * len(figures), 4.2), layout="constrained")
+    for panel, (size, row) in zip(figure.subplots(1, len(figures), squeeze=False)[0], figures.items(), strict=True):
+        matrix = _matrix(row["correlations"], len(row["chi"]))
+        drawn = panel.imshow(matrix, cmap="Wistia", vmin=BAR, vmax=1.0)
+        for (one, other), value in np.ndenumerate(matrix):
+            panel.text(other, one, f"{value:.3f}", ha="center", va="center", fontsize=9)
+        panel.set(title=f"{size}: least {min(row['correlations']):.3f}, bar {BAR:g}", xlabel="run", ylabel="run")
+        panel.set_xticks(range(len(matrix)))
+        panel.set_yticks(range(len(matrix)))
+        figure.colorbar(drawn, ax=panel, shrink=0.8)
+    figure.savefig(path, dpi=110)
+
+
+def _matrix(pairs: Sequence[float], runs: int) -> NDArray[np.float64]:
+    """Return all against all, float64 [runs, runs], from the pairs in the order of `itertools.combinations`."""
+    matrix = np.eye(runs)
+    for (one, other), value in zip(itertools.combinations(range(runs), 2), pairs, strict=True):
+        matrix[one, other] = matrix[other, one] = value
+    return matrix
 
 
 if __name__ == "__main__":

@@ -115,7 +115,11 @@ def _played(devices: Sequence[str], scan: Path, rate_hz: float) -> tuple[Reconst
         "missed": accounting.missed,
         "rejected": accounting.rejected,
         "seconds from last frame to event": round(event_s - last_frame_s, 3),
-        "stages, s": {name: round(seconds, 3) for name, seconds in live.latencies_s.items()},
+        "latency as the worker tells it, s": round(result.read("latency"), 3),
+        "stages, s": {
+            name: round(float(seconds), 3)
+            for name, seconds in zip(result.read("latencyStages"), result.read("latencies"), strict=True)
+        },
     }
 
 

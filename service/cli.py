@@ -164,6 +164,12 @@ def serve(
 @app.command()
 def reconstruct(
     file: Existing,
+    repeats: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Further scans of the same crystal and geometry, summed.", metavar="[FILE]...", exists=True
+        ),
+    ] = None,
     scan: ScanName = "",
     begin: Annotated[
         Path | None,
@@ -181,7 +187,8 @@ def reconstruct(
 ) -> None:
     """Invert a recorded rocking scan: the same pipeline as the worker's, without a stream.
 
-    The crop is chosen from the data, and said.
+    The crop is chosen from the data, and said. Several files are repeated scans of one crystal: they are aligned and
+    summed.
 
     [dim]Example:[/]  braggloop reconstruct scan54.h5 --starts 20 --size 64
     """
@@ -190,7 +197,8 @@ def reconstruct(
         from service.commands.reconstruct import reconstruct_file
 
         phasing = {"size": size, "starts": starts, "recipe": recipe, "seed": seed, "device": device}
-        reconstruct_file(file, scan, begin, settings_from(settings, out, phasing=phasing), report)
+        chosen = settings_from(settings, out, phasing=phasing)
+        reconstruct_file(file, scan, begin, chosen, report, repeats or ())
 
 
 @app.command()
@@ -205,7 +213,7 @@ def check(
     """Tell whether a stream is there and what is in it.
 
     It TAKES the frames that it sees: a PUSH socket deals its frames out, so a worker on the same endpoint loses them.
-    Listens for --seconds, says what it took, and lets go. Exit code 1 where nothing came.
+    Listens for --seconds, says what it took, and lets go. Exit code 1 where no stream v2 came.
 
     [dim]Example:[/]  braggloop check tcp://detector:31001 --seconds 5
     """

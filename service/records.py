@@ -90,9 +90,13 @@ class Volume:
     """An assembled series, in scan order.
 
     `counts` float32 [rocking, row, column]; `mask` bool of the same shape, True where good (missing frames are masked);
-    `scale` float32 [rocking], monitor times transmission of each frame relative to their mean: a factor of the model,
-    never applied to the counts. `dark` and `flat` float32 [row, column], None where unknown.
+    `scale` float32 [rocking], or of the counts' shape (summed scans), monitor times transmission of each frame relative
+    to their mean: a factor of the model, never applied to the counts. `dark` and `flat` float32 [row, column], None
+    where unknown. `received` bool [rocking] and `working` bool [row, column] (neither gap nor marked by the sender),
+    None where unknown, tell saturation from no data.
     `geometry` carries the rocking angles; its `beam_center_px` counts from this volume's row 0, column 0.
+    `last_frame_at`: clock time at which the last frame came, s since 1970; None where the frames did not come live.
+    `latencies_s` maps stage -> seconds that it took so far.
     """
 
     series_id: int
@@ -104,7 +108,18 @@ class Volume:
     accounting: Accounting
     dark: NDArray[np.float32] | None = None
     flat: NDArray[np.float32] | None = None
+    received: NDArray[np.bool_] | None = None
+    working: NDArray[np.bool_] | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    last_frame_at: float | None = None
+    latencies_s: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def saturated(self) -> NDArray[np.bool_] | None:
+        """True [rocking, row, column] where a working pixel is masked in a frame that came; None where unknown."""
+        if self.received is None or self.working is None:
+            return None
+        return ~self.mask & self.received[:, None, None] & self.working
 
 
 class SeriesStatus(StrEnum):
@@ -121,7 +136,8 @@ class Figures:
     """Figures of merit, always against the measured counts and the detector's mask.
 
     chi: sum((|F| - D)^2) / sum(D^2), D the square root of the counts, no square root (cohere's definition).
-    r_factor: sum(| |F| - D |) / sum(D). free_log_likelihood: mean Poisson deviance over held-out voxels.
+    r_factor: sum(| |F| - D |) / sum(D). chi2: mean of (model - counts)^2 / model, 1 for Poisson noise alone.
+    free_log_likelihood: mean Poisson deviance over held-out voxels.
     resolution_nm: where the PRTF falls below 1/e. strain_*: over the bulk, without surface voxels (half air).
     hand_chosen: the hand was taken nearest to the last result. explained: share of what a flat pattern leaves of the
     held-out counts, 1 at most, about 0 for noise. agreement: correlation of the kept starts, 1 for one object. Both NaN
@@ -130,6 +146,7 @@ class Figures:
 
     chi: float
     r_factor: float
+    chi2: float
     free_log_likelihood: float
     resolution_nm: float
     resolution_method: str
@@ -155,6 +172,8 @@ class Reconstruction:
     `displacement_nm` (along Q) and `strain` (heterogeneous, along Q) float32 on the same grid, NaN outside.
     `basis_nm` float64 (3, 3): columns are the laboratory steps of one voxel along z, y, x of `object_`.
     `q_lab` float64 (3,): Q at the peak, 1/angstrom with the 2 pi, laboratory frame (NeXus: x, y, z).
+    Rotations float64 (3, 3) of components x, y, z (docs/reference/frames.md): `crystal_rotation` from the laboratory to
+    the crystal frame along Q, `sample_rotation` from the sample at zero angles to the laboratory at the peak.
     `latencies_s` maps stage -> seconds. `notes` say what was done, `warnings` what somebody should look at, the doubt
     first.
     """
@@ -170,6 +189,8 @@ class Reconstruction:
     voxel_nm: float
     basis_nm: NDArray[np.float64]
     q_lab: NDArray[np.float64]
+    crystal_rotation: NDArray[np.float64]
+    sample_rotation: NDArray[np.float64]
     prtf: NDArray[np.float32]
     prtf_q: NDArray[np.float32]
     figures: Figures
@@ -189,7 +210,9 @@ class ResultSummary:
     `sequence` counts from 1, grows by one with every summary and survives restarts, as long as the worker keeps its
     `journal` (its random name: another one means that the count began anew). `again`: the series was inverted again,
     its frames are counted already. `slices` maps 'amplitude', 'phase', 'strain' -> float32 [row, column], the central
-    slice of the laboratory grid.
+    slice of the laboratory grid. `latency_s`: from the last frame to this summary, None where there is no object or the
+    series was inverted again. `latencies_s` maps stage -> seconds; all but 'assemble', which goes on while frames come,
+    lie between the two. `picture` is drawn after the summary was published.
     """
 
     sequence: int
@@ -201,6 +224,7 @@ class ResultSummary:
     path: Path | None = None
     picture: Path | None = None
     slices: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    latency_s: float | None = None
     latencies_s: Mapping[str, float] = field(default_factory=dict)
     finished_at: float = 0.0
     error: str = ""

@@ -14,10 +14,13 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator, model_validator
 
+from models.bcdi.diffractometer import diffractometer
 from models.bcdi.recipe import parse_recipe
 from service.errors import SettingsError
 
 ENVIRONMENT_PREFIX = "BRAGGLOOP__"
+SMALLEST_SIZE = 16  # voxels: below, a crystal and the empty space that phase retrieval needs around it have no room
+LARGEST_SIZE = 1024  # voxels: one complex64 array of that edge takes 8.6 GB
 
 
 class Section(BaseModel):
@@ -25,6 +28,7 @@ class Section(BaseModel):
 
 
 SectionT = TypeVar("SectionT", bound=Section)
+Direction = str | tuple[float, float, float]
 
 
 class PhasingSettings(Section):
@@ -33,7 +37,12 @@ class PhasingSettings(Section):
     keep: int = Field(10, ge=1, description="starts with the best free log-likelihood that form the result")
     seed: int = Field(0, ge=0, description="seed of starts and of the held-out voxels")
     device: Literal["cpu", "cuda"] = Field("cpu", description="where phase retrieval runs")
-    size: int = Field(0, ge=0, description="edge of the cube that is inverted, voxels; 0: chosen from the data")
+    size: int = Field(
+        0,
+        ge=0,
+        le=LARGEST_SIZE,
+        description=f"edge of the cube that is inverted, {SMALLEST_SIZE} voxels or more; 0: chosen from the data",
+    )
     binning: tuple[PositiveInt, PositiveInt, PositiveInt] = Field(
         (1, 1, 1), description="frames, rows and columns summed to one voxel"
     )
@@ -50,6 +59,13 @@ class PhasingSettings(Section):
     shrink_period: int = Field(10, ge=1, description="shrink-wrap: iterations between")
     held_out: float = Field(0.02, ge=0, lt=0.5, description="share of the voxels kept for the free log-likelihood")
     twin_iteration: int | None = Field(None, ge=0, description="iteration at which half of the object is emptied")
+
+    @field_validator("size")
+    @classmethod
+    def _size_holds_a_crystal(cls, size: int) -> int:
+        if 0 < size < SMALLEST_SIZE:
+            raise ValueError(f"expected 0 or {SMALLEST_SIZE} to {LARGEST_SIZE} voxels")
+        return size
 
     @field_validator("recipe")
     @classmethod
@@ -70,11 +86,41 @@ class DetectorSettings(Section):
     )
 
 
+class AxesSettings(Section):
+    """Circles of a diffractometer that is described: (name, direction), 'x+' ... 'z-' or three numbers."""
+
+    sample: tuple[tuple[str, Direction], ...] = Field(description="circles of the sample, outermost first")
+    detector: tuple[tuple[str, Direction], ...] = Field(description="circles of the detector, outermost first")
+    row: Direction = Field(description="where rows grow, detector circles at zero")
+    column: Direction = Field(description="where columns grow, detector circles at zero")
+
+    @model_validator(mode="after")
+    def _describe_a_diffractometer(self) -> AxesSettings:
+        diffractometer("general", self.model_dump())
+        return self
+
+
 class GeometrySettings(Section):
     instrument: str = Field("34-ID-C", description="diffractometer where the stream does not name one")
     energy_kev: float | None = Field(None, gt=0, description="photon energy where the stream has none, keV")
     distance_m: float | None = Field(None, gt=0, description="sample to detector where the stream has none, m")
     pixel_size_m: float | None = Field(None, gt=0, description="pixel edge where the stream has none, m")
+    beam_center_px: tuple[float, float] | None = Field(
+        None,
+        description="row and column of the image that is sent, hit by the direct beam at zero detector angles,"
+        " where the stream has none, px",
+    )
+    angles_deg: Mapping[str, float] = Field(
+        default_factory=dict, description="axis that stands still -> its angle where the stream does not tell it, deg"
+    )
+    rocking_axis: str = Field(
+        "", description="axis that is rocked, where the stream does not say; empty: the one that moves"
+    )
+    axes: AxesSettings | None = Field(
+        None,
+        description="of instrument 'general' where the stream has none: `sample` and `detector`, lists of"
+        " [name, direction], outermost first, `row` and `column`; a direction is x+, x-, ... z- or three numbers",
+    )
 
 
 class SpoolSettings(Section):

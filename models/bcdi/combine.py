@@ -151,8 +151,10 @@ def _check(scans: Sequence[Scan]) -> None:
 def _notes(
     shifts: list[Triple], correlations: list[float], used: list[bool], least_correlation: float
 ) -> tuple[str, ...]:
+    moved = [shift for shift, use in zip(shifts, used, strict=True) if use]
     summed = (
-        f"{sum(used)} of {len(used)} scans summed, shifted by {[s for s, use in zip(shifts, used, strict=True) if use]}"
+        f"{sum(used)} of {len(used)} scans summed, shifted by {moved},"
+        f" correlations with the first {', '.join(f'{value:.3f}' for value in correlations[1:]) or 'none'}"
     )
     left_out = [
         f"scan {number} left out: correlates {value:.2f} with the first, expected at least {least_correlation:.2f}"

@@ -36,7 +36,7 @@ class Geometry:
     `angles_deg` maps every axis that stood still -> degrees; `rocking_axis` names the one that moved and `rocking_deg`
     (n_frames,) its angle at each frame. `pixel_size_m` is (height of a row, width of a column). `beam_center_px` is the
     pixel (row, column) that the direct beam hits at zero detector angles, None where unknown (then the detector arm
-    points at the centre of the detector).
+    points at the centre of the detector); `beam_center_assumed` where nobody measured it.
     """
 
     instrument: str
@@ -48,6 +48,7 @@ class Geometry:
     rocking_axis: str
     rocking_deg: NDArray[np.float64]
     axes: Mapping[str, Any] | None = None
+    beam_center_assumed: bool = False
 
 
 def parse_geometry(
@@ -61,6 +62,7 @@ def parse_geometry(
     rocking_deg: Any,
     beam_center_px: Any = None,
     axes: Mapping[str, Any] | None = None,
+    beam_center_assumed: bool = False,
 ) -> Geometry:
     """Build a checked geometry from what a file or a stream says; None stands for a missing value.
 
@@ -80,6 +82,7 @@ def parse_geometry(
         rocking_axis=MNEMONICS.get(rocking_axis, rocking_axis),
         rocking_deg=np.array(_numbers("rocking_deg", rocking_deg, np.size(rocking_deg))),
         axes=axes,
+        beam_center_assumed=beam_center_px is None or beam_center_assumed,
     )
     check_geometry(geometry)
     return geometry

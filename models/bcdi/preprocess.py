@@ -22,6 +22,7 @@ from models.bcdi.corrections import (
     saturation_level,
 )
 from models.bcdi.crop import Crop, bin_with, choose_crop, cut
+from models.bcdi.gaps import dark_lines
 from models.bcdi.peak import Peak, find_peak
 
 Mask = NDArray[np.bool_]
@@ -29,6 +30,8 @@ Counts = NDArray[np.float32]
 
 # A peak with a saturated voxel this close to its centre is cut off, voxels.
 SATURATED_REACH = 5.0
+# Runs of rows, columns or frames that a warning names: one line that can be read.
+MOST_RUNS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,28 +93,37 @@ def preprocess(
     dark: Counts | None = None,
     flat: Counts | None = None,
     scale: Counts | None = None,
+    saturated: Mask | None = None,
 ) -> Preprocessed:
     """Mask, centre and crop a volume.
 
     `counts` float32 and `mask` bool [rocking, row, column]; `dark` (counts a frame) and `flat` (relative efficiency)
-    float32 [row, column]; `scale` float32 [rocking], or of the counts' shape (summed scans). Not for streaming: it
-    wants the whole series. Raises ValueError in one line where there is nothing to invert.
+    float32 [row, column]; `scale` float32 [rocking], or of the counts' shape (summed scans); `saturated` bool of the
+    counts' shape, voxels that the mask leaves out because they are. Not for streaming: it wants the whole series.
+    Raises ValueError in one line where there is nothing to invert.
     """
     config = config or PreprocessConfig()
-    _check_shapes(counts, mask, config, dark=dark, flat=flat, scale=scale)
+    _check_shapes(counts, mask, config, dark=dark, flat=flat, scale=scale, saturated=saturated)
     remarks = _Remarks()
-    good = mask & _frame_mask(counts.shape[1:], config) & np.isfinite(counts) & (counts >= 0)
-    _require(good.any(), "all voxels are masked: check detector mask, user mask and region")
+    frame_mask = _frame_mask(counts.shape[1:], config)
+    known = np.zeros_like(mask) if saturated is None else saturated & frame_mask
+    good = mask & frame_mask & np.isfinite(counts) & (counts >= 0)
+    _require(good.any() or known.any(), "all voxels are masked: check detector mask, user mask and region")
     counts = np.where(good, counts, np.float32(0.0))
+    _require(counts.any() or not known.any(), "all voxels with counts are saturated: attenuate the beam")
     _require(counts.any(), "zero counts in all good voxels: check shutter, threshold and region")
     model, good = _model_scale(counts.shape, good, flat, scale, remarks)
     good, background = _apply_dark(good, dark, remarks)
     good = _mask_hot_pixels(counts, good, remarks)
-    good, saturated = _mask_saturated(counts, good, config.saturation_counts, remarks)
+    good, found = _mask_saturated(counts, good, config.saturation_counts)
+    level = f", at {counts[found].min():g} counts or more" if found.any() else ""
+    saturated = found | known
+    _warn_of_saturation(saturated, level, good, remarks)
     peak = find_peak(counts, good)
     _warn_of_peak(peak, saturated, remarks)
     crop, why = choose_crop(counts, good, peak.index, size=config.size, binning=config.binning, largest=config.largest)
     remarks.notes.append(why)
+    _warn_of_gaps(cut(counts, crop, 0.0), cut(good, crop, False), crop, remarks)
     return _cropped(counts, good, model, background, crop, peak, remarks)
 
 
@@ -123,6 +135,7 @@ def _check_shapes(
     dark: Counts | None,
     flat: Counts | None,
     scale: Counts | None,
+    saturated: Mask | None,
 ) -> None:
     _require(counts.ndim == 3, f"counts must be [rocking, row, column], got shape {counts.shape}")
     _require(mask.shape == counts.shape, f"mask has shape {mask.shape}, counts {counts.shape}: expected the same")
@@ -130,6 +143,8 @@ def _check_shapes(
     for name, image in (("dark", dark), ("flat field", flat), ("user mask", config.user_mask)):
         if image is not None:
             _require(image.shape == counts.shape[1:], f"{name} has shape {image.shape}, frames {counts.shape[1:]}")
+    if saturated is not None:
+        _require(saturated.shape == counts.shape, f"saturated has shape {saturated.shape}, counts {counts.shape}")
     if scale is not None:
         fits = scale.shape in (counts.shape[:1], counts.shape)
         _require(fits, f"scale has shape {scale.shape}: expected {counts.shape[:1]} or {counts.shape}")
@@ -193,13 +208,11 @@ def _mask_hot_pixels(counts: Counts, good: Mask, remarks: _Remarks) -> Mask:
     return good & ~hot
 
 
-def _mask_saturated(counts: Counts, good: Mask, limit: float | None, remarks: _Remarks) -> tuple[Mask, Mask]:
+def _mask_saturated(counts: Counts, good: Mask, limit: float | None) -> tuple[Mask, Mask]:
     level = limit if limit is not None else saturation_level(counts, good)
     if level is None:
         return good, np.zeros_like(good)
     saturated = good & (counts >= level)
-    if saturated.any():
-        remarks.warnings.append(f"saturated voxels masked: {np.count_nonzero(saturated)}, at {level:g} counts or more")
     unsaturated = good & ~saturated
     _require(
         bool(np.any(counts[unsaturated])), f"all voxels with counts are saturated (at {level:g}): attenuate the beam"
@@ -207,15 +220,47 @@ def _mask_saturated(counts: Counts, good: Mask, limit: float | None, remarks: _R
     return unsaturated, saturated
 
 
+def _warn_of_saturation(saturated: Mask, level: str, good: Mask, remarks: _Remarks) -> None:
+    """Tell how many voxels were cut off, and which frames have nothing else."""
+    if not saturated.any():
+        return
+    remarks.warnings.append(f"saturated voxels masked: {np.count_nonzero(saturated)}{level}")
+    whole = np.flatnonzero(saturated.any(axis=(1, 2)) & ~good.any(axis=(1, 2)))
+    if len(whole):
+        remarks.warnings.append(f"frames saturated altogether: {_ranges(whole)}")
+
+
 def _warn_of_peak(peak: Peak, saturated: Mask, remarks: _Remarks) -> None:
-    where = np.argwhere(saturated)
-    if len(where) and np.linalg.norm(where - np.array(peak.index), axis=1).min() <= SATURATED_REACH:
+    first = [max(0, round(index - SATURATED_REACH)) for index in peak.index]
+    around = saturated[tuple(slice(f, round(i + SATURATED_REACH) + 1) for f, i in zip(first, peak.index, strict=True))]
+    away = np.linalg.norm(np.argwhere(around) + first - np.array(peak.index), axis=1)
+    if away.min(initial=np.inf) <= SATURATED_REACH:
         remarks.warnings.append("the peak itself is saturated: its counts are missing, attenuate the beam")
     if peak.others:
         places = ", ".join(f"({z:.0f}, {y:.0f}, {x:.0f})" for z, y, x in peak.others)
         remarks.warnings.append(
             f"{len(peak.others) + 1} separate peaks, several crystals: brightest taken, others at {places}"
         )
+
+
+def _warn_of_gaps(counts: Counts, good: Mask, crop: Crop, remarks: _Remarks) -> None:
+    rows, columns = dark_lines(counts, good)
+    dark = [
+        f"{name} {_ranges(lines + first)}"
+        for name, lines, first in (("rows", rows, crop.offset[1]), ("columns", columns, crop.offset[2]))
+        if len(lines)
+    ]
+    if dark:
+        remarks.warnings.append(
+            f"no counts in any frame amid bright neighbours: {', '.join(dark)}; if that is a gap, mask it"
+        )
+
+
+def _ranges(numbers: NDArray[np.intp]) -> str:
+    """Return ascending numbers in words, neighbours together."""
+    runs = np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1)
+    said = [f"{run[0]} to {run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs[:MOST_RUNS]]
+    return ", ".join(said) + (" and more" if len(runs) > MOST_RUNS else "")
 
 
 def _cropped(

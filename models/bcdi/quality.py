@@ -72,25 +72,31 @@ def prtf(
     radius: NDArray[np.floating],
     edges: NDArray[np.floating],
     scale: NDArray[np.float32] | float = 1.0,
+    background: NDArray[np.float32] | float = 0.0,
 ) -> NDArray[np.float32]:
     """Return the phase retrieval transfer function in shells of `radius` between `edges`, float32 [shells].
 
-    sqrt(sum(scale |mean over starts of F|^2) / sum(counts)) over the good voxels of a shell; NaN where a shell has no
-    counts. The ratio of Chapman et al., J. Opt. Soc. Am. A 23 (2006) 1179, with sums of intensities, which Poisson
-    noise leaves unbiased where voxels hold less than one count. `objects` complex64 [n, z, y, x], aligned (hand and
-    global phase too); `counts`, `mask` and `radius` [z, y, x] with the peak at index n // 2; `radius` in any unit, that
-    of `edges` [shells + 1]; `scale` broadcasts.
+    sqrt(sum(scale |mean over starts of F|^2) / sum(counts - background)) over the good voxels of a shell; NaN where a
+    shell has no counts above its background and that one's Poisson noise. The ratio of Chapman et al., J. Opt. Soc. Am.
+    A 23 (2006) 1179, with sums of intensities, which Poisson noise leaves unbiased where voxels hold less than one
+    count. `objects` complex64 [n, z, y, x], aligned (hand and global phase too); `counts`, `mask` and `radius`
+    [z, y, x] with the peak at index n // 2; `radius` in any unit, that of `edges` [shells + 1]; `scale` and
+    `background` (counts) broadcast.
     """
     mean = np.zeros(counts.shape, dtype=np.complex64)
     for one in objects:
         mean += _transform(one) / np.float32(len(objects))
     shell = np.digitize(radius, edges) - 1
     used = mask & (shell >= 0) & (shell < len(edges) - 1)
-    kept = (np.square(np.abs(mean)) * scale)[used]
-    modelled = np.bincount(shell[used], weights=kept, minlength=len(edges) - 1)
-    measured = np.bincount(shell[used], weights=counts[used], minlength=len(edges) - 1)
-    ratio = np.sqrt(modelled / np.where(measured > 0, measured, 1.0))
-    return np.where(measured > 0, ratio, np.nan).astype(np.float32)
+
+    def in_shells(values: NDArray[np.floating]) -> NDArray[np.float64]:
+        return np.bincount(shell[used], weights=values[used], minlength=len(edges) - 1).astype(np.float64)
+
+    dark = in_shells(np.broadcast_to(np.float32(background), counts.shape))
+    signal = in_shells(counts) - dark
+    known = signal > np.sqrt(dark)
+    ratio = np.sqrt(in_shells(np.square(np.abs(mean)) * scale) / np.where(known, signal, 1.0))
+    return np.where(known, ratio, np.nan).astype(np.float32)
 
 
 def resolution(prtf_values: NDArray[np.floating], q: NDArray[np.floating]) -> tuple[float, str]:

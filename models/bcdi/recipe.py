@@ -7,8 +7,9 @@ import re
 ALGORITHMS = ("ER", "HIO", "RAAR")
 MAX_ITERATIONS = 1_000_000  # a slip of the keyboard must not fill the memory
 MAX_PARENTHESES = 50
+MAX_CHARACTERS = 4000  # so that a count has no more digits than Python reads
 
-_TOKEN = re.compile(r"\s*(\d+|[A-Za-z]+|[()*+])")
+_TOKEN = re.compile(r"\d+|[A-Za-z]+|[()*+]")
 
 
 def parse_recipe(text: str) -> tuple[str, ...]:
@@ -19,6 +20,8 @@ def parse_recipe(text: str) -> tuple[str, ...]:
     """
     if text.count("(") > MAX_PARENTHESES:
         raise ValueError(f"recipe: more than {MAX_PARENTHESES} parentheses")
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(f"recipe: {len(text)} characters, expected {MAX_CHARACTERS} at most")
     reader = _Reader(text)
     schedule = reader.sum_of_terms()
     if reader.token is not None:
@@ -41,19 +44,19 @@ class _Reader:
     """Reads one recipe from left to right, one token ahead."""
 
     def __init__(self, text: str) -> None:
-        self.text = text
+        self.text = text.rstrip()
         self.start = self.end = 0
         self.token: str | None = None
         self.advance()
 
     def advance(self) -> None:
-        rest = self.text[self.end :]
-        found = _TOKEN.match(rest)
-        if found is None and rest.strip():
-            raise ValueError(f"recipe {self.text!r}: cannot read {rest.strip()[0]!r} at character {self.end + 1}")
-        self.start = self.end
-        self.token = found.group(1) if found else None
-        self.end += found.end() if found else len(rest)
+        self.start = len(self.text) - len(self.text[self.end :].lstrip())
+        found = _TOKEN.match(self.text, self.start)
+        if found is None and self.start < len(self.text):
+            got = self.text[self.start]
+            raise ValueError(f"recipe {self.text!r}: cannot read {got!r} at character {self.start + 1}")
+        self.token = found.group() if found else None
+        self.end = found.end() if found else self.start
 
     def error(self, expected: str) -> ValueError:
         got = "the end" if self.token is None else repr(self.token)

@@ -88,10 +88,10 @@ def random_starts(pattern: Pattern, support: Tensor, seeds: tuple[tuple[int, int
 
 
 def scaled(objects: Tensor, pattern: Pattern) -> Tensor:
-    """Return objects with the total intensity of the pattern."""
+    """Return objects with the total intensity of the pattern; an empty one stays empty."""
     energy = pattern.amplitude.square().sum() / pattern.counts.numel()
     norms: Tensor = torch.linalg.vector_norm(objects, dim=AXES, keepdim=True)
-    return objects * (energy.sqrt() / norms.clamp(min=torch.finfo(torch.float32).tiny))
+    return objects * torch.where(norms > 0.0, energy.sqrt() / norms, 0.0)
 
 
 def run_stage(

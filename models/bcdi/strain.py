@@ -26,7 +26,7 @@ def displacement_and_strain(
         raise ValueError(
             f"expected Q of three numbers, not all zero, and a positive voxel, got {q.tolist()}, {voxel_nm}"
         )
-    phase = remove_ramp(unwrap(np.angle(object_lab), support_lab), support_lab)
+    phase = remove_ramp(unwrap(np.angle(object_lab), support_lab), support_lab, np.abs(object_lab))
     gradient = np.stack([phase_gradient(phase, axis) for axis in range(3)], axis=-1) / voxel_nm
     nm_per_radian = -1.0 / (length * ANGSTROM_PER_NM)
     strain = nm_per_radian * (gradient @ (q[::-1] / length))
@@ -48,12 +48,19 @@ def unwrap(phase: NDArray[np.floating], support: NDArray[np.bool_]) -> NDArray[n
     return unwrapped
 
 
-def remove_ramp(phase: NDArray[np.float64], support: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Phase [z, y, x] minus its least-squares plane over the support."""
+def remove_ramp(
+    phase: NDArray[np.float64], support: NDArray[np.bool_], amplitude: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Phase [z, y, x] minus its least-squares plane over the support, voxels weighted by their `amplitude`, any unit.
+
+    Errors of a reconstructed density are about equal in all voxels, so that of the phase goes with 1 / amplitude. Left
+    unweighted, surface voxels (half air, and half of all voxels of a small crystal) tilt the plane, and a tilt is an
+    offset of the strain everywhere.
+    """
     places = np.argwhere(support)
-    middle = places.mean(axis=0)
-    plane = np.column_stack([places - middle, np.ones(len(places))])
-    coefficients, *_ = np.linalg.lstsq(plane, phase[support], rcond=None)
+    weight = amplitude[support].astype(np.float64)
+    plane = np.column_stack([places - places.mean(axis=0), np.ones(len(places))])
+    coefficients, *_ = np.linalg.lstsq(plane * weight[:, None], phase[support] * weight, rcond=None)
     flat = np.full(phase.shape, np.nan)
     flat[support] = phase[support] - plane @ coefficients
     return flat

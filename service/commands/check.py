@@ -31,7 +31,7 @@ CONNECT_S = 1.0
 
 
 def check_endpoint(endpoint: str, seconds: float, report: Report) -> bool:
-    """Listen at `endpoint` for `seconds`, tell `report` what came, return whether anything did.
+    """Listen at `endpoint` for `seconds`, tell `report` what came, return whether any of it was stream v2.
 
     Raises SettingsError where ZeroMQ refuses the endpoint.
     """
@@ -45,7 +45,7 @@ def check_endpoint(endpoint: str, seconds: float, report: Report) -> bool:
     finally:
         source.close()
     findings.answers = answers
-    report.table("stream found" if findings.found else "no stream", findings.rows())
+    report.table(findings.verdict, findings.rows())
     report.finish({"ok": findings.found, **findings.record()})
     return findings.found
 
@@ -109,7 +109,14 @@ class Findings:
 
     @property
     def found(self) -> bool:
-        return self.messages.total() > 0
+        """Whether a message of stream v2 came."""
+        return self.messages.total() > len(self.unreadable)
+
+    @property
+    def verdict(self) -> str:
+        if self.found:
+            return "stream found"
+        return "something speaks there, but not stream v2" if self.unreadable else "no stream"
 
     @property
     def rate_hz(self) -> float:
@@ -123,6 +130,7 @@ class Findings:
             "endpoint": self.endpoint,
             "answers": self.answers,
             "stream": self.found,
+            "verdict": self.verdict,
             "listened_s": round(self.listened_s, 3),
             "taken": dict(self.messages),
             "unreadable": self.unreadable,

@@ -20,6 +20,7 @@ from service.settings import Settings, to_environment
 
 START_S = 90.0  # worker and devices import torch and Tango; a loaded machine takes its time
 SERIES_S = 600.0  # a full-size recorded scan on two cores
+PICTURE_S = 30.0  # it is drawn after the event, and may fail
 LOOK_S = 0.2
 STREAM_SHARE = 0.4  # of a series' bar; the inversion is the rest, and does not tell how far it is
 
@@ -88,8 +89,15 @@ class _Stage:
         status, error = self._results.read("seriesStatus"), self._results.read("lastError")
         if status not in ("done", "incomplete"):
             raise DeviceError(f"{what}: series {status}: {error}")
-        path, picture = Path(self._results.read("lastFile")), self._results.read("lastPicture")
-        return read_result(path), path, Path(picture) if picture else None
+        path = Path(self._results.read("lastFile"))
+        return read_result(path), path, self._picture()
+
+    def _picture(self) -> Path | None:
+        until_s = time.monotonic() + PICTURE_S
+        while not (picture := self._results.read("lastPicture")) and time.monotonic() < until_s:
+            self._children.check()
+            time.sleep(LOOK_S)
+        return Path(picture) if picture else None
 
     def _worker_is_well(self) -> bool:
         try:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from service.devices.monitor_status import MonitorStatus
+from service.devices.monitor_status import NAN, MonitorStatus
 from service.devices.status import Board, State
 from service.errors import DeviceError, DropError, SettingsError
 from service.records import Accounting, Figures, ResultSummary, SeriesStatus
@@ -50,6 +50,7 @@ class Monitor:
         self._failure = ""
         self._health: Mapping[str, Any] = {}
         self._save_error = ""
+        self._picture = ""  # that of the last result, drawn or not
         self._heard_s: float | None = None
         self._asked_s = -HEALTH_PERIOD_S
         self._ended = threading.Event()
@@ -113,6 +114,8 @@ class Monitor:
 
     def _take(self, summary: ResultSummary) -> None:
         self._failure = _complaint(summary)
+        if summary.figures is not None:
+            self._picture = str(summary.picture or "")
         now = self.status
         ended = f"series_{summary.status}"
         self._board.update(
@@ -136,6 +139,8 @@ class Monitor:
         except DeviceError:
             return  # `_judge` tells of the silence
         self._heard_s = self._clock_s()
+        if self.status.last_picture != self._picture == self._health.get("picture", ""):
+            self._board.update(last_picture=self._picture)
         known, self._save_error = self._save_error, str(self._health.get("save_error", ""))
         if self._save_error not in ("", known):
             self._failure = self._save_error
@@ -190,11 +195,11 @@ def _result(summary: ResultSummary) -> dict[str, Any]:
     return {
         **{name: getattr(summary.figures, name) for name in FIGURES},
         **{name: summary.slices[name] for name in SLICES if name in summary.slices},
-        "latency_s": float(sum(stages.values())),
+        "latency_s": NAN if summary.latency_s is None else summary.latency_s,
         "latency_stages": tuple(stages),
         "latencies_s": tuple(float(seconds) for seconds in stages.values()),
         "last_file": str(summary.path or ""),
-        "last_picture": str(summary.picture or ""),
+        "last_picture": "",  # until the worker says that it is drawn
     }
 
 

@@ -42,6 +42,13 @@ class MonitorStatus(Status):
     r_factor: float = reading(
         NAN, label="R factor", description="sum(abs(abs(F) - D)) / sum(D).", format="%.6g", limits=(0, None)
     )
+    chi2: float = reading(
+        NAN,
+        label="Chi squared",
+        description="Mean of (model - counts)^2 / model over the voxels; 1 for Poisson noise alone.",
+        format="%.6g",
+        limits=(0, None),
+    )
     free_log_likelihood: float = reading(
         NAN,
         label="Free log-likelihood",
@@ -110,11 +117,17 @@ class MonitorStatus(Status):
     )
 
     latency_s: float = reading(
-        NAN, label="Latency", description="All stages of the last result.", unit="s", format="%.6g", limits=(0, None)
+        NAN,
+        label="Latency",
+        description="From the last frame to the last result being published; NaN where it was inverted again.",
+        unit="s",
+        format="%.6g",
+        limits=(0, None),
     )
     latency_stages: tuple[str, ...] = reading((), label="Stages", description="Names of the stages, in order.")
     latencies_s: tuple[float, ...] = reading(
-        (), label="Latencies", description="Seconds that each stage took, in the order of the stages.", unit="s",
+        (), label="Latencies", description="Seconds that each stage took; all but assemble are parts of latency.",
+        unit="s",
         format="%.4f",
     )  # fmt: skip
 
@@ -131,7 +144,9 @@ class MonitorStatus(Status):
 
     last_error: str = reading("", label="Last error", description="Why the last failed series has no object.")
     last_file: str = reading("", label="Last file", description="File of the last result.")
-    last_picture: str = reading("", label="Last picture", description="PNG summary of the last result.")
+    last_picture: str = reading(
+        "", label="Last picture", description="PNG summary of the last result; empty until it is drawn."
+    )
     notes: tuple[str, ...] = reading((), label="Notes", description="What the worker did for the last result.")
     warnings: tuple[str, ...] = reading(
         (), label="Warnings", description="What somebody should look at in the last result or its frames."

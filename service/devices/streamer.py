@@ -19,6 +19,7 @@ from service.settings import StreamerSettings, parse_section
 
 RELEASE_S = 2.0  # how long Reset waits for the source: a Tango command returns within 3 s
 BUSY = (State.INIT, State.RUNNING)
+WAYS_OUT = {State.INIT: "wait, or Reset", State.RUNNING: "Stop or Abort first", State.FAULT: "Reset first"}
 LIVE = {"rate_hz", "loop"}  # what may change while frames flow
 ZERO: Mapping[str, Any] = {"sent": 0, "dropped": 0, "progress_percent": 0.0, "measured_rate_hz": 0.0}
 SHOWN = ("source", "path", "scan", "endpoint", "compression", "rate_hz", "loop")
@@ -154,8 +155,7 @@ class Streamer:
     def _refuse_in(self, *states: State) -> None:
         state, message = self.status.state, self.status.message
         if state in states:
-            way_out = "Reset first" if state is State.FAULT else "Stop or Abort first"
-            raise SourceBusy(f"the streamer is {state}: {message}; {way_out}")
+            raise SourceBusy(f"the streamer is {state}: {message}; {WAYS_OUT[state]}")
 
     def _let_go(self, why: str, **changes: Any) -> None:
         """Release, and wait a little for it, so that a Start just after is not refused."""

@@ -57,7 +57,7 @@ def safe_name(text: str) -> str:
     plain = UNSAFE.sub("-", text).strip(".-")[:LONGEST_NAME].rstrip(".-")
     if plain == text and plain:
         return plain
-    return f"{plain}-{_digest(text)}" if plain else _digest(text)
+    return f"{plain}-{digest(text)}" if plain else digest(text)
 
 
 def result_name(series_id: int, series_unique_id: str, title: str = "") -> str:
@@ -65,8 +65,9 @@ def result_name(series_id: int, series_unique_id: str, title: str = "") -> str:
     if not title:
         return f"{series_id:05d}_{safe_name(series_unique_id)}"
     shown = UNSAFE.sub("-", title).strip(".-")[:LONGEST_NAME].rstrip(".-")
-    return f"{series_id:05d}_{shown}_{_digest(series_unique_id)}"
+    return f"{series_id:05d}_{shown}_{digest(series_unique_id)}"
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
+    """Return eight characters that tell `text` from every other."""
     return hashlib.blake2s(text.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()

@@ -13,7 +13,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import platform
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ MEMORY_STEP_BYTES = 1 << 22  # by which the file grows in memory
 JOULE_PER_KEV = 1.602176634e-16
 PACKAGES = ("braggloop", "numpy", "scipy", "torch", "h5py", "scikit-image")
 LABORATORY = ("z", "y", "x")
+UNITS = {"amplitude": "1", "phase": "rad", "strain": "1", "displacement": "nm", "support": "1"}
 
 
 def write_result(reconstruction: Reconstruction, volume: Volume, settings: Settings, folder: Path) -> Path:
@@ -79,12 +81,23 @@ def _write(file: h5py.File, reconstruction: Reconstruction, volume: Volume, sett
     put(entry, "title", str(volume.metadata.get("title") or reconstruction.series_unique_id))
     put(entry, "entry_identifier", reconstruction.series_unique_id)
     put(entry, "series_id", reconstruction.series_id)
-    put(entry, "end_time", now)
+    for name, time in _times(volume.metadata).items():
+        put(entry, name, time)
     _write_how(entry, reconstruction, volume, settings, now)
     _write_object(entry, reconstruction)
     _write_measured(entry, reconstruction, volume)
     _write_laboratory(entry, reconstruction)
     _write_plots(entry, reconstruction, volume)
+
+
+def _times(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """When the series began and ended, ISO 8601; empty where its sender told no date that can be read."""
+    try:
+        began = datetime.fromisoformat(metadata["arm_date"])
+        ended = began + timedelta(seconds=metadata.get("ended_s", 0.0))
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return {}
+    return {"start_time": began.isoformat(), "end_time": ended.isoformat()}
 
 
 def _write_how(entry: h5py.Group, result: Reconstruction, volume: Volume, settings: Settings, now: str) -> None:
@@ -101,7 +114,7 @@ def _write_how(entry: h5py.Group, result: Reconstruction, volume: Volume, settin
     put(process, "versions", {"python": platform.python_version()} | {name: version(name) for name in PACKAGES})
     results = new_group(entry, "result_1", "NXcollection")
     for name, value in _fields(result.figures).items():
-        put(results, name, value)
+        put(results, name, value, units="1" if name.startswith("strain_") else None)
     put(results, "accounting", _fields(result.accounting), units="frames")
     geometry = new_group(entry, "geometry_1", "NXcollection")
     put(geometry, "name", result.geometry.instrument)
@@ -109,6 +122,8 @@ def _write_how(entry: h5py.Group, result: Reconstruction, volume: Volume, settin
     put(geometry, "basis_nm", result.basis_nm)
     put(geometry, "voxel_nm", result.voxel_nm)
     put(geometry, "q_lab", result.q_lab, units="1/angstrom")
+    put(geometry, "crystal_rotation", result.crystal_rotation, units="1")
+    put(geometry, "sample_rotation", result.sample_rotation, units="1")
     _write_instrument(entry, result.geometry)
     sample = new_group(entry, "sample_1", "NXsample")
     put(sample, "name", str(volume.metadata.get("sample", "")))
@@ -135,7 +150,8 @@ def _write_object(entry: h5py.Group, result: Reconstruction) -> None:
     put(image, "data_space", "real")
     put(image, "data_type", "electron density")
     put(image, "is_fft_shifted", 0)
-    put(image, "image_size", np.abs(result.basis_nm).sum(axis=0) * result.object_.shape * 1e-9, units="m")
+    edges_m = np.linalg.norm(result.basis_nm, axis=0) * result.object_.shape * 1e-9
+    put(image, "image_size", edges_m[::-1], units="m")  # CXI counts x, y, z
     image["process_1"] = h5py.SoftLink("/entry_1/process_1")
     image["source_1"] = h5py.SoftLink("/entry_1/instrument_1/source_1")
     data = new_group(entry, "data_1", "NXdata", signal="data", interpretation="image")
@@ -148,7 +164,7 @@ def _write_measured(entry: h5py.Group, result: Reconstruction, volume: Volume) -
     put(image, "title", "measured counts of the crop [rocking, row, column]")
     put(image, "data", volume.counts[window], units="counts")
     put(image, "mask", np.where(volume.mask[window], 0, CXI_PIXEL_INVALID).astype(np.uint32))
-    put(image, "scale", volume.scale[window[0]])
+    put(image, "scale", volume.scale[window[: volume.scale.ndim]])
     put(image, "data_space", "diffraction")
     put(image, "data_type", "intensity")
     put(image, "is_fft_shifted", 0)
@@ -158,7 +174,6 @@ def _write_measured(entry: h5py.Group, result: Reconstruction, volume: Volume) -
 
 
 def _write_laboratory(entry: h5py.Group, result: Reconstruction) -> None:
-    units = {"amplitude": "", "phase": "rad", "strain": "", "displacement": "nm", "support": ""}
     volumes: dict[str, NDArray[Any]] = {
         **fields_of(result),
         "displacement": result.displacement_nm,
@@ -166,26 +181,28 @@ def _write_laboratory(entry: h5py.Group, result: Reconstruction) -> None:
         "object_lab": result.object_lab,
     }
     for name, values in volumes.items():
-        _plot(entry, name, {"data": values}, _axes_nm(result), units.get(name, ""))
+        _plot(entry, name, {"data": values}, _axes_nm(result), {"data": UNITS[name]} if name in UNITS else {})
     entry["het_strain"] = h5py.SoftLink("/entry_1/strain")  # cdiutils' word for it
 
 
 def _write_plots(entry: h5py.Group, result: Reconstruction, volume: Volume) -> None:
     axes = _axes_nm(result)
     slices = central_slices(result)
-    plot = _plot(entry, "central_slice", {name: slices[name] for name in ("strain", "amplitude", "phase")}, axes[1:])
+    plot = _plot(
+        entry, "central_slice", {name: slices[name] for name in ("strain", "amplitude", "phase")}, axes[1:], UNITS
+    )
     plot.attrs["title"] = "strain, central slice across the beam"
     curve = volume.counts.sum(axis=(1, 2), dtype=np.float64)
     rocking = ("angle", np.asarray(volume.geometry.rocking_deg), "deg")
-    _plot(entry, "rocking_curve", {"counts": curve}, [rocking], "counts")
-    _plot(entry, "prtf", {"data": result.prtf}, [("q", result.prtf_q, "1/angstrom")])
+    _plot(entry, "rocking_curve", {"counts": curve}, [rocking], {"counts": "counts"})
+    _plot(entry, "prtf", {"data": result.prtf}, [("q", result.prtf_q, "1/angstrom")], {"data": "1"})
 
 
 Axis = tuple[str, NDArray[Any], str]
 
 
 def _plot(
-    entry: h5py.Group, name: str, signals: dict[str, NDArray[Any]], axes: list[Axis], units: str = ""
+    entry: h5py.Group, name: str, signals: dict[str, NDArray[Any]], axes: list[Axis], units: Mapping[str, str]
 ) -> h5py.Group:
     """NXdata whose first signal is the plot; the others can be chosen."""
     signal, *others = signals
@@ -195,7 +212,7 @@ def _plot(
     if len(axes) > 1:
         group.attrs["interpretation"] = "image"
     for key, values in signals.items():
-        put(group, key, values, units)
+        put(group, key, values, units.get(key))
     for index, (axis, values, unit) in enumerate(axes):
         put(group, axis, values, unit)
         group.attrs[f"{axis}_indices"] = index
@@ -223,6 +240,8 @@ def _read(entry: h5py.Group) -> Reconstruction:
         voxel_nm=geometry["voxel_nm"],
         basis_nm=geometry["basis_nm"],
         q_lab=geometry["q_lab"],
+        crystal_rotation=geometry["crystal_rotation"],
+        sample_rotation=geometry["sample_rotation"],
         prtf=entry["prtf/data"][()],
         prtf_q=entry["prtf/q"][()],
         figures=Figures(**results),

@@ -20,6 +20,7 @@ def figure_rows(reconstruction: Reconstruction) -> list[tuple[str, str]]:
         ("doubtful", "yes, see the warnings" if figures.doubt else "no"),
         ("chi  Σ(|F|−D)²/ΣD²", f"{figures.chi:.5f}"),
         ("R factor", f"{figures.r_factor:.4f}"),
+        ("chi² a voxel", f"{figures.chi2:.3f}"),
         ("free log-likelihood", f"{figures.free_log_likelihood:.3f}"),
         ("explained, agreement", f"{_share(figures.explained)}, {_share(figures.agreement)}"),
         ("resolution", f"{figures.resolution_nm:.1f} nm"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import shutil
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,9 @@ from service.worker.journal import Entry, Identity, Journal
 from service.worker.spool import segment_path
 
 SETTINGS_FILE = "settings.json"  # in the spool: what the stages work with
-FIXED_OF_WORKER = ("endpoint", "bind", "results", "requests", "http_host", "http_port")
+# What may change under a running worker: the journal lies in `out`, its positions are the spool's, sockets and health
+# belong to processes that go on, the other sections to other commands.
+CHANGEABLE = ("detector", "geometry", "phasing", "worker.stall_s", "worker.late_s", "worker.series_max_bytes")
 SAVE_WAIT_S = 1.0  # a copy that takes longer goes on after the answer: a Tango command has 3 s
 
 
@@ -47,23 +49,31 @@ class Answers:
         return {"health": self.health, "settings": self.use, "reprocess": self.reprocess, "save": self.save}
 
     def health(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Answer with the worker's health as the supervisor sees it, and `save_error`: why the last copy failed."""
+        """Answer with the worker's health as the supervisor sees it.
+
+        With it `save_error`, why the last copy failed, and `picture`, that of the last result once it is drawn.
+        """
         health = self._health() or {"ok": False, "busy": False, "status": "starting"}
         error = self._copy.exception() if self._copy is not None and self._copy.done() else None
-        return {**health, "save_error": str(error or "")}
+        picture = self._journal.last_picture
+        drawn = picture is not None and picture.exists()
+        return {**health, "save_error": str(error or ""), "picture": str(picture) if drawn else ""}
 
     def use(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """Lay `toml` over the present settings, from the next series on and across restarts of compute.
 
-        The worker's endpoints, the spool and the folder of the results stay what they are. Raises SettingsError.
+        Raises SettingsError where they are wrong or would change what needs a restart (all but `CHANGEABLE`).
         """
         try:
             changes = tomllib.loads(str(request.get("toml", "")))
         except tomllib.TOMLDecodeError as error:
             raise SettingsError(f"settings are not TOML: {error}") from error
         present = self._settings.model_dump(mode="json")
-        self._settings = parse_settings(merge(merge(present, changes), _fixed(present)))
-        after = self._settings.model_dump(mode="json")
+        settings = parse_settings(merge(present, changes))
+        after = settings.model_dump(mode="json")
+        if fixed := sorted(key for key in _differing(present, after) if not key.startswith(CHANGEABLE)):
+            raise SettingsError(f"{', '.join(fixed)} cannot change at run time; restart with the new settings")
+        self._settings = settings
         with written_whole(self._settings.spool.folder / SETTINGS_FILE) as partial:
             partial.write_text(self._settings.model_dump_json())
         self.wishes.put(self._settings)
@@ -106,10 +116,14 @@ class Answers:
         raise SeriesError(f"no result of series {series_unique_id[:40]!r}, nothing to invert again")
 
 
-def _fixed(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """What may not change under a running worker: the journal lies in `out`, its positions are the spool's."""
-    worker = {name: tree["worker"][name] for name in FIXED_OF_WORKER}
-    return {"out": tree["out"], "spool": tree["spool"], "worker": worker}
+def _differing(present: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    """Return the dotted names of all that differs."""
+    for key, value in after.items():
+        before = present.get(key)
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            yield from (f"{key}.{below}" for below in _differing(before, value))
+        elif value != before:
+            yield key
 
 
 def _copied(source: Path, target: Path) -> Path:

@@ -97,7 +97,7 @@ class SeriesAssembler:
     def reject(self, series_id: int, series_unique_id: str, image_id: int, error: WireError) -> list[Event]:
         """Count an image whose message could not be read beyond its head (wire.peek)."""
         try:
-            self._opened((series_id, series_unique_id), f"image {image_id}").reject(image_id)
+            self._opened((series_id, series_unique_id), f"image {image_id}").reject(image_id, error)
         except SequenceError as stray:
             self.tally.strays += 1
             return [Dropped(kind="stray", error=stray)]

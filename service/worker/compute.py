@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from queue import SimpleQueue
 
@@ -19,7 +20,7 @@ from service.worker.answers import Reprocess, Wish
 from service.worker.assembly import SeriesFailure
 from service.worker.health import ComputeReport
 from service.worker.intake import Closed, Intake, reread
-from service.worker.inverter import Inverted, Inverter, Job, Product
+from service.worker.inverter import Inverted, Inverter, Job
 from service.worker.journal import Identity, Journal
 from service.worker.lifeline import Lifeline
 from service.worker.spool import Position, read_cursor, write_cursor
@@ -27,7 +28,8 @@ from service.worker.spool import Position, read_cursor, write_cursor
 IDLE_S = (0.001, 0.02)  # shortest and longest sleep while the spool has nothing new
 ATTEMPTS = 3  # inversions of one series that may kill the process before it is given up
 LONGEST_ERROR = 1000  # characters of an error in a summary: it may quote what a sender wrote
-ABORTED_BELOW = 0.5  # share of its frames below which a series that a newer one cut off is not inverted
+ABORTED_BELOW = 0.5  # share of its frames below which a series that was cut off is not inverted
+CUT_OFF = {"newer series": "cut off by a newer series", "stall": "cut off: its sender fell silent"}
 
 
 class Compute:
@@ -52,7 +54,7 @@ class Compute:
         self._idle_s = IDLE_S[0]
 
     def run(self, lifeline: Lifeline, report: Callable[[ComputeReport], Mapping[str, object]]) -> None:
-        """Work until the lifeline ends; then finish the running inversion, unless the supervisor is gone."""
+        """Work until the lifeline ends; then finish what is inverted and drawn, unless the supervisor is gone."""
         while not lifeline.ending:
             if not self.step(spool_full=_says_full(lifeline.heard)):
                 time.sleep(self._idle_s)
@@ -60,6 +62,8 @@ class Compute:
         while self._inverter.job is not None and not lifeline.orphaned:
             self._finish(self._inverter.poll(IDLE_S[1]))
             lifeline.beat(lambda: report(self.report))
+        if not lifeline.orphaned:
+            self._inverter.rest()
 
     def step(self, spool_full: bool = False) -> bool:
         """Do what there is to do; False where there was nothing."""
@@ -92,6 +96,7 @@ class Compute:
             duplicates=journal.totals["duplicates"],
             series=dict(journal.series),
             stages=dict(journal.stages),
+            latency=journal.latency,
             sequence=journal.sequence,
             last_error=journal.last_error[:400],
         )
@@ -132,8 +137,8 @@ class Compute:
         identity = (outcome.series_id, outcome.series_unique_id, closed.position)
         if isinstance(outcome, SeriesFailure):
             self._tell(identity, outcome.accounting, SeriesStatus.FAILED, error=str(outcome.error))
-        elif _aborted(outcome):
-            self._tell(identity, outcome.accounting, SeriesStatus.ABORTED, error="cut off by a newer series")
+        elif aborted := _aborted(outcome):
+            self._tell(identity, outcome.accounting, SeriesStatus.ABORTED, error=aborted)
         elif self._journal.attempts(identity) >= ATTEMPTS:
             error = f"the worker died {ATTEMPTS} times while inverting it"
             self._tell(identity, outcome.accounting, SeriesStatus.FAILED, error=error)
@@ -145,13 +150,13 @@ class Compute:
     def _finish(self, inverted: Inverted | None) -> bool:
         if inverted is None:
             return False
-        identity, accounting, product = inverted.job.identity, inverted.accounting, inverted.product
+        identity, accounting = inverted.job.identity, inverted.accounting
         self._inverting = None
-        if product is None:
+        if inverted.product is None:
             self._tell(identity, accounting, SeriesStatus.FAILED, error=inverted.error)
         else:
             status = SeriesStatus.DONE if accounting.complete else SeriesStatus.INCOMPLETE
-            self._tell(identity, accounting, status, product)
+            self._tell(identity, accounting, status, inverted)
         return True
 
     def _tell(
@@ -159,9 +164,10 @@ class Compute:
         identity: Identity,
         accounting: Accounting,
         status: SeriesStatus,
-        product: Product | None = None,
+        inverted: Inverted | None = None,
         error: str = "",
     ) -> None:
+        product = inverted.product if inverted else None
         summary = ResultSummary(
             sequence=self._journal.sequence + 1,
             series_id=identity[0],
@@ -172,7 +178,6 @@ class Compute:
             path=product.path if product else None,
             picture=product.picture if product else None,
             slices=product.slices if product else {},
-            latencies_s=product.latencies_s if product else {},
             finished_at=time.time(),
             error=error[:LONGEST_ERROR],
             notes=product.notes if product else (),
@@ -180,8 +185,8 @@ class Compute:
             journal=self._journal.name,
             again=self._journal.finished(identity),
         )
-        self._journal.add(identity, summary)
-        self._sink.publish(summary)
+        self._journal.add(identity, _until_now(summary, inverted))
+        self._sink.publish(_until_now(summary, inverted))
         self._move_cursor(self._needed())
 
     def _needed(self) -> Position:
@@ -195,9 +200,20 @@ class Compute:
             self._cursor = position
 
 
-def _aborted(volume: Volume) -> bool:
+def _until_now(summary: ResultSummary, inverted: Inverted | None) -> ResultSummary:
+    """Return the summary with its latencies as of now: the journal's lack but the flush of its own line."""
+    if inverted is None:
+        return summary
+    now, came = time.time(), inverted.last_frame_at
+    stages = {**inverted.latencies_s, "publish": max(0.0, now - inverted.done_at)}
+    return replace(summary, latencies_s=stages, latency_s=None if came is None else max(0.0, now - came))
+
+
+def _aborted(volume: Volume) -> str:
+    """Return why the series is not worth inverting, "" where it is: few frames, and no end."""
     frames = volume.accounting
-    return volume.metadata.get("closed_by") == "newer series" and frames.received < ABORTED_BELOW * frames.sent
+    few = frames.received < ABORTED_BELOW * frames.sent
+    return CUT_OFF.get(str(volume.metadata.get("closed_by")), "") if few else ""
 
 
 def _says_full(health: Mapping[str, object]) -> bool:

@@ -26,32 +26,32 @@ def geometry_of(start: SeriesStart, positions: Positions, settings: GeometrySett
     """Build the geometry of a series from its start and the positions of its frames.
 
     `positions` maps axis -> float64 (frames,) in image order, NaN for a frame that is missing: its angle is taken from
-    the straight line through the others. Fixed angles come from the frames, else from `start.user_data`; energy,
-    distance and pixel size from the start, else from the settings. Raises GeometryError in one line.
+    the straight line through the others. Fixed angles come from the frames, else from `start.user_data`, else from the
+    settings; all else from the start, else from the settings. Raises GeometryError in one line.
     """
     user, header = start.user_data, start.header
-    axes = user.get("axes")
-    if axes is not None and not isinstance(axes, Mapping):
-        raise GeometryError(f"user_data.axes is {type(axes).__name__}, expected a map; see docs/reference/stream.md")
+    instrument = str(user.get("instrument", settings.instrument))
     measured = {_axis(name): values for name, values in positions.items()}
-    rocking = _rocking_axis(_said_axis(user.get("rocking_axis")), measured)
+    rocking = _rocking_axis(_said_axis(user.get("rocking_axis")) or _axis(settings.rocking_axis), measured)
     still = {name: float(np.nanmean(values)) for name, values in measured.items() if name != rocking}
     facts = {
         "energy_kev": _known(user.get("energy_kev"), _energy_kev(header), settings.energy_kev),
-        "distance_m": _known(user.get("distance_m"), settings.distance_m),
+        "distance_m": _known(user.get("distance_m"), _translation_m(header), settings.distance_m),
         "pixel_size_m": _known(_pair(header, "pixel_size"), settings.pixel_size_m),
     }
     if missing := [f"geometry.{name}" for name, value in facts.items() if value is None]:
         raise GeometryError(f"neither the scan nor the settings tell {', '.join(missing)}; give it with --settings")
+    center, assumed = _beam_center(start, settings)
     try:
         return parse_geometry(
             **facts,
-            instrument=str(user.get("instrument", settings.instrument)),
-            angles_deg=_fixed_angles(user) | still,
+            instrument=instrument,
+            angles_deg=_told_angles(settings.angles_deg) | _fixed_angles(user) | still,
             rocking_axis=rocking,
             rocking_deg=fill_missing(measured[rocking]),
-            beam_center_px=_beam_center(header),
-            axes=axes,
+            beam_center_px=center,
+            beam_center_assumed=assumed,
+            axes=_axes(user, instrument, settings),
         )
     except ValueError as error:
         raise GeometryError(str(error)) from error
@@ -108,7 +108,20 @@ def _fixed_angles(user: Mapping[str, Any]) -> dict[str, Any]:
     angles = user.get("positions", {})
     if not isinstance(angles, Mapping):
         raise GeometryError(f"user_data.positions is {type(angles).__name__}, expected a map axis -> degrees")
-    return {_axis(name): angle for name, angle in angles.items()}
+    return _told_angles(angles)
+
+
+def _told_angles(angles_deg: Mapping[Any, Any]) -> dict[str, Any]:
+    return {_axis(name): angle for name, angle in angles_deg.items()}
+
+
+def _axes(user: Mapping[str, Any], instrument: str, settings: GeometrySettings) -> Mapping[str, Any] | None:
+    axes = user.get("axes")
+    if axes is not None and not isinstance(axes, Mapping):
+        raise GeometryError(f"user_data.axes is {type(axes).__name__}, expected a map; see docs/reference/stream.md")
+    if axes is None and settings.axes is not None and instrument.lower() == "general":
+        return settings.axes.model_dump()
+    return axes
 
 
 def _energy_kev(header: Mapping[str, Any]) -> float | None:
@@ -120,10 +133,20 @@ def _energy_kev(header: Mapping[str, Any]) -> float | None:
     return None
 
 
-def _beam_center(header: Mapping[str, Any]) -> Any:
-    """Pixel (row, column), None where unknown: detectors that nobody told it say (0, 0)."""
-    center = _pair(header, "beam_center")
-    return None if center == (0, 0) else center
+def _translation_m(header: Mapping[str, Any]) -> float | None:
+    """Distance from DECTRIS' `detector_translation` (x, y, z in m), None where nobody set it: it is 0 then."""
+    match header.get("detector_translation"):
+        case [_, _, int() | float() as distance_m] if distance_m > 0:
+            return distance_m
+    return None
+
+
+def _beam_center(start: SeriesStart, settings: GeometrySettings) -> tuple[Any, bool]:
+    """Pixel (row, column), None where unknown, and whether it is but assumed: what was measured comes first."""
+    said, assumed = _pair(start.header, "beam_center"), start.user_data.get("beam_center_assumed") is True
+    told = None if said == (0, 0) else said  # detectors that nobody told it say so
+    measured = _known(None if assumed else told, settings.beam_center_px)
+    return _known(measured, told), measured is None
 
 
 def _pair(header: Mapping[str, Any], name: str) -> Any:

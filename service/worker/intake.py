@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from service.errors import DropError, SeriesError, WireError
+from service.errors import SeriesError, WireError
 from service.records import Accounting, Message, SeriesStart, Volume
 from service.settings import Settings
 from service.wire import messages as wire
 from service.worker.assembly import Dropped, Event, Key, SeriesAssembler, SeriesFailure
+from service.worker.complaints import Complaints
 from service.worker.journal import Identity
 from service.worker.spool import Position, Record, SpoolReader, segment_path
 
@@ -30,20 +31,31 @@ class Closed:
 
 
 @dataclass(slots=True)
+class Begun:
+    """A series that is open: where it begins, when its last image came, how long its messages took to take in."""
+
+    position: Position
+    last_frame_at: float | None = None
+    assemble_s: float = 0.0
+
+
+@dataclass(slots=True)
 class Headless:
-    """A series of which images came and no start: nothing can be made of it, but it must be told."""
+    """A series without a start, or with one that was refused: nothing can be made of it, but it must be told."""
 
     key: Key
     position: Position
     last_s: float
+    refused: WireError | None = None
     images: set[int] = field(default_factory=set)
 
     def failure(self) -> SeriesFailure:
-        sent = max(self.images) + 1
+        sent = max(self.images, default=-1) + 1
         accounting = Accounting(
             sent=sent, received=0, missed=sent - len(self.images), rejected=len(self.images), duplicates=0
         )
-        error = SeriesError(f"the start of the series never came, {len(self.images)} of its images did")
+        fate = "never came" if self.refused is None else f"was refused ({self.refused})"
+        error = SeriesError(f"the start of the series {fate}, {len(self.images)} of its images came")
         return SeriesFailure(series_id=self.key[0], series_unique_id=self.key[1], accounting=accounting, error=error)
 
 
@@ -65,10 +77,11 @@ class Intake:
         self._reader, self._finished, self._known, self._clock_s = reader, finished, known, clock_s
         self._settings = self._next_settings = settings
         self._assembler = SeriesAssembler(settings)
-        self._began: dict[Key, Position] = {}
+        self._began: dict[Key, Begun] = {}
         self._skipped: Key | None = None
         self._headless: Headless | None = None
         self._heard_s = clock_s()
+        self._complaints = Complaints(log, clock_s)
         self.serial = 0
         self.damaged = 0
         self.strays = 0
@@ -77,7 +90,7 @@ class Intake:
     def position(self) -> Position:
         """Where a restart has to begin for the series that is not closed yet."""
         headless = [self._headless.position] if self._headless else []
-        return min([*headless, *self._began.values(), self._reader.position])
+        return min([*headless, *(begun.position for begun in self._began.values()), self._reader.position])
 
     @property
     def read_to(self) -> Position:
@@ -111,6 +124,7 @@ class Intake:
         while self._clock_s() < until_s:
             record = self._reader.read()
             if record is None:
+                self._complaints.catch_up()
                 return self._close_stale(), busy
             busy = True
             closed = self._take(record)
@@ -122,11 +136,13 @@ class Intake:
         self.serial = record.serial + 1
         if record.payload is None:
             self.damaged += 1
+            self._complaints.tell("damaged", f"record {record.serial} of the spool fails its checksum")
             return []
         try:
             head = wire.peek(record.payload)
-        except WireError:
+        except WireError as error:
             self.strays += 1
+            self._complaints.tell("unreadable", str(error))
             return []
         key = (head.series_id, head.series_unique_id)
         if head.type == "start":
@@ -141,14 +157,24 @@ class Intake:
         closed: list[Closed] = []
         if head.type == "start":
             closed += self._before_start(key)
+        began_s = time.perf_counter()
         try:
             message = _decoded(record.payload)
         except WireError as error:
             return closed + self._unreadable(head, key, error, record.position)
         if head.type == "start":
-            self._began.setdefault(key, record.position)
+            self._began.setdefault(key, Begun(record.position))
         events = self._assembler.feed(message, self._heard_s)
+        self._time(record, head, key, time.perf_counter() - began_s)
         return closed + self._closed(events) + self._strayed(events, head, key, record.position)
+
+    def _time(self, record: Record, head: wire.Peek, key: Key, seconds: float) -> None:
+        begun = self._began.get(key)
+        if begun is None:
+            return
+        begun.assemble_s += seconds
+        if head.type == "image":
+            begun.last_frame_at = record.received_at
 
     def _before_start(self, key: Key) -> list[Closed]:
         """A start ends what came before; new settings hold from here on."""
@@ -162,6 +188,9 @@ class Intake:
     def _unreadable(self, head: wire.Peek, key: Key, error: WireError, position: Position) -> list[Closed]:
         if head.image_id is None:
             self.strays += 1
+            self._complaints.tell(f"unreadable {head.type}", str(error))
+            if head.type == "start" and key not in self._began:  # one that is open already only got a bad copy
+                self._headless = Headless(key, position, self._heard_s, error)
             return []
         events = self._assembler.reject(*key, head.image_id, error)
         return self._closed(events) + self._strayed(events, head, key, position)
@@ -169,9 +198,11 @@ class Intake:
     def _closed(self, events: list[Event]) -> list[Closed]:
         closed = []
         for event in events:
-            if not isinstance(event, Dropped):
-                key = (event.series_id, event.series_unique_id)
-                closed.append(Closed(position=self._began.pop(key), outcome=event))
+            if isinstance(event, Dropped):
+                self._complaints.tell(event.kind, str(event.error))
+            else:
+                begun = self._began.pop((event.series_id, event.series_unique_id))
+                closed.append(Closed(position=begun.position, outcome=_timed(event, begun)))
         return closed
 
     def _strayed(self, events: list[Event], head: wire.Peek, key: Key, position: Position) -> list[Closed]:
@@ -179,12 +210,13 @@ class Intake:
         if not any(isinstance(event, Dropped) and event.kind == "stray" for event in events):
             return []
         self.strays += 1
-        if key in self._began or key in self._assembler.closed or self._known(key):
+        ours = self._headless is not None and self._headless.key == key
+        if not ours and (key in self._began or key in self._assembler.closed or self._known(key)):
             return []
         if head.image_id is None:  # its end
-            return self._close_headless() if self._headless is not None and self._headless.key == key else []
+            return self._close_headless() if ours else []
         closed: list[Closed] = []
-        if self._headless is None or self._headless.key != key:
+        if self._headless is None or not ours:
             closed = self._close_headless()
             self._headless = Headless(key, position, self._heard_s)
         self._headless.images.add(head.image_id)
@@ -204,6 +236,12 @@ class Intake:
         if self._headless is not None and now_s - self._headless.last_s >= self._settings.worker.stall_s:
             closed += self._close_headless()
         return closed
+
+
+def _timed(outcome: Volume | SeriesFailure, begun: Begun) -> Volume | SeriesFailure:
+    if isinstance(outcome, SeriesFailure):
+        return outcome
+    return replace(outcome, last_frame_at=begun.last_frame_at, latencies_s={"assemble": begun.assemble_s})
 
 
 def reread(folder: Path, identity: Identity, settings: Settings) -> Volume:
@@ -242,11 +280,14 @@ def _events_of(assembler: SeriesAssembler, record: Record, key: Key) -> list[Eve
         return []
     try:
         head = wire.peek(record.payload)
-        if (head.series_id, head.series_unique_id) == key:
-            return assembler.feed(_decoded(record.payload), 0.0)
-        return assembler.close("newer series") if head.type == "start" else []
-    except DropError:
+    except WireError:
         return []
+    if (head.series_id, head.series_unique_id) != key:
+        return assembler.close("newer series") if head.type == "start" else []
+    try:
+        return assembler.feed(_decoded(record.payload), 0.0)
+    except WireError as error:
+        return [] if head.image_id is None else assembler.reject(*key, head.image_id, error)
 
 
 def _decoded(payload: memoryview) -> Message:

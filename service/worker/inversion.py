@@ -1,12 +1,14 @@
-"""What the worker does with one volume: invert it, write the result's file and its picture."""
+"""What the worker does with one volume: invert it, write the result's file, and draw its picture when there is time."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
+from functools import partial
 from pathlib import Path
 
-from service.errors import ResultError, SourceError
+from service.errors import SourceError
 from service.pipeline import Former, run
 from service.records import Reconstruction, Volume
 from service.results.nexus import read_result, write_result
@@ -28,11 +30,16 @@ class Inversion:
         self._previous = None if last_file is None else _former_in(last_file)
 
     def __call__(self, volume: Volume, settings: Settings) -> Product:
-        """Return what was made; raise SeriesError or StopError, and nothing is left under a final name."""
+        """Return what was made; raise SeriesError or StopError, and nothing is left under a final name.
+
+        The picture is drawn by `Product.draw`: it takes longer than many an inversion.
+        """
         reconstruction = run(volume, settings, previous=self._previous)
         began_s = time.perf_counter()
         path = write_result(reconstruction, volume, settings, settings.out.resolve())  # clients are elsewhere
-        picture = _picture(reconstruction, volume, path.with_suffix(".png"))
+        picture = path.with_suffix(".png")
+        with contextlib.suppress(OSError):
+            picture.unlink(missing_ok=True)  # of a former result: no file stands beside another one's picture
         self._previous = _former(reconstruction) or self._previous
         return Product(
             figures=reconstruction.figures,
@@ -42,6 +49,7 @@ class Inversion:
             latencies_s={**reconstruction.latencies_s, "write": time.perf_counter() - began_s},
             notes=reconstruction.notes,
             warnings=reconstruction.warnings,
+            draw=partial(_draw, reconstruction, volume, picture),
         )
 
 
@@ -57,9 +65,8 @@ def _former_in(path: Path) -> Former | None:
         return None
 
 
-def _picture(reconstruction: Reconstruction, volume: Volume, path: Path) -> Path | None:
+def _draw(reconstruction: Reconstruction, volume: Volume, path: Path) -> None:
     try:
-        return write_picture(reconstruction, volume, path)
-    except (ResultError, ValueError, ArithmeticError):
-        log.exception("no picture %s", path)  # the result's file stands without it
-        return None
+        write_picture(reconstruction, volume, path)
+    except Exception:  # the result's file stands without it, and the next volume must be inverted
+        log.exception("no picture %s", path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """What an inversion leaves: its files and what the summary shows of it."""
+    """What an inversion leaves: its file and what the summary shows of it; `draw` makes `picture`, and never raises."""
 
     figures: Figures
     path: Path
@@ -31,6 +32,7 @@ class Product:
     latencies_s: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    draw: Callable[[], None] = lambda: None
 
 
 Invert = Callable[[Volume, Settings], Product]
@@ -47,19 +49,25 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inverted:
-    """What became of a job: a product, or an error in one line."""
+    """What became of a job: a product, or an error in one line.
+
+    `latencies_s` are those of all stages so far; `last_frame_at` and `done_at` are clock times, s since 1970.
+    """
 
     job: Job
     accounting: Accounting
     product: Product | None
     error: str = ""
+    latencies_s: Mapping[str, float] = field(default_factory=dict)
+    last_frame_at: float | None = None
+    done_at: float = 0.0
 
 
 NO_FRAMES = Accounting(sent=0, received=0, missed=0, rejected=0, duplicates=0)
 
 
 class Inverter:
-    """Takes one job at a time; `poll` hands out what became of it."""
+    """Takes one job at a time; `poll` hands out what became of it, and its picture is drawn before the next job."""
 
     def __init__(self, invert: Invert) -> None:
         self._invert = invert
@@ -83,19 +91,46 @@ class Inverter:
         self.job = None
         return inverted
 
+    def rest(self) -> None:
+        """Wait until nothing is left to draw."""
+        self._jobs.join()
+
     def _run(self) -> None:
         while True:
-            self._done.put(self._work(self._jobs.get()))
+            self._do(self._jobs.get())
+            self._jobs.task_done()
+
+    def _do(self, job: Job) -> None:
+        """A step of its own, so that no large volume is held while the next job is awaited."""
+        inverted = self._work(job)
+        self._done.put(inverted)
+        if inverted.product is not None:
+            inverted.product.draw()
 
     def _work(self, job: Job) -> Inverted:
         accounting = NO_FRAMES
         try:
             volume = job.load()
-            accounting = volume.accounting
-            return Inverted(job=job, accounting=accounting, product=self._invert(volume, job.settings))
+            accounting, before = volume.accounting, _before(volume)
+            product = self._invert(volume, job.settings)
+            return Inverted(
+                job=job,
+                accounting=accounting,
+                product=product,
+                latencies_s={**before, **product.latencies_s},
+                last_frame_at=volume.last_frame_at,
+                done_at=time.time(),
+            )
         except BraggloopError as error:
             return Inverted(job=job, accounting=accounting, product=None, error=str(error))
         except Exception as error:  # whatever one series does, the next one must be inverted
             log.exception("series %s (%s)", *job.identity[:2])
             text = " ".join(str(error).split())
             return Inverted(job=job, accounting=accounting, product=None, error=f"{type(error).__name__}: {text}")
+
+
+def _before(volume: Volume) -> Mapping[str, float]:
+    """Return what went before the inversion; a live volume has waited since its last frame."""
+    if volume.last_frame_at is None:
+        return volume.latencies_s
+    return {**volume.latencies_s, "wait": max(0.0, time.time() - volume.last_frame_at)}

@@ -28,7 +28,11 @@ log = logging.getLogger(__name__)
 Identity = tuple[int, str, Position]  # series_id, series_unique_id, where its start lies
 RECALLED = 1000  # newest results that are kept
 LARGEST_BYTES = 8_000_000  # of the file, or twice what must stay where that is more: RECALLED results take 1 to 2 MB
-TOTALS = ("sequence", "totals", "series", "stages", "last_error")  # what the line of totals says of all results
+TOTALS = ("sequence", "totals", "series", "stages", "latency", "last_error")  # of all results, in the line of totals
+
+
+Timing = tuple[int, float, float]  # number, sum, last; s
+NEVER: Timing = (0, 0.0, 0.0)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -63,7 +67,8 @@ class Journal:
         self.sequence = 0
         self.totals: Counter[str] = Counter()  # received, missed, rejected, duplicates of all series
         self.series: Counter[str] = Counter()  # status -> number
-        self.stages: dict[str, tuple[int, float, float]] = {}  # stage -> number, sum, last; s
+        self.stages: dict[str, Timing] = {}
+        self.latency = NEVER  # from the last frame to the summary
         self.entries: list[Entry] = []
         self.last_error = ""
         self._begun: Counter[Identity] = Counter()
@@ -108,6 +113,11 @@ class Journal:
         """File of the last result that has one."""
         return next((entry.summary.path for entry in reversed(self.entries) if entry.summary.path), None)
 
+    @property
+    def last_picture(self) -> Path | None:
+        """Picture of the last result that names one; it may not be drawn yet."""
+        return next((entry.summary.picture for entry in reversed(self.entries) if entry.summary.picture), None)
+
     def add(self, identity: Identity, summary: ResultSummary) -> None:
         """Put a result on the disk, but for `summary.slices`."""
         self._append(_result(identity, summary))
@@ -137,8 +147,9 @@ class Journal:
         self._finish(identity)
         self.last_error = summary.error or self.last_error
         for stage, seconds in summary.latencies_s.items():
-            count, total_s, _ = self.stages.get(stage, (0, 0.0, 0.0))
-            self.stages[stage] = (count + 1, total_s + seconds, seconds)
+            self.stages[stage] = _timed(self.stages.get(stage, NEVER), seconds)
+        if summary.latency_s is not None:
+            self.latency = _timed(self.latency, summary.latency_s)
         summary = dataclasses.replace(summary, slices={})
         self.entries = [*self.entries, Entry(summary, identity[2])][-RECALLED:]
 
@@ -207,10 +218,17 @@ class Journal:
         self.sequence, self.last_error = int(found["sequence"]), str(found["last_error"])
         self.totals, self.series = Counter(found["totals"]), Counter(found["series"])
         self.stages = {stage: (count, total_s, last_s) for stage, (count, total_s, last_s) in found["stages"].items()}
+        count, total_s, last_s = found["latency"]
+        self.latency = count, total_s, last_s
 
 
 def _opened(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+
+
+def _timed(before: Timing, seconds: float) -> Timing:
+    count, total_s, _ = before
+    return count + 1, total_s + seconds, seconds
 
 
 def _encoded(line: Mapping[str, Any]) -> bytes:

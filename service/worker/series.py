@@ -38,14 +38,18 @@ class OpenSeries:
         count = start.number_of_images or min(FIRST_IMAGES, self._room)
         try:
             self._counts, self._mask = self._room_for(count)
+            # Pixels that had data in some image, so that they are no gaps; that said in some image that they had none.
+            self._counted, self._negative = (np.zeros(start.shape, np.bool_) for _ in range(2))
         except MemoryError as error:
             raise DataError(f"series of {count} images {start.shape}: {error}; see worker.series_max_bytes") from error
         self._largest = _largest_good(start, settings)
         self._dark, self._flat = start.dark, _told_flat(start)
         self._good = _good_pixels(start.pixel_mask, self._dark, self._flat)
+        self._gapless: set[int] = set()  # first rows of pieces without a gap, so that those are not touched again
         self._exposures: dict[int, Frame] = {}
         self._axes: frozenset[str] | None = None
         self._rejected: set[int] = set()
+        self._first_rejection = ""
         self._duplicates = 0
 
     @property
@@ -79,17 +83,18 @@ class OpenSeries:
         try:
             self._check(frame)
             self._put(frame.image_id, frame.data[self._channel_of(frame)])
-        except WireError:
-            self._rejected.add(frame.image_id)
+        except WireError as error:
+            self.reject(frame.image_id, error)
             raise
         self._axes = frozenset(frame.positions)
         self._exposures[frame.image_id] = _without_data(frame)
         return True
 
-    def reject(self, image_id: int) -> None:
+    def reject(self, image_id: int, error: WireError) -> None:
         """Count an image that could not be read; raise SequenceError where it is none of this series."""
         self._check_place(image_id)
         self._rejected.add(image_id)
+        self._first_rejection = self._first_rejection or f"first rejected: {error}"
 
     def volume(self, metadata: Mapping[str, Any]) -> Volume:
         """Return what arrived, in image order; missing images are masked planes on the line of the angles.
@@ -98,7 +103,8 @@ class OpenSeries:
         """
         accounting, start = self.accounting, self.start
         if accounting.received < 2:
-            raise DataError(f"{accounting.received} of {accounting.sent} images arrived, expected at least two")
+            few = f"{accounting.received} of {accounting.sent} images arrived, expected at least two"
+            raise DataError("; ".join(filter(None, (few, self._first_rejection))))
         count = accounting.sent
         return Volume(
             series_id=start.series_id,
@@ -110,6 +116,8 @@ class OpenSeries:
             accounting=accounting,
             dark=_filled(self._dark, 0.0, self._good),
             flat=_filled(self._flat, 1.0, self._good),
+            received=self._received(count),
+            working=self._working(),
             metadata=self._metadata() | dict(metadata),
         )
 
@@ -164,9 +172,33 @@ class OpenSeries:
         if part.dtype.kind == "i":
             mask &= part >= 0
         if not mask.all():
-            np.putmask(counts, (part < 0) | (part == np.iinfo(part.dtype).max), 0.0)
+            empty = self._without_counts(rows, part)
+            np.putmask(counts, empty, 0.0)
+            self._counted[rows] |= ~empty
+        elif rows.start not in self._gapless:
+            self._counted[rows] = True
+            self._gapless.add(rows.start)
         if self._good is not None:
             mask &= self._good[rows]
+
+    def _without_counts(self, rows: slice, part: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return True where a pixel says "no data", or overflowed: which of both, the other images tell."""
+        empty: NDArray[np.bool_] = part == np.iinfo(part.dtype).max
+        if part.dtype.kind == "i":
+            negative = part < 0
+            self._negative[rows] |= negative
+            empty |= negative
+        return empty
+
+    def _received(self, count: int) -> NDArray[np.bool_]:
+        received = np.zeros(count, np.bool_)
+        received[list(self._exposures)] = True
+        return received
+
+    def _working(self) -> NDArray[np.bool_]:
+        """Return True [row, column] where nothing but saturation masks a pixel of an image that came."""
+        working = self._counted & ~self._negative
+        return working if self._good is None else working & self._good
 
     def _room_for(self, count: int) -> tuple[Plane, NDArray[np.bool_]]:
         shape = (count, *self.start.shape)
@@ -203,14 +235,17 @@ class OpenSeries:
         told = {name: self.start.user_data[name] for name in names if name in self.start.user_data}
         exposure = next(iter(self._exposures.values()))
         dates = {"arm_date": self.start.header["arm_date"]} if "arm_date" in self.start.header else {}
-        return told | dates | {"channel": self._channel, "count_time_s": exposure.count_time_s}
+        why = {"first_rejection": self._first_rejection} if self._first_rejection else {}
+        ended_s = max(one.start_time_s + one.count_time_s for one in self._exposures.values())
+        exposed = {"count_time_s": exposure.count_time_s, "ended_s": ended_s}
+        return told | dates | why | {"channel": self._channel} | exposed
 
 
 def _largest_good(start: SeriesStart, settings: Settings) -> int:
     """Return the largest value of a pixel that counts.
 
-    DECTRIS marks gaps and dead pixels by the largest value of the type and says in `saturation_value` what the largest
-    true one is; older detectors mark them by negative values.
+    DECTRIS marks gaps and dead pixels by the largest value of the type, pixels that overflow too, and says in
+    `saturation_value` what the largest true one is; older detectors mark gaps by negative values.
     """
     largest = int(np.iinfo(start.dtype).max) - 1
     said, saturation = start.header.get("saturation_value"), settings.detector.saturation_counts

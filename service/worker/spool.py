@@ -3,9 +3,9 @@
     FOLDER/segment-000000000012.raw     records one after the other, each begun at a multiple of 64 bytes
     FOLDER/cursor.json                  where a restarted reader begins
 
-A record is a header (magic, CRC-32C, serial number, length, number of its segment) and the message as it came. Segments
-are recycled by renaming, with their pages: a record of an earlier life carries another segment's number, so it is none.
-The number is written last, which makes nothing of what a killed writer left behind.
+A record is a header (magic, CRC-32C, serial number, length, clock time of its reception, number of its segment) and the
+message as it came. Segments are recycled by renaming, with their pages: a record of an earlier life carries another
+segment's number, so it is none. The number is written last, which makes nothing of what a killed writer left behind.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ from service.results.durable import written_whole
 Buffer = bytes | bytearray | memoryview | mmap.mmap
 
 MAGIC = 0x42474C52  # "BGLR"
-HEADER = struct.Struct("<IIQQQ")  # magic, crc, serial, length, segment
-HEAD = struct.Struct("<IIQQ")  # all but the segment
+HEADER = struct.Struct("<IIQQdQ")  # magic, crc, serial, length, received_at, segment
+HEAD = struct.Struct("<IIQQd")  # all but the segment
 TAIL = struct.Struct("<Q")
+CLOCK = struct.Struct("<d")
 CRC_MASK = 0xFFFFFFFF
 ALIGNMENT = 64  # one cache line: no record shares one with its neighbour
 CURSOR = "cursor.json"
@@ -47,10 +48,14 @@ ORIGIN = Position(0, 0)
 
 
 class Record(NamedTuple):
-    """One spooled message; `payload` is a view into the segment, None where its CRC does not match."""
+    """One spooled message; `payload` is a view into the segment, None where its CRC does not match.
+
+    `received_at` is the clock time, in seconds since 1970, at which it was taken off the wire.
+    """
 
     position: Position
     serial: int
+    received_at: float
     payload: memoryview | None
 
 
@@ -60,6 +65,7 @@ class Header(NamedTuple):
     crc: int
     serial: int
     length: int
+    received_at: float
     segment: int
 
 
@@ -93,29 +99,34 @@ def header_at(pages: mmap.mmap, segment: int, offset: int) -> Header | None:
 
 
 def write_record(
-    pages: mmap.mmap, bytes_of_pages: NDArray[np.uint8], position: Position, serial: int, source: NDArray[np.uint8]
+    pages: mmap.mmap,
+    bytes_of_pages: NDArray[np.uint8],
+    position: Position,
+    serial: int,
+    received_at: float,
+    source: NDArray[np.uint8],
 ) -> int:
     """Write one record and return the offset behind it; the caller has made sure that it fits."""
     segment, offset = position
     length, begin = len(source), offset + HEADER.size
-    crc = _seed(segment, serial, length)
+    crc = _seed(segment, serial, length, received_at)
     for done in range(0, length, PIECE_BYTES):
         piece = source[done : done + PIECE_BYTES]
         bytes_of_pages[begin + done : begin + done + len(piece)] = piece
         crc = google_crc32c.extend(crc, piece)
-    HEAD.pack_into(pages, offset, MAGIC, crc, serial, length)
+    HEAD.pack_into(pages, offset, MAGIC, crc, serial, length, received_at)
     TAIL.pack_into(pages, offset + HEAD.size, segment)
     return offset + record_bytes(length)
 
 
-def _seed(segment: int, serial: int, length: int) -> int:
+def _seed(segment: int, serial: int, length: int, received_at: float) -> int:
     """Begin the CRC with what the header says, so that a damaged header is found too."""
-    return (segment ^ serial << 8 ^ length << 16) & CRC_MASK
+    return int(google_crc32c.extend((segment ^ serial << 8 ^ length << 16) & CRC_MASK, CLOCK.pack(received_at)))
 
 
 def _payload(pages: mmap.mmap, offset: int, header: Header) -> memoryview | None:
     data: NDArray[np.uint8] = np.frombuffer(pages, np.uint8, header.length, offset + HEADER.size)
-    crc = google_crc32c.extend(_seed(header.segment, header.serial, header.length), data)
+    crc = google_crc32c.extend(_seed(header.segment, header.serial, header.length, header.received_at), data)
     return data.data if crc == header.crc else None
 
 
@@ -143,7 +154,7 @@ class SpoolReader:
         header = header_at(pages, segment, offset) if pages else None
         if pages is None or header is None:
             return None
-        record = Record(self.position, header.serial, _payload(pages, offset, header))
+        record = Record(self.position, header.serial, header.received_at, _payload(pages, offset, header))
         self.position = Position(segment, offset + record_bytes(header.length))
         return record
 

@@ -7,6 +7,8 @@ import errno
 import itertools
 import mmap
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -35,11 +37,11 @@ class SpoolWriter:
 
     It goes on behind the last whole record of a former writer. When the spool has reached its bound, the oldest
     segment is recycled if the reader's cursor has left it; else SpoolFull says so and nothing is written.
-    The first segment of an empty spool is the one `after` this.
+    The first segment of an empty spool is the one `after` this. `clock_s` stamps each message, s since 1970.
     """
 
-    def __init__(self, settings: SpoolSettings, after: int = 0) -> None:
-        self._folder, self._settings = settings.folder, settings
+    def __init__(self, settings: SpoolSettings, after: int = 0, clock_s: Callable[[], float] = time.time) -> None:
+        self._folder, self._settings, self._clock_s = settings.folder, settings, clock_s
         self._folder.mkdir(parents=True, exist_ok=True)
         self._maps: dict[Path, mmap.mmap] = {}
         self._unsynced: set[int] = set()
@@ -70,7 +72,7 @@ class SpoolWriter:
             self._pages = self._begin_segment()
             self._bytes = np.frombuffer(self._pages, np.uint8)
         at = self.position
-        end = write_record(self._pages, self._bytes, at, self.serial, source)
+        end = write_record(self._pages, self._bytes, at, self.serial, self._clock_s(), source)
         self.position, self.serial = Position(at.segment, end), self.serial + 1
         self._unsynced.add(at.segment)
         return at

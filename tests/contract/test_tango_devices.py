@@ -251,6 +251,7 @@ def test_a_result_arrives_as_events_with_its_images(stage: Stage, reconstruction
     assert (image.dim_x, image.dim_y) == (8, 5)
     for name in FIGURES:
         assert reconstruction.read_attribute(attribute_name(name)).value == getattr(MEASURED, name)
+    assert reconstruction.latency == 3.25
     assert list(reconstruction.latencyStages) == ["assemble", "invert"]
     assert list(reconstruction.latencies) == [0.5, 2.0]
     assert list(reconstruction.notes) == ["crop by itself"]

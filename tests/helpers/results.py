@@ -62,6 +62,7 @@ def make_figures(**changes: Any) -> Figures:
     fields: dict[str, Any] = {
         "chi": 0.0071,
         "r_factor": 0.134,
+        "chi2": 1.31,
         "free_log_likelihood": 1.21,
         "resolution_nm": 18.5,
         "resolution_method": "PRTF at 1/e",
@@ -95,6 +96,8 @@ def make_reconstruction(edge: int = 24, **changes: Any) -> Reconstruction:
         "voxel_nm": VOXEL_NM,
         "basis_nm": VOXEL_NM * np.eye(3)[::-1].astype(np.float64),
         "q_lab": np.array([Q_PER_ANGSTROM, 0.0, 0.0]),
+        "crystal_rotation": np.eye(3)[[2, 1, 0]] * [[-1.0], [1.0], [1.0]],
+        "sample_rotation": np.eye(3),
         "prtf": np.linspace(1, 0.2, 12, dtype=np.float32),
         "prtf_q": np.linspace(0, 0.04, 12, dtype=np.float32),
         "figures": make_figures(),

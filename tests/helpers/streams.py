@@ -129,7 +129,7 @@ class FakeWorker:
 
 
 FIGURES = Figures(
-    chi=0.011, r_factor=0.14, free_log_likelihood=1.25, resolution_nm=12.5, resolution_method="PRTF 1/e",
+    chi=0.011, r_factor=0.14, chi2=1.1, free_log_likelihood=1.25, resolution_nm=12.5, resolution_method="PRTF 1/e",
     support_voxels=4321, support_volume_nm3=2.5e6, strain_rms=1.2e-4, strain_min=-5e-4, strain_max=6e-4,
     flux_counts=4.6e7, peak_counts=165297.0, hand_chosen=True, explained=0.97, agreement=0.93, doubt="",
 )  # fmt: skip
@@ -142,6 +142,7 @@ def summary(sequence: int = 1, status: SeriesStatus = SeriesStatus.DONE, **chang
         "accounting": Accounting(sent=64, received=62, missed=1, rejected=1, duplicates=2),
         "figures": None if status is SeriesStatus.FAILED else FIGURES,
         "slices": {name: np.full((5, 8), sequence, np.float32) for name in ("amplitude", "phase", "strain")},
+        "latency_s": None if status is SeriesStatus.FAILED else 3.25,
         "latencies_s": {"assemble": 0.5, "invert": 2.0}, "finished_at": 1.7e9, "notes": ("crop by itself",),
         "warnings": ("two peaks",),
     }  # fmt: skip

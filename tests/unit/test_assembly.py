@@ -272,6 +272,43 @@ class TestPixels:
         volume = volume_of([start_of(COUNTS, header=header), *frames_with()], tree)
         np.testing.assert_array_equal(volume.mask, largest >= COUNTS)
         np.testing.assert_array_equal(volume.counts, COUNTS)
+        np.testing.assert_array_equal(volume.saturated, largest < COUNTS)
+
+    @settings(max_examples=40, deadline=None)
+    @given(
+        st.sampled_from(["uint8", "uint16", "uint32", "int16", "int32"]),
+        st.permutations(range(IMAGES)),
+        st.integers(2, IMAGES),
+        st.integers(0, 2**32 - 1),
+    )
+    def test_overflow_is_told_from_a_gap(self, dtype: str, order: list[int], received: int, seed: int) -> None:
+        top, order = np.iinfo(dtype).max, order[:received]
+        counts = (COUNTS % 100).astype(dtype)
+        overflowed = np.random.default_rng(seed).random(counts.shape) < 0.2
+        overflowed[order[0]] = True  # a whole image
+        marked, gap, empty = (1, 2), (3, 4), (5, 6)
+        for row, column in (marked, gap, empty):
+            overflowed[:, row, column] = False
+        overflowed &= ~overflowed[order].all(axis=0)
+        counts[overflowed] = top
+        counts[:, *gap] = top
+        counts[order[0], *empty] = -1 if dtype.startswith("int") else 0
+        mask = np.ones(counts.shape[1:], bool)
+        mask[marked] = False
+        frames = [frame_of(counts, index) for index in order]
+        volume = volume_of([start_of(counts, pixel_mask=mask), *frames])
+        absent = np.setdiff1d(np.arange(IMAGES), order)
+        overflowed[absent] = False
+        np.testing.assert_array_equal(volume.saturated, overflowed)
+        assert not volume.counts[overflowed].any()
+
+    def test_overflow_of_an_image_that_is_put_in_several_pieces(self) -> None:
+        counts = np.zeros((2, 300, 300), np.uint16)
+        counts[:, :100] = 2**16 - 1
+        counts[1, 250:] = 2**16 - 1
+        volume = volume_of(series_of(counts))
+        assert volume.saturated is not None
+        assert [np.flatnonzero(image.any(axis=1)).tolist() for image in volume.saturated] == [[], [*range(250, 300)]]
 
     def test_planes_of_the_sender(self) -> None:
         shape = COUNTS.shape[1:]
@@ -386,3 +423,18 @@ def test_metadata() -> None:
     assert metadata["arm_date"] == "2024-01-01"
     assert metadata["count_time_s"] == 0.25
     assert metadata["channel"] == CHANNEL
+
+
+def test_first_reason_of_a_rejection_is_kept() -> None:
+    bad = [frame_of(COUNTS, 4, data={CHANNEL: COUNTS[4][1:]}), frame_of(COUNTS, 5, monitor=-1.0)]
+    volume = volume_of([start_of(COUNTS), *frames_with()[:4], *bad])
+    assert volume.metadata["first_rejection"] == "first rejected: image 4 is (7, 10) uint32, the series (8, 10) uint32"
+    assert "first_rejection" not in volume_of(series_of(COUNTS)).metadata
+    nothing = failure_of([start_of(COUNTS), *bad])
+    assert str(nothing.error).startswith("0 of 6 images arrived, expected at least two; first rejected: image 4 is (7,")
+    assembler = SeriesAssembler(Settings())
+    assembler.feed(start_of(COUNTS), 0.0)
+    assembler.reject(1, "good", 0, WireError("bslz4: damaged"))
+    (failure,) = assembler.close("test")
+    assert isinstance(failure, SeriesFailure)
+    assert "first rejected: bslz4: damaged" in str(failure.error)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import socket
+import threading
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from service.commands.report import JsonReport
 from service.errors import SettingsError, WireError
 from service.ports import EndOfStream
 from service.records import Frame, Message, SeriesEnd, SeriesStart
+from tests.helpers.workers import Sender
 
 
 class Played:
@@ -64,6 +67,28 @@ def test_rubbish_is_told_not_raised() -> None:
     assert findings.record()["unreadable"] == ["not CBOR"]
     assert ("unreadable", "not CBOR") in findings.rows()
     assert findings.rate_hz == 0.0
+
+
+def test_foreign_messages_are_no_stream() -> None:
+    findings = find(WireError("not CBOR"), WireError("not a stream-v2 message"))
+    assert not findings.found
+    assert findings.verdict == "something speaks there, but not stream v2"
+    assert findings.record()["stream"] is False
+    assert (find(*stream(1)).verdict, find(None).verdict) == ("stream found", "no stream")
+
+
+def test_foreign_sender_is_told_from_a_silent_one(capsys: pytest.CaptureFixture[str]) -> None:
+    sender = Sender()
+    speaking = threading.Thread(target=sender.send_all, args=([b"hello", b"\xa1\x61a\x01"],))
+    try:
+        speaking.start()
+        assert not check_endpoint(sender.endpoint, 1.0, JsonReport())
+        speaking.join()
+    finally:
+        sender.close()
+    record = json.loads(capsys.readouterr().out)
+    assert (record["ok"], record["stream"], record["taken"]) == (False, False, {"unreadable": 2})
+    assert record["verdict"] == "something speaks there, but not stream v2"
 
 
 def test_who_answers() -> None:

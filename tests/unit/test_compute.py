@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import cbor2
 import pytest
 
 from service.errors import DataError, ResultError, SeriesError, SettingsError, SpoolFull
@@ -18,11 +21,13 @@ from service.worker import answers, journal
 from service.worker.answers import SETTINGS_FILE
 from service.worker.compute import ATTEMPTS, LONGEST_ERROR
 from service.worker.intake import Intake, reread
-from service.worker.inverter import Product
+from service.worker.inverter import Inverter, Job, Product
 from service.worker.spool import Position, SpoolReader, read_cursor, segment_path
+from service.worker.spool_writer import SpoolWriter
 from tests.helpers.bench import Bench
+from tests.helpers.results import make_volume
 from tests.helpers.streams import until
-from tests.helpers.workers import messages
+from tests.helpers.workers import messages, worker_settings
 
 
 def test_series_are_told_in_order_and_the_cursor_follows(tmp_path: Path) -> None:
@@ -49,6 +54,86 @@ def test_death_while_inverting_inverts_again_and_tells_once(tmp_path: Path) -> N
     bench.crash()
     assert bench.told() == []
     assert bench.compute.report.received == 4
+
+
+def test_latency_counts_from_the_last_frame_across_a_death(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.writer.close()
+    long_ago = time.time() - 60.0
+    bench.writer = SpoolWriter(bench.settings.spool, clock_s=lambda: long_ago)
+    bench.spool(messages(1, "a", 4)[:5])
+    bench.crash()  # the frames are in the spool, their series is in no memory
+    (told,) = bench.run()
+    assert list(told.latencies_s) == ["assemble", "wait", "sum", "publish"]
+    assert told.latency_s is not None
+    assert 60.0 <= told.latencies_s["wait"] <= told.latency_s < 80.0
+    assert told.latency_s == pytest.approx(told.finished_at - long_ago, abs=1.0)
+    assert 0 < told.latencies_s["assemble"] < 20.0
+    assert bench.compute.report.latency[:2] == (1, pytest.approx(told.latency_s, abs=1.0))
+    assert set(bench.compute.report.stages) == set(told.latencies_s)
+
+
+def test_end_of_a_series_is_no_frame(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.writer.close()
+    times = [time.time() - 60.0] * 4 + [time.time()]
+    bench.writer = SpoolWriter(bench.settings.spool, clock_s=iter(times).__next__)
+    told = messages(1, "a", 4)
+    bench.spool([*told[:4], told[5]])  # one image is missing
+    bench.run()
+    bench.now_s += bench.settings.worker.late_s
+    (summary,) = bench.run()
+    assert summary.latency_s is not None
+    assert summary.latency_s >= 60.0
+
+
+def test_series_that_is_inverted_again_has_no_latency(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.spool(messages(1, "a", 4))
+    bench.run()
+    bench.answers.reprocess({})
+    *_, again = bench.run()
+    assert again.again
+    assert again.latency_s is None
+    assert list(again.latencies_s) == ["sum", "publish"]
+
+
+def test_end_waits_for_the_picture(tmp_path: Path) -> None:
+    picture = tmp_path / "a.png"
+
+    def draw() -> None:
+        time.sleep(0.2)
+        picture.write_text("drawn")
+
+    inverter = Inverter(lambda volume, settings: replace(Bench.sum(volume, settings), draw=draw))
+    (tmp_path / "results").mkdir()
+    settings = worker_settings(tmp_path, "tcp://127.0.0.1:0")
+    inverter.submit(Job(identity=(1, "a", Position(0, 0)), load=make_volume, settings=settings))
+    assert inverter.poll(20.0) is not None
+    assert not picture.exists()
+    inverter.rest()
+    assert picture.exists()
+
+
+def test_event_does_not_wait_for_the_picture(tmp_path: Path) -> None:
+    picture, drawn = tmp_path / "a.png", threading.Event()
+
+    def draw() -> None:
+        drawn.wait(20.0)
+        picture.write_text("drawn")
+
+    bench = Bench(tmp_path, lambda volume, settings: replace(Bench.sum(volume, settings), picture=picture, draw=draw))
+    bench.spool(messages(1, "a", 4))
+    (told,) = bench.run()
+    assert told.picture == picture
+    assert bench.answers.health({})["picture"] == ""
+    drawn.set()
+    until(picture.exists)
+    assert bench.answers.health({})["picture"] == str(picture)
+    bench.spool(messages(2, "b", 4))
+    assert len(bench.run()) == 2
+    bench.crash()
+    assert bench.answers.health({})["picture"] == str(picture), "it outlives the process"
 
 
 def test_death_between_journal_and_cursor_tells_nothing_twice(tmp_path: Path) -> None:
@@ -157,6 +242,73 @@ def test_cut_off_series_is_aborted_or_inverted_by_what_arrived(tmp_path: Path) -
     assert bench.told() == [("few", "aborted", 3), ("most", "incomplete", 8), ("whole", "done", 4)]
 
 
+@pytest.mark.parametrize(("arrived", "status"), [(4, "aborted"), (5, "incomplete")])
+def test_series_whose_sender_falls_silent_is_aborted_or_inverted_by_what_arrived(
+    tmp_path: Path, arrived: int, status: str
+) -> None:
+    bench = Bench(tmp_path)
+    bench.spool(messages(1, "silent", 10)[: 1 + arrived])
+    bench.run()
+    bench.now_s = 10.0
+    (told,) = bench.run()
+    assert (str(told.status), told.accounting.received, told.accounting.missed) == (status, arrived, 10 - arrived)
+    assert ("fell silent" in told.error) == (status == "aborted")
+    assert bench.compute.report.received == arrived
+
+
+def test_start_that_is_refused_is_told_with_its_reason(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench(tmp_path)
+    refused = messages(1, "huge", 4)
+    sizes = {"image_size_y": 100_000, "image_size_x": 100_000}
+    refused[0] = cbor2.dumps(cbor2.loads(refused[0]) | sizes)
+    bench.spool([*refused, *messages(2, "good", 4)])
+    first, second = bench.run()
+    assert (str(first.status), first.accounting.sent, first.accounting.rejected) == ("failed", 4, 4)
+    assert first.error.startswith("the start of the series was refused (")
+    assert "100000" in first.error
+    assert str(second.status) == "done"
+    assert "100000" in caplog.text
+    bench.crash()
+    assert bench.told() == []
+    bench.spool([refused[0]])  # under a name that was used before, and nothing after it
+    bench.run()
+    bench.now_s = 10.0
+    assert bench.told() == [("huge", "failed", 0)]
+
+
+def test_bad_copy_of_a_start_harms_no_open_series(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    good = messages(1, "good", 4)
+    bench.spool([*good[:3], good[0][:-30], *good[3:]])
+    assert bench.told() == [("good", "done", 4)]
+
+
+def test_first_reason_of_a_rejection_reaches_the_summary_and_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = Bench(tmp_path)
+    bad = messages(1, "bad", 3)
+    other = messages(1, "bad", 3, shape=(12, 24))
+    bench.spool([bad[0], other[1], other[2], other[3], bad[4]])
+    (told,) = bench.run()
+    assert (str(told.status), told.accounting.rejected) == ("failed", 3)
+    assert "first rejected: image 0 is (12, 24) uint16" in told.error
+    assert caplog.text.count("rejected: image") == 1
+    bench.now_s = 5.0
+    bench.run()
+    assert "rejected: 2 more, the last: image 2 is (12, 24)" in caplog.text
+
+
+def test_series_that_is_inverted_again_counts_its_unreadable_images_as_rejected(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    torn = messages(1, "torn", 4)
+    bench.spool([*torn[:2], torn[2][:-40], *torn[3:]])
+    first = bench.run()[0].accounting
+    bench.answers.reprocess({})
+    assert bench.run()[-1].accounting == first
+    assert first.rejected == 1
+
+
 def test_impossible_series_fails_and_its_images_are_no_series_of_their_own(tmp_path: Path) -> None:
     bench = Bench(tmp_path, worker={"series_max_bytes": 10_000})
     bench.spool([*messages(1, "large", 8), *messages(2, "small", 2)])
@@ -190,10 +342,16 @@ def test_late_images_of_a_closed_series_are_no_new_one_though_settings_changed(t
     assert names == [["headless", "closed"], ["next"]]
 
 
-def test_endpoints_spool_and_results_stay_where_they_are(tmp_path: Path) -> None:
+def test_settings_that_need_a_restart_are_refused_by_name(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     elsewhere = f"out = '{tmp_path}/else'\n[spool]\nfolder = '{tmp_path}/other'\n[worker]\nresults = 'tcp://*:1'\n"
-    assert bench.answers.use({"toml": elsewhere + "late_s = 1.5\n"}) == {"changed": ["worker"]}
+    elsewhere += "warn_s = 2.0\nlate_s = 1.5\n[streamer]\nrate_hz = 5.0\n"
+    names = "out, spool.folder, streamer.rate_hz, worker.results, worker.warn_s cannot change at run time"
+    with pytest.raises(SettingsError, match=f"^{re.escape(names)}"):
+        bench.answers.use({"toml": elsewhere})
+    assert not (bench.settings.spool.folder / SETTINGS_FILE).exists()
+    same = f"out = '{bench.settings.out}'\n[worker]\nresults = '{bench.settings.worker.results}'\n"
+    assert bench.answers.use({"toml": same + "late_s = 1.5\n"}) == {"changed": ["worker"]}
     kept = json.loads((bench.settings.spool.folder / SETTINGS_FILE).read_text())
     before = bench.settings.model_dump(mode="json")
     assert kept == before | {"worker": before["worker"] | {"late_s": 1.5}}

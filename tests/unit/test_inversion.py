@@ -26,11 +26,14 @@ def test_result_lies_on_the_disk_and_the_next_takes_its_hand(tmp_path: Path) -> 
     first = invert(volume, quick(tmp_path))
     np.testing.assert_equal(asdict(read_result(first.path).figures), asdict(first.figures))  # one start: NaN
     assert first.picture is not None
+    assert not first.picture.exists()
+    first.draw()
     assert first.picture.exists()
     assert set(first.slices) == {"amplitude", "phase", "strain"}
     assert first.latencies_s["write"] > 0
     assert not first.figures.hand_chosen
     assert invert(volume, quick(tmp_path)).figures.hand_chosen
+    assert not first.picture.exists(), "that of the former result"
 
 
 def test_files_are_named_so_that_a_client_elsewhere_finds_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,14 +63,19 @@ def test_hand_outlives_the_process(tmp_path: Path, caplog: pytest.LogCaptureFixt
     assert "gone.h5" in caplog.text
 
 
-def test_result_stands_without_its_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_result_stands_without_its_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     def no_font(*_: object) -> Path:
         raise ValueError("no font")
 
     monkeypatch.setattr(inversion, "write_picture", no_font)
     product = Inversion()(make_volume(32), quick(tmp_path))
-    assert product.picture is None
+    product.draw()
+    assert product.picture is not None
+    assert not product.picture.exists()
     assert product.path.exists()
+    assert "no font" in caplog.text
 
 
 def test_nothing_to_invert_leaves_nothing(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_line_torn_by_a_crash_is_dropped(tmp_path: Path) -> None:
 
 def known(journal: Journal) -> dict[str, Any]:
     """What must be the same however short the file is; NaN as a text, since it is unlike itself."""
-    told = ("name", "sequence", "totals", "series", "stages", "last_error", "last_file")
+    told = ("name", "sequence", "totals", "series", "stages", "latency", "last_error", "last_file")
     return {name: getattr(journal, name) for name in told} | {"summaries": repr(journal.summaries)}
 
 

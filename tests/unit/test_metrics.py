@@ -22,6 +22,7 @@ def test_every_name_has_its_value() -> None:
     compute = ComputeReport(
         received=21, missed=22, rejected=23, duplicates=24, strays=25, damaged=26, open_received=27, open_sent=28,
         silent_s=0.5, sequence=29, series={"done": 4, "failed": 1}, stages={"phase": (4, 8.0, 1.5)},
+        latency=(4, 10.0, 2.5),
     )  # fmt: skip
     found = samples(
         WorkerHealth(ok=True, queued=5, ingest=ingest, compute=compute, restarts={"ingest": 0, "compute": 3})
@@ -41,6 +42,9 @@ def test_every_name_has_its_value() -> None:
     assert found["braggloop_stage_seconds_count", "phase"] == 4
     assert found["braggloop_stage_seconds_sum", "phase"] == 8
     assert found["braggloop_stage_last_seconds", "phase"] == 1.5
+    assert found["braggloop_latency_seconds_count", ""] == 4
+    assert found["braggloop_latency_seconds_sum", ""] == 10
+    assert found["braggloop_latency_last_seconds", ""] == 2.5
 
 
 def test_worker_that_starts_has_zeros() -> None:

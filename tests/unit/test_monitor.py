@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.devices.monitor import FIGURES, SILENT_S, Monitor
+from service.devices.monitor import FIGURES, HEALTH_PERIOD_S, SILENT_S, Monitor
 from service.devices.monitor_status import MonitorStatus
 from service.devices.status import State, readings
 from service.errors import DeviceError, SettingsError, WireError
@@ -27,6 +28,13 @@ class Bench:
     def take(self, result: Any) -> MonitorStatus:
         self.results.put(result)
         until(lambda: self.monitor.status.sequence == result.sequence)
+        return self.monitor.status
+
+    def hear(self, **health: Any) -> MonitorStatus:
+        """Have the worker say this of its health, and wait until it was heard."""
+        self.worker.health = {"ok": True, "busy": False, "status": str(health), "state": "ON", **health}
+        self.now_s += HEALTH_PERIOD_S
+        until(lambda: self.monitor.status.worker == str(health))
         return self.monitor.status
 
     def in_state(self, state: State) -> str:
@@ -49,12 +57,25 @@ def test_a_result_is_shown_whole(bench: Bench) -> None:
     status = bench.take(summary(4, path=Path("/data/four.h5"), picture=Path("/data/four.png")))
     assert {name: getattr(status, name) for name in FIGURES} == dataclasses.asdict(MEASURED)
     assert (status.series_id, status.series_unique_id, status.series_status) == (3, "abc", "done")
-    assert (status.last_file, status.last_picture) == ("/data/four.h5", "/data/four.png")
+    assert (status.last_file, status.last_picture) == ("/data/four.h5", "")
     assert status.latency_stages == ("assemble", "invert")
-    assert (status.latencies_s, status.latency_s) == ((0.5, 2.0), 2.5)
+    assert (status.latencies_s, status.latency_s) == ((0.5, 2.0), 3.25)
     assert (status.notes, status.warnings) == (("crop by itself",), ("two peaks",))
     assert status.strain.dtype == np.float32
     assert (status.strain == 4).all()
+
+
+def test_a_picture_is_named_once_it_is_drawn(bench: Bench) -> None:
+    bench.take(summary(4, picture=Path("/data/four.png")))
+    assert bench.hear(picture="/data/three.png").last_picture == "", "that of the result before"
+    assert bench.hear(picture="/data/four.png").last_picture == "/data/four.png"
+    assert bench.take(summary(5, SeriesStatus.FAILED)).last_picture == "/data/four.png"
+    assert bench.take(summary(6, picture=Path("/data/six.png"))).last_picture == ""
+
+
+def test_a_series_that_was_inverted_again_has_no_latency(bench: Bench) -> None:
+    bench.take(summary(1))
+    assert math.isnan(bench.take(summary(2, again=True, latency_s=None)).latency_s)
 
 
 def test_counters_add_up_over_the_series(bench: Bench) -> None:

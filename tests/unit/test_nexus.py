@@ -90,6 +90,46 @@ def test_units_and_versions_are_told(written: Path) -> None:
         assert entry["geometry_1/q_lab"].attrs["units"] == "1/angstrom"
         assert entry["geometry_1/scan/energy_kev"].attrs["units"] == "keV"
         assert entry["process_1/versions/numpy"].asstr()[()] == np.__version__
+        for name in ("strain/data", "amplitude/data", "prtf/data", "central_slice/strain", "result_1/strain_rms"):
+            assert entry[name].attrs["units"] == "1", name
+        assert entry["central_slice/phase"].attrs["units"] == "rad"
+
+
+def test_image_size_is_the_edges_of_the_skewed_box_in_the_order_of_cxi(tmp_path: Path) -> None:
+    """Columns of the basis go with z, y, x of the array: 30, 10 and 5 nm long; CXI wants x, y, z in m."""
+    basis_nm = np.array([[18.0, 0.0, 4.0], [0.0, 10.0, 0.0], [24.0, 0.0, -3.0]])
+    object_ = np.ones((8, 20, 10), dtype=np.complex64)
+    crop = {"start": (0, 0, 0), "stop": (8, 20, 10), "binning": (1, 1, 1)}
+    result = make_reconstruction(basis_nm=basis_nm, object_=object_, support=np.ones(object_.shape, bool), crop=crop)
+    with h5py.File(write_result(result, make_volume(), Settings(), tmp_path)) as file:
+        size = file["entry_1/image_1/image_size"]
+        np.testing.assert_allclose(size[()], [50e-9, 200e-9, 240e-9])
+        assert size.attrs["units"] == "m"
+
+
+@pytest.mark.parametrize(
+    ("metadata", "began", "ended"),
+    [
+        (
+            {"arm_date": "2024-05-06T07:08:09+02:00", "ended_s": 61.5},
+            "2024-05-06T07:08:09+02:00",
+            "07:09:10.500000+02:00",
+        ),
+        ({"arm_date": "2024-05-06T07:08:09Z"}, "2024-05-06T07:08:09+00:00", "07:08:09+00:00"),
+        ({"arm_date": "yesterday"}, None, None),
+        ({"arm_date": 7, "ended_s": 1.0}, None, None),
+        ({"arm_date": "2024-05-06T07:08:09Z", "ended_s": 1e300}, None, None),
+        ({"ended_s": 1.0}, None, None),
+    ],
+)
+def test_times_are_those_of_the_series_where_they_are_known(
+    metadata: dict[str, object], began: str | None, ended: str | None, tmp_path: Path
+) -> None:
+    with h5py.File(write_result(make_reconstruction(), make_volume(metadata=metadata), Settings(), tmp_path)) as file:
+        times = {
+            name: file[f"entry_1/{name}"].asstr()[()] for name in ("start_time", "end_time") if name in file["entry_1"]
+        }
+    assert times == ({} if began is None else {"start_time": began, "end_time": f"2024-05-06T{ended}"})
 
 
 @pytest.mark.parametrize(

@@ -329,10 +329,17 @@ def test_what_cannot_be_inverted_is_refused_in_one_line(call: Callable[[], Phase
         ("beta", (0.0, 1.5, np.nan)),
         ("search_threshold", (0.0, 2.0)),
         ("shrink_threshold", (0.0, -1.0, 2.0)),
+        ("shrink_first_sigma", (0.0, -1.0, np.nan, np.inf)),
+        ("shrink_last_sigma", (0.0, -1.0, np.nan, np.inf)),
         ("held_out", (-0.1, 0.5, 7.0, np.nan)),
+        ("seed", (-1,)),
+        ("held_out_seed", (-1,)),
+        ("twin_iteration", (-1,)),
+        ("coherence", ("foo",)),
+        ("device", ("foo", "cuda:99", "meta")),
     ],
 )
-def test_a_value_that_makes_no_sense_is_refused_by_its_name(name: str, values: tuple[float, ...]) -> None:
+def test_a_value_that_makes_no_sense_is_refused_by_its_name(name: str, values: tuple[Any, ...]) -> None:
     for value in values:
         with pytest.raises(ValueError, match=f"{name} is .*: expected"):
             PhasingConfig(**{name: value})
@@ -356,7 +363,13 @@ def test_what_cannot_be_modelled_is_one_line(wrong: dict[str, Any], said: str) -
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("wrong", [{"coherence": "foo"}, {"seed": -1}])
-def test_a_configuration_without_sense_is_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        PhasingConfig(**wrong)
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")
+def test_a_device_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ValueError, match="device is cuda, but PyTorch finds no CUDA device here"):
+        phase_retrieval(*measured(), replace(SHORT, device="cuda"))
+
+
+@pytest.mark.parametrize("unit", [1e-40, 1e-20, 1e20, 1e60])
+def test_a_start_in_any_unit_is_taken(unit: float) -> None:
+    found = phase_retrieval(*measured(), replace(SHORT, starts=1), start=TRUTH.astype(np.complex128) * unit)
+    assert correlation(TRUTH, found.object_) > 0.98

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from models.bcdi.geometry import sample_rotation
 from models.bcdi.modes import correlation, twin
 from models.bcdi.phasing import Phased
 from service import pipeline
@@ -68,6 +69,33 @@ def test_record_is_consistent(result: Reconstruction, volume: Volume) -> None:
     assert result.recipe["asked"] == QUICK.phasing.recipe
     assert result.figures.flux_counts == volume.counts.sum(dtype=np.float64)
     assert result.figures.peak_counts == volume.counts.max()
+    assert 0.0 < result.figures.chi2 < 100.0
+
+
+def test_rotations_lead_to_the_crystal_and_from_the_sample(result: Reconstruction, volume: Volume) -> None:
+    length = np.linalg.norm(result.q_lab)
+    np.testing.assert_allclose(result.crystal_rotation @ result.q_lab, [0.0, 0.0, length], atol=1e-12)
+    attitude = sample_rotation(volume.geometry, result.crop["peak_index"][0])
+    np.testing.assert_allclose(result.sample_rotation, attitude)
+    for rotation in (result.crystal_rotation, result.sample_rotation):
+        np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-12)
+
+
+def test_beam_centre_that_nobody_measured_is_a_warning(result: Reconstruction) -> None:
+    assert not any("beam centre" in warning for warning in result.warnings)
+    geometry = dataclasses.replace(make_geometry(EDGE), beam_center_assumed=True)
+    (said,) = (one for one in run(bright_volume(geometry=geometry), QUICK).warnings if "beam centre" in one)
+    assert "1.4 %" in said
+    assert "geometry.beam_center_px" in said
+
+
+def test_dark_is_no_signal_to_the_transfer() -> None:
+    """Two dark counts a voxel, more than the crystal's own far out: taken as signal they gave 0.5 at the edge."""
+    intensity = np.abs(transform(make_crystal(EDGE)[0])) ** 2
+    dark = np.full((EDGE, EDGE), 2.0, dtype=np.float32)
+    found = run(bright_volume(counts=poisson(1e4 * intensity / intensity.max() + 2.0), dark=dark), QUICK)
+    assert np.isfinite(found.prtf).all()
+    assert found.prtf.min() > 0.8
 
 
 def test_volume_of_the_support_is_the_same_in_both_frames(result: Reconstruction) -> None:
@@ -175,8 +203,23 @@ def test_missing_frames_are_a_warning() -> None:
     accounting = Accounting(sent=EDGE, received=EDGE - 2, missed=1, rejected=1, duplicates=0)
     mask = np.ones((EDGE, EDGE, EDGE), dtype=bool)
     mask[:2] = False
-    warnings = run(bright_volume(accounting=accounting, mask=mask), QUICK).warnings
-    assert warnings[0].startswith("incomplete: 30 of 32 frames")
+    metadata = {"first_rejection": "first rejected: image 1: monitor is -1.0"}
+    warnings = run(bright_volume(accounting=accounting, mask=mask, metadata=metadata), QUICK).warnings
+    assert warnings[0] == "incomplete: 30 of 32 frames, 1 missed, 1 rejected; first rejected: image 1: monitor is -1.0"
+
+
+def test_saturation_that_the_detector_told_is_a_warning(volume: Volume) -> None:
+    peak = volume.counts > 0.5 * volume.counts.max()
+    told = dataclasses.replace(
+        volume,
+        counts=np.where(peak, np.float32(0), volume.counts),
+        mask=~peak,
+        received=np.ones(EDGE, bool),
+        working=np.ones((EDGE, EDGE), bool),
+    )
+    warnings = "; ".join(run(told, QUICK).warnings)
+    assert f"saturated voxels masked: {np.count_nonzero(peak)};" in warnings
+    assert "the peak itself is saturated" in warnings
 
 
 JUDGED = Settings(phasing=PhasingSettings(starts=4, keep=3, size=EDGE))

@@ -159,6 +159,48 @@ def test_a_saturated_pixel_far_from_the_peak_is_masked_only() -> None:
     assert "saturated" not in words(run(counts, PreprocessConfig(saturation_counts=1e6)))
 
 
+def test_saturated_voxels_that_the_mask_leaves_out_are_told() -> None:
+    counts = draw(expected(height=2e4))
+    saturated = counts > 4095.0
+    result = preprocess(np.where(saturated, 0, counts), ~saturated, saturated=saturated)
+    assert f"saturated voxels masked: {np.count_nonzero(saturated)};" in words(result) + ";"
+    assert "the peak itself is saturated" in words(result)
+    assert "altogether" not in words(result)
+    assert np.allclose(result.peak_index, CENTRE, atol=0.5)
+    assert "saturated" not in words(preprocess(counts, good(), saturated=~good()))
+
+
+def test_saturated_voxels_far_from_the_peak_or_outside_the_region_are_not_the_peak() -> None:
+    saturated = ~good()
+    saturated[5, 5, 5] = True
+    result = preprocess(draw(expected()), ~saturated, saturated=saturated)
+    assert "saturated voxels masked: 1" in words(result)
+    assert "peak itself" not in words(result)
+    outside = PreprocessConfig(region=(10, 50, 4, 44))
+    assert "saturated" not in words(preprocess(draw(expected()), ~saturated, outside, saturated=saturated))
+
+
+def test_frames_that_are_saturated_altogether_are_named() -> None:
+    saturated = ~good()
+    saturated[[4, 18, 19]] = True
+    result = preprocess(draw(expected()), ~saturated, saturated=saturated)
+    assert "frames saturated altogether: 4, 18 to 19" in words(result)
+    with pytest.raises(ValueError, match="all voxels with counts are saturated"):
+        preprocess(draw(expected()), ~good(), saturated=good())
+    with pytest.raises(ValueError, match="saturated has shape"):
+        preprocess(draw(expected()), good(), saturated=good()[1:])
+
+
+def test_gaps_that_nobody_announced_are_named() -> None:
+    counts = draw(expected(height=1e3))
+    counts[:, 33:35], counts[:, :, 24] = 0.0, 0.0
+    told = words(run(counts))
+    assert "no counts in any frame amid bright neighbours: rows 33 to 34, columns 24;" in told
+    known = good()
+    known[:, 33:35], known[:, :, 24] = False, False
+    assert "neighbours" not in words(preprocess(counts, known))
+
+
 def test_a_second_crystal_is_told() -> None:
     counts = draw(expected((9, 12, 12)) + expected((27, 44, 48), 5e3))
     result = run(counts)
@@ -235,6 +277,7 @@ def test_real_scan(shared_data: Path) -> None:
     assert result.counts.sum() > 0.97 * counts.sum()
     assert "dark: noisy pixels masked: 13" in words(result)
     assert "separate peaks" not in words(result)
+    assert "neighbours" not in words(result)
     fixed = preprocess(counts, np.ones(counts.shape, dtype=bool), PreprocessConfig(size=64))
     assert fixed.counts.shape == (64, 64, 64)
     assert fixed.counts.sum() > 0.95 * counts.sum()

@@ -112,6 +112,18 @@ def test_only_good_voxels_count_and_scale_is_respected(crystal: np.ndarray) -> N
     np.testing.assert_allclose(agreement(crystal[None], spoilt, mask, scale=scale), 1.0, atol=1e-3)
 
 
+def test_dark_counts_are_no_part_of_the_transfer(crystal: np.ndarray) -> None:
+    """A dark as bright as the outer shells would pull them down; a shell that holds nothing else is unknown."""
+    intensity = np.abs(transform(crystal)) ** 2
+    values = agreement(crystal[None], poisson(intensity + 50.0), background=np.full((1, 24, 24), 50.0))
+    known = np.isfinite(values)
+    assert known[:4].all()
+    np.testing.assert_allclose(values[:4], 1.0, atol=0.05)
+    only_dark = agreement(crystal[None], np.full(crystal.shape, 50.0), background=50.0)
+    assert np.isnan(only_dark).all()
+    assert agreement(crystal[None], intensity + 50.0)[3] < 0.9
+
+
 def test_shells_without_counts_are_unknown(crystal: np.ndarray) -> None:
     intensity = np.abs(transform(crystal)) ** 2
     values = agreement(crystal[None], intensity, index_radius(crystal.shape) < 0.25)

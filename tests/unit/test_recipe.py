@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from itertools import groupby
 
 import pytest
@@ -68,10 +69,17 @@ def test_format_is_the_inverse_and_the_shortest(schedule: tuple[str, ...]) -> No
         ("ER-HIO", "cannot read '-' at character 3"),
         ("-2*ER", "cannot read '-' at character 1"),
         ("1.5*ER", "cannot read '.' at character 2"),
+        ("20*ER + 3*RAR", "got 'RAR' at character 11"),
+        ("  20 ER", r"'\*' after a count, got 'ER' at character 6"),
+        ("ER +  - HIO", "cannot read '-' at character 7"),
+        ("ER +  ", "got the end at character 5"),
         ("0*ER", "a count of 0 does nothing"),
         (f"{MAX_ITERATIONS + 1}*ER", f"more than {MAX_ITERATIONS} iterations"),
         (f"{MAX_ITERATIONS}*ER+HIO", f"more than {MAX_ITERATIONS} iterations"),
         ("9999*(9999*(9999*(9999*ER)))", f"more than {MAX_ITERATIONS} iterations"),
+        ("1000000000*ER", f"more than {MAX_ITERATIONS} iterations"),
+        ("9" * 5000 + "*ER", "5003 characters, expected 4000 at most"),
+        ("+".join(["ER"] * 10**6), "2999999 characters"),
         ("(" * 5000 + "ER" + ")" * 5000, "more than 50 parentheses"),
     ],
 )
@@ -79,6 +87,17 @@ def test_an_error_is_one_line_that_shows_the_place(text: str, message: str) -> N
     with pytest.raises(ValueError, match=message) as raised:
         parse_recipe(text)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["1000000000*ER", "999999*(999999*ER)", "9999*(ER+9999*(HIO+9999*RAAR))"])
+def test_an_absurd_count_is_refused_before_memory_is_filled(text: str) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="iterations"):
+            parse_recipe(text)
+        assert tracemalloc.get_traced_memory()[1] < 100 * MAX_ITERATIONS
+    finally:
+        tracemalloc.stop()
 
 
 @given(st.text(alphabet="ERHIOA0123456789*+() ", max_size=25))

@@ -15,6 +15,7 @@ from service.commands.report import HumanReport, JsonReport
 from service.errors import DataError, GeometryError
 from service.ports import EndOfStream
 from service.records import Frame, Message, SeriesStart
+from service.results.durable import result_name
 from service.settings import PhasingSettings, Settings
 from tests.helpers.results import make_volume, write_scan
 from tests.helpers.series import bragg_peak, series_of
@@ -42,10 +43,23 @@ def test_volume_is_the_recorded_one(tmp_path: Path) -> None:
     told: list[float] = []
     volume = read_volume(write_scan(tmp_path / "scan.h5"), "", Settings(), told.append)
     assert np.array_equal(volume.counts, make_volume().counts)
-    assert volume.series_unique_id == "scan"
+    assert volume.series_unique_id.startswith("scan_")
     assert volume.accounting.complete
     assert told == sorted(told)
     assert told[-1] == pytest.approx(1.0, abs=0.1)
+
+
+def test_scans_of_one_name_keep_apart_and_one_scan_replaces_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        write_scan(tmp_path / folder / "scan.h5")
+    monkeypatch.chdir(tmp_path)
+    paths = [Path("a/scan.h5"), Path("b/scan.h5"), tmp_path / "a" / "scan.h5"]
+    first, other, again = (read_volume(path, "", Settings(), lambda share: None) for path in paths)
+    assert first.series_unique_id == again.series_unique_id
+    assert first.series_unique_id != other.series_unique_id
 
 
 def test_both_reports_end_with_the_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,6 +75,21 @@ def test_both_reports_end_with_the_files(tmp_path: Path, capsys: pytest.CaptureF
     assert len(list(settings.out.glob("*.h5"))) == 1
 
 
+def test_result_stands_without_its_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.set_num_threads(1)
+    scan, settings = write_scan(tmp_path / "scan.h5"), QUICK.model_copy(update={"out": tmp_path / "out"})
+    volume = read_volume(scan, "", settings, lambda share: None)
+    name = result_name(volume.series_id, volume.series_unique_id, "recorded scan")
+    picture = tmp_path / "out" / f"{name}.png"
+    picture.mkdir(parents=True)
+    reconstruct_file(scan, "", None, settings, JsonReport())
+    said = capsys.readouterr()
+    record = json.loads(said.out)
+    assert record["picture"] is None
+    assert Path(record["path"]) == picture.with_suffix(".h5")
+    assert "no picture" in said.err
+
+
 def test_series_without_a_volume_raises_its_own_error() -> None:
     start, *rest = series_of(bragg_peak())
     assert isinstance(start, SeriesStart)
@@ -69,6 +98,14 @@ def test_series_without_a_volume_raises_its_own_error() -> None:
     with pytest.raises((GeometryError, DataError)):
         assemble(source, Settings(), 9, lambda share: None)
     assert source.closed == 1
+
+
+def test_images_that_are_refused_say_why() -> None:
+    counts = bragg_peak()
+    start, *rest = series_of(counts)
+    bad = [dataclasses.replace(m, monitor=-1.0) if isinstance(m, Frame) and m.image_id else m for m in rest]
+    with pytest.raises(DataError, match=r"1 of 9 images arrived.*; first rejected: image 1: monitor is -1\.0"):
+        assemble(Played([start, *bad]), Settings(), 9, lambda share: None)
 
 
 def test_stream_without_a_series_says_what_was_dropped() -> None:

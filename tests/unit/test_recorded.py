@@ -115,6 +115,18 @@ def test_angles_that_are_no_numbers_are_passed_on_for_the_pipeline_to_refuse() -
     assert math.isnan(scan.positions["chi"])
 
 
+def test_middle_of_the_chip_is_said_to_be_assumed() -> None:
+    chip, region = np.ones((20, 30), bool), (4, 6, 7, 10)
+
+    assumed = build(Facts(mask=chip, roi=region))
+    told = build(Facts(mask=chip, roi=region, beam_center_px=(1.0, 2.0)))
+
+    assert (assumed.header["beam_center_y"], assumed.header["beam_center_x"]) == (5.5, 7.5)
+    assert assumed.user_data["beam_center_assumed"] is True
+    assert (told.header["beam_center_y"], told.header["beam_center_x"]) == (1.0, 2.0)
+    assert "beam_center_assumed" not in told.user_data
+
+
 def test_monitor_of_another_length_is_refused() -> None:
     with pytest.raises(SourceError, match="3 values of monitor for 4 frames"):
         build(Facts(monitor=np.ones(3)))

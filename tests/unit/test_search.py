@@ -20,6 +20,7 @@ from models.bcdi.search import (
     random_starts,
     rank,
     run_stage,
+    scaled,
     to_numpy,
     to_tensor,
 )
@@ -54,6 +55,14 @@ def test_starts_have_the_measured_intensity_inside_the_support(pattern, support)
     assert not objects[:, ~support].any()
     totals = coherent_intensity(objects).sum(dim=(1, 2, 3))
     torch.testing.assert_close(totals, pattern.amplitude.square().sum().expand(5), rtol=1e-4, atol=0)
+
+
+def test_an_empty_object_stays_empty(pattern) -> None:
+    objects = torch.zeros((2, *SHAPE), dtype=torch.complex64)
+    objects[1, 0, 0, 0] = 1e-3
+    empty, other = scaled(objects, pattern)
+    assert not empty.any()
+    assert coherent_intensity(other[None]).sum() == pytest.approx(float(pattern.amplitude.square().sum()), rel=1e-4)
 
 
 def test_starts_are_independent_of_one_another_and_of_their_company(pattern, support) -> None:

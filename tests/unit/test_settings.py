@@ -46,6 +46,8 @@ def test_later_layers_win(tmp_path: Path) -> None:
     [
         ("[phasing]\nstart = 3\n", "phasing.start: no such setting, did you mean starts?"),
         ("[nonsense]\n", "nonsense: no such setting"),
+        ("[phasing]\nsize = 3\n", "phasing.size: expected 0 or 16 to 1024 voxels (got 3)"),
+        ("[phasing]\nsize = 1000000\n", "phasing.size: Input should be less than or equal to 1024 (got 1000000)"),
         ("[spool]\nmax_bytes = 5000\n", "settings: spool: max_bytes 5000 is below two segments"),
         ("[goniometer.axes.theta]\nspeed = 2\n", "goniometer.axes.theta.speed: no such setting"),
         ("[phasing]\nstarts = 0\n", "phasing.starts"),

@@ -107,11 +107,25 @@ def test_damaged_record_is_told_and_the_next_one_read(tmp_path: Path) -> None:
     assert read_all(SpoolReader(tmp_path)) == [None, b"sound"]
 
 
+def test_time_of_reception_outlives_the_writer_and_its_damage_is_told(tmp_path: Path) -> None:
+    spool = SpoolSettings(folder=tmp_path, max_bytes=2 * SEGMENT, segment_bytes=SEGMENT)
+    writer = SpoolWriter(spool, clock_s=iter([1.7e9, 1.7e9 + 0.25]).__next__)
+    writer.append(b"first")
+    writer.append(b"second")
+    writer.close()
+    reader = SpoolReader(tmp_path)
+    assert [record.received_at for _ in range(2) if (record := reader.read())] == [1.7e9, 1.7e9 + 0.25]
+    with segment_path(tmp_path, 1).open("r+b") as file:
+        file.seek(HEADER.size - 16)
+        file.write(b"X")
+    assert read_all(SpoolReader(tmp_path)) == [None, b"second"]
+
+
 def test_impossible_length_ends_the_segment(tmp_path: Path) -> None:
     writer = open_writer(tmp_path)
     writer.append(b"wrong")
     with segment_path(tmp_path, 1).open("r+b") as file:
-        file.seek(HEADER.size - 16)
+        file.seek(HEADER.size - 24)
         file.write(b"\xff" * 8)
     assert read_all(SpoolReader(tmp_path)) == []
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from itertools import count, islice, repeat
+from threading import Event
 from typing import Any
 
 import pytest
@@ -286,6 +287,20 @@ def test_while_frames_flow_only_rate_and_loop_may_change(bench: Any) -> None:
     one.streamer.write("rate_hz", 100_000.0)
     one.in_state(State.STANDBY)
     assert one.streamer.status.sent == 1000
+
+
+def test_while_it_prepares_reset_is_the_way_out(bench: Any) -> None:
+    opening = Event()
+    one = bench(lambda: opening.wait(20) and ListSource(series(1)))
+    one.streamer.prepare()
+    try:
+        for refused in (one.streamer.start, one.streamer.prepare, lambda: one.streamer.write("scan", "2.1")):
+            with pytest.raises(SourceBusy, match=r"INIT: opening twin; wait, or Reset$"):
+                refused()
+    finally:
+        opening.set()
+    one.streamer.reset()
+    one.in_state(State.STANDBY)
 
 
 def test_wait_returns_the_next_status(bench: Any) -> None:

@@ -52,6 +52,7 @@ def test_read_with_public_means() -> None:
         ({"figures": {"beauty": 1}}, "beauty"),
         ({"slices": {"amplitude": [1, 2]}}, "slice amplitude"),
         ({"latencies_s": {"invert": "long"}}, "long"),
+        ({"latency_s": "long"}, "long"),
         ({"notes": 5}, "iterable"),
         ({"finished_at": None}, "float"),
     ],

@@ -266,6 +266,7 @@ def _user_data(
         "positions": dict(positions),
         "energy_kev": facts.energy_kev,
         "distance_m": facts.distance_m,
+        "beam_center_assumed": True if facts.beam_center_px is None and _chip_center(facts) else None,
         "roi": list(facts.roi) if facts.roi else None,
         "sample": facts.sample,
         "title": facts.title,
