@@ -22,6 +22,13 @@ A message says what was got, what was expected and what to do, in one line.
 
 from __future__ import annotations
 
+LONGEST_LINE = 1000  # characters of an error that is passed on: it may quote what a sender wrote
+
+
+def one_line(error: object) -> str:
+    """Return what an error says in one line of bounded length."""
+    return " ".join(str(error).split())[:LONGEST_LINE]
+
 
 class BraggloopError(Exception):
     """Root of all errors raised on purpose."""

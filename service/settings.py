@@ -24,7 +24,7 @@ LARGEST_SIZE = 1024  # voxels: one complex64 array of that edge takes 8.6 GB
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
 
 
 SectionT = TypeVar("SectionT", bound=Section)

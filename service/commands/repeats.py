@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.bcdi.combine import CombinedScan, combine_scans, shifted
-from models.bcdi.corrections import efficiency, find_hot_pixels, saturation_level
+from models.bcdi.corrections import (
+    MAXIPIX,
+    MAXIPIX_SHAPE,
+    chip_edges,
+    efficiency,
+    find_hot_pixels,
+    saturation_level,
+)
 from models.bcdi.geometry import PARKED_DEG, UNEVEN_STEPS, Geometry, rocking_step_deg
 from service.adapters.scans.plane import read_plane
 from service.errors import DataError, GeometryError
@@ -17,6 +24,8 @@ from service.records import Accounting, Volume
 from service.results.durable import digest
 from service.settings import DetectorSettings, Settings
 
+# Scales are known within a scan, not between scans; where a voxel is masked in some, their exposures must be alike.
+EXPOSURE_TOLERANCE = 0.1
 # Energies, distances and pixels are written down, not measured again: a change is meant, rounding is not.
 ROUNDING = 1e-6
 
@@ -43,6 +52,7 @@ def sum_scans(volumes: Sequence[Volume], settings: Settings) -> Summed:
         _check_alike(first, other)
     scans = [_exposed(volume, settings.detector) for volume in volumes]
     combined = combine_scans(scans)
+    _check_exposures(volumes, scans, combined)
     return Summed(
         volume=_summed_volume(volumes, scans, combined),
         settings=_without_planes(settings),
@@ -74,6 +84,8 @@ def _exposed(volume: Volume, detector: DetectorSettings) -> _Exposed:
             raise DataError(f"{name} has shape {plane.shape}, frames {volume.counts.shape[1:]}")
     relative, usable = _efficiency(flat)
     mask = volume.mask & usable & (np.True_ if user is None else user.astype(bool))
+    if volume.counts.shape[1:] == MAXIPIX_SHAPE:
+        mask &= chip_edges(MAXIPIX_SHAPE, MAXIPIX)
     mask &= ~find_hot_pixels(volume.counts, mask)
     level = detector.saturation_counts or saturation_level(volume.counts, mask)
     below = np.True_ if level is None else volume.counts < level
@@ -99,6 +111,7 @@ def _efficiency(flat: NDArray[np.float32] | None) -> tuple[NDArray[np.float32], 
 def _summed_volume(volumes: Sequence[Volume], scans: Sequence[_Exposed], combined: CombinedScan) -> Volume:
     used = [volume for volume, use in zip(volumes, combined.used, strict=True) if use]
     dark, seen = _dark_of(scans, combined)
+    told = {name: value for name, value in volumes[0].metadata.items() if name != "ended_s"}
     return replace(
         volumes[0],
         series_unique_id=_name([volume.series_unique_id for volume in volumes]),
@@ -110,7 +123,7 @@ def _summed_volume(volumes: Sequence[Volume], scans: Sequence[_Exposed], combine
         flat=None,
         received=None,
         working=None,
-        metadata={**volumes[0].metadata, "summed": [volume.series_unique_id for volume in used]},
+        metadata={**told, "summed": [volume.series_unique_id for volume in used]},
     )
 
 
@@ -125,6 +138,19 @@ def _dark_of(
     moved = [shifted(one[None], (0, *shift[1:]))[0] for one, shift in darks]
     dark = np.asarray(np.sum(moved, axis=0), dtype=np.float32)
     return dark, np.logical_and.reduce([shifted(scan.mask, shift) for scan, shift in used])
+
+
+def _check_exposures(volumes: Sequence[Volume], scans: Sequence[_Exposed], combined: CombinedScan) -> None:
+    """Raise DataError where a scan that is used counted more, or less, than the first in the voxels that both saw."""
+    first = scans[0]
+    for volume, scan, shift, use in zip(volumes, scans, combined.shifts, combined.used, strict=True):
+        both = first.mask & shifted(scan.mask, shift)
+        ratio = float(shifted(scan.counts, shift)[both].sum(dtype=np.float64) / max(first.counts[both].sum(), 1.0))
+        if use and abs(ratio - 1.0) > EXPOSURE_TOLERANCE:
+            raise DataError(
+                f"{volume.series_unique_id} counts {ratio:.3g} times as much as {volumes[0].series_unique_id}: sum only"
+                f" scans of one exposure, within {EXPOSURE_TOLERANCE:.0%}"
+            )
 
 
 def _accounting(volumes: Sequence[Volume]) -> Accounting:

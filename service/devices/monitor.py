@@ -113,7 +113,8 @@ class Monitor:
         self._judge()
 
     def _take(self, summary: ResultSummary) -> None:
-        self._failure = _complaint(summary)
+        if summary.status is not SeriesStatus.ABORTED:  # tells nothing of the worker, so it acknowledges nothing
+            self._failure = _complaint(summary)
         if summary.figures is not None:
             self._picture = str(summary.picture or "")
         now = self.status

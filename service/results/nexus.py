@@ -94,10 +94,10 @@ def _times(metadata: Mapping[str, Any]) -> dict[str, str]:
     """When the series began and ended, ISO 8601; empty where its sender told no date that can be read."""
     try:
         began = datetime.fromisoformat(metadata["arm_date"])
-        ended = began + timedelta(seconds=metadata.get("ended_s", 0.0))
+        lasted = {"end_time": timedelta(seconds=metadata["ended_s"])} if "ended_s" in metadata else {}
+        return {name: (began + after).isoformat() for name, after in ({"start_time": timedelta()} | lasted).items()}
     except (KeyError, TypeError, ValueError, OverflowError):
         return {}
-    return {"start_time": began.isoformat(), "end_time": ended.isoformat()}
 
 
 def _write_how(entry: h5py.Group, result: Reconstruction, volume: Volume, settings: Settings, now: str) -> None:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from service.errors import one_line
+
 EVERY_S = 5.0  # between two lines of one kind: a detector refuses as many messages a second as it sends
 
 
@@ -26,6 +28,7 @@ class Complaints:
 
     def tell(self, kind: str, reason: str) -> None:
         """Warn now where nothing of this kind was said lately, else count."""
+        reason = one_line(reason)
         if kind not in self._kinds:
             self._log.warning("%s: %s", kind, reason)
             self._kinds[kind] = _Kind(self._clock_s(), reason)

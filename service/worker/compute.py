@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from queue import SimpleQueue
 
+from service.errors import one_line
 from service.ports import ResultSink
 from service.records import Accounting, ResultSummary, SeriesStatus, Volume
 from service.settings import Settings
@@ -27,7 +28,6 @@ from service.worker.spool import Position, read_cursor, write_cursor
 
 IDLE_S = (0.001, 0.02)  # shortest and longest sleep while the spool has nothing new
 ATTEMPTS = 3  # inversions of one series that may kill the process before it is given up
-LONGEST_ERROR = 1000  # characters of an error in a summary: it may quote what a sender wrote
 ABORTED_BELOW = 0.5  # share of its frames below which a series that was cut off is not inverted
 CUT_OFF = {"newer series": "cut off by a newer series", "stall": "cut off: its sender fell silent"}
 
@@ -179,7 +179,7 @@ class Compute:
             picture=product.picture if product else None,
             slices=product.slices if product else {},
             finished_at=time.time(),
-            error=error[:LONGEST_ERROR],
+            error=one_line(error),
             notes=product.notes if product else (),
             warnings=product.warnings if product else (),
             journal=self._journal.name,

@@ -46,7 +46,10 @@ def geometry_of(start: SeriesStart, positions: Positions, settings: GeometrySett
         return parse_geometry(
             **facts,
             instrument=instrument,
-            angles_deg=_told_angles(settings.angles_deg) | _fixed_angles(user) | still,
+            angles_deg=_zeros(header.get("goniometer"))
+            | _told_angles(settings.angles_deg)
+            | _fixed_angles(user)
+            | still,
             rocking_axis=rocking,
             rocking_deg=fill_missing(measured[rocking]),
             beam_center_px=center,
@@ -58,11 +61,28 @@ def geometry_of(start: SeriesStart, positions: Positions, settings: GeometrySett
 
 
 def goniometer_positions(goniometer: Any, count: int) -> dict[str, NDArray[np.float64]]:
-    """Angles that DECTRIS' `goniometer` field announces: axis -> start + increment * image (frames,), degrees."""
+    """Angles that DECTRIS' `goniometer` field announces: axis -> start + increment * image (frames,), degrees.
+
+    An axis that starts at 0 and does not move is one that nobody set.
+    """
+    return {
+        name: start + increment * np.arange(count, dtype=np.float64)
+        for name, (start, increment) in _announced(goniometer).items()
+        if start or increment
+    }
+
+
+def _zeros(goniometer: Any) -> dict[str, float]:
+    """Axes of `goniometer` that nobody set: at 0, unless something else is known."""
+    return {_axis(name): 0.0 for name, announced in _announced(goniometer).items() if not any(announced)}
+
+
+def _announced(goniometer: Any) -> dict[str, tuple[float, float]]:
+    """Axis -> start and increment, degrees; without what cannot be read."""
     if not isinstance(goniometer, Mapping):
         return {}
     return {
-        name: axis["start"] + axis["increment"] * np.arange(count, dtype=np.float64)
+        name: (axis["start"], axis["increment"])
         for name, axis in goniometer.items()
         if isinstance(axis, Mapping) and all(_is_angle(axis.get(key)) for key in ("start", "increment"))
     }
@@ -134,10 +154,13 @@ def _energy_kev(header: Mapping[str, Any]) -> float | None:
 
 
 def _translation_m(header: Mapping[str, Any]) -> float | None:
-    """Distance from DECTRIS' `detector_translation` (x, y, z in m), None where nobody set it: it is 0 then."""
+    """Distance from DECTRIS' `detector_translation` (x, y, z in m; z counts against the beam, or along it).
+
+    None where nobody set it: it is 0 then.
+    """
     match header.get("detector_translation"):
-        case [_, _, int() | float() as distance_m] if distance_m > 0:
-            return distance_m
+        case [_, _, int() | float() as z] if z != 0:
+            return abs(z)
     return None
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import DataError, SequenceError, WireError
+from service.errors import DataError, SequenceError, WireError, one_line
 from service.records import Accounting, Frame, SeriesStart, Volume
 from service.settings import Settings
 from service.worker.geometry import geometry_of, goniometer_positions
@@ -94,7 +94,7 @@ class OpenSeries:
         """Count an image that could not be read; raise SequenceError where it is none of this series."""
         self._check_place(image_id)
         self._rejected.add(image_id)
-        self._first_rejection = self._first_rejection or f"first rejected: {error}"
+        self._first_rejection = self._first_rejection or f"first rejected: {one_line(error)}"
 
     def volume(self, metadata: Mapping[str, Any]) -> Volume:
         """Return what arrived, in image order; missing images are masked planes on the line of the angles.

@@ -6,6 +6,7 @@ import logging
 
 import pytest
 
+from service.errors import LONGEST_LINE
 from service.worker.complaints import EVERY_S, Complaints
 
 LOG = logging.getLogger("refused")
@@ -29,3 +30,10 @@ def test_first_of_a_kind_at_once_the_others_as_a_count(caplog: pytest.LogCapture
     complaints.tell("rejected", "image 1001")
     complaints.catch_up()
     assert caplog.messages == ["rejected: 2 more, the last: image 1001"]
+
+
+def test_what_a_sender_wrote_stays_one_line_of_bounded_length(caplog: pytest.LogCaptureFixture) -> None:
+    Complaints(LOG).tell("rejected", "channel 'a\nb' " + "x" * 10**6)
+    (said,) = caplog.messages
+    assert said.startswith("rejected: channel 'a b' xxx")
+    assert len(said) < LONGEST_LINE + 20

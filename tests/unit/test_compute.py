@@ -13,13 +13,13 @@ from pathlib import Path
 import cbor2
 import pytest
 
-from service.errors import DataError, ResultError, SeriesError, SettingsError, SpoolFull
+from service.errors import LONGEST_LINE, DataError, ResultError, SeriesError, SettingsError, SpoolFull
 from service.records import Frame, Message, SeriesEnd, Volume
 from service.settings import Settings
 from service.wire import messages as wire
 from service.worker import answers, journal
 from service.worker.answers import SETTINGS_FILE
-from service.worker.compute import ATTEMPTS, LONGEST_ERROR
+from service.worker.compute import ATTEMPTS
 from service.worker.intake import Intake, reread
 from service.worker.inverter import Inverter, Job, Product
 from service.worker.spool import Position, SpoolReader, read_cursor, segment_path
@@ -412,7 +412,7 @@ def test_error_that_quotes_a_sender_is_cut(tmp_path: Path) -> None:
 
     bench = Bench(tmp_path, invert)
     bench.spool(messages(1, "a", 4))
-    assert len(bench.run()[0].error) == LONGEST_ERROR
+    assert len(bench.run()[0].error) == LONGEST_LINE
 
 
 def test_series_is_inverted_again_from_the_spool(tmp_path: Path) -> None:

@@ -133,7 +133,9 @@ def test_a_doubtful_result_is_an_alarm_until_it_is_acknowledged_or_followed_by_a
     assert bench.monitor.status.doubt == doubtful.doubt, "what is acknowledged is still doubtful"
     bench.take(summary(2, figures=doubtful))
     bench.in_state(State.ALARM)
-    bench.take(summary(3))
+    bench.take(summary(3, SeriesStatus.ABORTED, figures=None))
+    bench.in_state(State.ALARM)
+    bench.take(summary(4))
     bench.in_state(State.ON)
     assert bench.monitor.status.doubt == ""
 

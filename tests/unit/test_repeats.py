@@ -112,6 +112,14 @@ def test_what_does_not_repeat_the_first_is_refused(other: Volume, kind: type[Exc
     assert "\n" not in str(caught.value)
 
 
+def test_scans_of_another_exposure_are_refused() -> None:
+    """Their scales are known within each scan only: a voxel that one of them masks would count for too much."""
+    brighter = repeat("b", 2)
+    brighter = dataclasses.replace(brighter, counts=np.float32(10.0) * brighter.counts)
+    with pytest.raises(DataError, match=r"b counts \d+(\.\d+)? times as much as a: sum only scans of one exposure"):
+        sum_scans([repeat("a", 1), brighter], Settings())
+
+
 def test_a_flat_field_without_light_is_told() -> None:
     flat = np.zeros((EDGE, EDGE), np.float32)
     with pytest.raises(DataError, match="no pixel above zero"):

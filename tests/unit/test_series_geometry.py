@@ -12,11 +12,12 @@ from service.errors import SettingsError
 from service.records import SeriesStart
 from service.settings import parse_settings
 from service.wire.messages import decode, encode
-from service.worker.geometry import geometry_of
+from service.worker.geometry import geometry_of, goniometer_positions
 from tests.helpers.series import FIXED_DEG, bragg_peak, start_of
 
 THETA = {"theta": np.linspace(0.2, 0.3, 9)}
 FACTS = {"energy_kev": 9.0, "distance_m": 0.5, "pixel_size_m": 55e-6}
+AT_ZERO = ("chi", "phi", "mu", "delta", "gamma")
 # 34-ID-C in the words of a general instrument.
 AXES = {
     "sample": [["theta", "y+"], ["chi", "z-"], ["phi", [0, 1, 0]]],
@@ -52,6 +53,17 @@ def test_the_stream_goes_before_the_settings() -> None:
     assert (found.rocking_axis, found.axes) == ("theta", None)
 
 
+def test_axes_that_a_detector_leaves_at_zero_give_way_to_what_is_known() -> None:
+    """DECTRIS detectors announce every axis of their goniometer, at 0 where nobody set it."""
+    unset = {name: {"start": 0.0, "increment": 0.0} for name in AT_ZERO}
+    announced = {"theta": {"start": 0.2, "increment": 0.01}} | unset
+    positions = goniometer_positions(announced, 9)
+    assert list(positions) == ["theta"]
+    start = start_of(bragg_peak(), user_data={"positions": {"phi": -5.0}}, header={"goniometer": announced})
+    found = geometry_of(start, positions, parse_settings({"geometry": FACTS | {"angles_deg": {"chi": 90.0}}}).geometry)
+    assert dict(found.angles_deg) == {"chi": 90.0, "phi": -5.0, "mu": 0.0, "delta": 0.0, "gamma": 0.0}
+
+
 def test_a_beam_centre_that_is_but_assumed_goes_behind_the_settings() -> None:
     chip, assumed = {"beam_center_x": 130.0, "beam_center_y": 129.0}, {"beam_center_assumed": True}
     settings = FACTS | {"angles_deg": FIXED_DEG}
@@ -66,7 +78,15 @@ def test_a_beam_centre_that_is_but_assumed_goes_behind_the_settings() -> None:
 
 @pytest.mark.parametrize(
     ("translation", "expected_m"),
-    [([0.0, 0.0, 0.75], 0.75), ([0, 0, 2], 2), ([0.0, 0.0, 0.0], 0.5), (["a", "b", "c"], 0.5), ([0.1], 0.5), (3, 0.5)],
+    [
+        ([0.0, 0.0, 0.75], 0.75),
+        ([0.0, 0.0, -0.237], 0.237),
+        ([0, 0, 2], 2),
+        ([0.0, 0.0, 0.0], 0.5),
+        (["a", "b", "c"], 0.5),
+        ([0.1], 0.5),
+        (3, 0.5),
+    ],
 )
 def test_translation_of_a_detector_is_its_distance_where_it_is_set(translation: Any, expected_m: float) -> None:
     """As it comes over the wire; 0 is what a detector says that nobody told."""

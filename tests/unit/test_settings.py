@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -119,3 +121,8 @@ def test_children_read_what_the_parent_said() -> None:
     tree = {"out": Path("here"), "phasing": {"starts": 3, "recipe": "5*ER"}, "worker": {"bind": True}}
     settings = load_settings(environment=to_environment(tree))
     assert settings == parse_settings(tree)
+
+
+def test_open_limits_of_an_alarm_survive_the_file_of_the_stages() -> None:
+    settings = parse_settings({"tango": {"alarms": {"rFactor": [-math.inf, 0.3]}}})
+    assert parse_settings(json.loads(settings.model_dump_json())) == settings
