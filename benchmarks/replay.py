@@ -1,4 +1,4 @@
-"""A recorded scan through the whole service: python -m benchmarks.replay SCAN
+"""A recorded scan through the whole service: OMP_NUM_THREADS=1 python -m benchmarks.replay SCAN
 
 FrameStreamer replays the scan at a set rate through ZeroMQ to the worker; a Tango client waits for the change event of
 Reconstruction. Then the same scan is reconstructed offline, and the two objects are compared. Both run on one thread:
@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import tango
-import torch
 
 from service.adapters.requests import WorkerRequests
 from service.adapters.tango import TangoDevice, alive, device_server_arguments, device_urls
@@ -45,8 +44,8 @@ def main(arguments: Sequence[str]) -> int:
         "--size", type=int, default=64, help="edge of the cube that is inverted; 0: chosen from the data"
     )
     options = parser.parse_args(arguments)
-    os.environ["OMP_NUM_THREADS"] = "1"
-    torch.set_num_threads(1)
+    if os.environ.get("OMP_NUM_THREADS") != "1":
+        parser.error("set OMP_NUM_THREADS=1 before: libraries that are loaded already have their threads")
     phasing = {"size": options.size}
     with tempfile.TemporaryDirectory() as folder:
         live, figures = streamed(options.scan, options.rate, phasing, Path(folder))
