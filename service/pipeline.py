@@ -21,7 +21,7 @@ from models.bcdi.quality import prtf, resolution
 from models.bcdi.resample import along_q, to_lab
 from models.bcdi.strain import displacement_and_strain
 from models.bcdi.trust import agreement, doubt, explained
-from service.adapters.scans.plane import read_plane
+from service.adapters.scans.plane import detector_planes
 from service.errors import DataError, GeometryError, SeriesError, SettingsError
 from service.records import Figures, Reconstruction, Volume
 from service.results.slices import bulk_of
@@ -172,7 +172,7 @@ def _prepare(volume: Volume, detector: DetectorSettings, phasing: PhasingSetting
     if min(volume.counts.shape) < FEWEST:
         shape = " x ".join(map(str, volume.counts.shape))
         raise ValueError(f"{shape} frames, rows and columns, expected at least {FEWEST} of each")
-    mask, dark, flat = (read_plane(path) if path else None for path in (detector.mask, detector.dark, detector.flat))
+    mask, dark, flat = detector_planes(detector)
     config = PreprocessConfig(
         user_mask=None if mask is None else mask.astype(bool),
         region=detector.region,

@@ -52,6 +52,11 @@ MAXIPIX = ChipLayout(pixels=256, gap=4, enlarged=1)
 MAXIPIX_SHAPE = (516, 516)
 
 
+def known_layout(shape: tuple[int, int]) -> ChipLayout | None:
+    """Return the layout of the only detector with frames of `shape` (rows, columns), None where none is known."""
+    return MAXIPIX if shape == MAXIPIX_SHAPE else None
+
+
 def chip_edges(shape: tuple[int, int], layout: ChipLayout) -> Mask:
     """Return bool [row, column], False in the gaps between chips and on the enlarged pixels beside them.
 

@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.bcdi.corrections import (
-    MAXIPIX,
-    MAXIPIX_SHAPE,
     ChipLayout,
     chip_edges,
     dark_outliers,
     efficiency,
     find_hot_pixels,
+    known_layout,
     saturation_level,
 )
 from models.bcdi.crop import Crop, bin_with, choose_crop, cut
@@ -153,7 +152,7 @@ def _check_shapes(
 def _frame_mask(shape: tuple[int, ...], config: PreprocessConfig) -> Mask:
     rows, columns = shape
     good = np.ones((rows, columns), dtype=bool)
-    chips = config.chips or (MAXIPIX if shape == MAXIPIX_SHAPE else None)
+    chips = config.chips or known_layout((rows, columns))
     if chips:
         good &= chip_edges((rows, columns), chips)
     if config.user_mask is not None:

@@ -10,15 +10,14 @@ from numpy.typing import NDArray
 
 from models.bcdi.combine import CombinedScan, combine_scans, shifted
 from models.bcdi.corrections import (
-    MAXIPIX,
-    MAXIPIX_SHAPE,
     chip_edges,
     efficiency,
     find_hot_pixels,
+    known_layout,
     saturation_level,
 )
 from models.bcdi.geometry import PARKED_DEG, UNEVEN_STEPS, Geometry, rocking_step_deg
-from service.adapters.scans.plane import read_plane
+from service.adapters.scans.plane import detector_planes
 from service.errors import DataError, GeometryError
 from service.records import Accounting, Volume
 from service.results.durable import digest
@@ -77,15 +76,15 @@ class _Exposed:
 
 
 def _exposed(volume: Volume, detector: DetectorSettings) -> _Exposed:
-    user, dark, flat = (read_plane(path) if path else None for path in (detector.mask, detector.dark, detector.flat))
+    user, dark, flat = detector_planes(detector)
     dark, flat = (volume.dark if dark is None else dark), (volume.flat if flat is None else flat)
     for name, plane in (("user mask", user), ("dark", dark), ("flat field", flat)):
         if plane is not None and plane.shape != volume.counts.shape[1:]:
             raise DataError(f"{name} has shape {plane.shape}, frames {volume.counts.shape[1:]}")
     relative, usable = _efficiency(flat)
     mask = volume.mask & usable & (np.True_ if user is None else user.astype(bool))
-    if volume.counts.shape[1:] == MAXIPIX_SHAPE:
-        mask &= chip_edges(MAXIPIX_SHAPE, MAXIPIX)
+    if layout := known_layout(volume.counts.shape[1:]):
+        mask &= chip_edges(volume.counts.shape[1:], layout)
     mask &= ~find_hot_pixels(volume.counts, mask)
     level = detector.saturation_counts or saturation_level(volume.counts, mask)
     below = np.True_ if level is None else volume.counts < level

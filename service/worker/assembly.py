@@ -6,7 +6,7 @@ import logging
 from collections import deque
 from dataclasses import dataclass
 
-from service.errors import DropError, SequenceError, SeriesError, WireError
+from service.errors import DropError, SequenceError, SeriesError, WireError, one_line
 from service.records import Accounting, Frame, Message, SeriesEnd, SeriesStart, Volume
 from service.settings import Settings
 from service.worker.series import OpenSeries
@@ -173,7 +173,7 @@ class SeriesAssembler:
             return [_failure(series.start, series.accounting, error)]
         except Exception as error:  # whatever one series says of itself, the next one must be assembled
             log.exception("series %s (%s)", *_key(series.start))
-            why = SeriesError(f"{type(error).__name__}: {' '.join(str(error).split())}")
+            why = SeriesError(f"{type(error).__name__}: {one_line(error)}")
             return [_failure(series.start, series.accounting, why)]
 
 

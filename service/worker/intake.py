@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from service.errors import SeriesError, WireError
+from service.errors import SeriesError, WireError, one_line
 from service.records import Accounting, Message, SeriesStart, Volume
 from service.settings import Settings
 from service.wire import messages as wire
@@ -298,4 +298,4 @@ def _decoded(payload: memoryview) -> Message:
         raise
     except Exception as error:
         log.exception("a message of %d bytes", len(payload))
-        raise WireError(f"{type(error).__name__}: {' '.join(str(error).split())}") from error
+        raise WireError(f"{type(error).__name__}: {one_line(error)}") from error

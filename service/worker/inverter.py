@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import BraggloopError
+from service.errors import BraggloopError, one_line
 from service.records import Accounting, Figures, Volume
 from service.settings import Settings
 from service.worker.journal import Identity
@@ -125,8 +125,8 @@ class Inverter:
             return Inverted(job=job, accounting=accounting, product=None, error=str(error))
         except Exception as error:  # whatever one series does, the next one must be inverted
             log.exception("series %s (%s)", *job.identity[:2])
-            text = " ".join(str(error).split())
-            return Inverted(job=job, accounting=accounting, product=None, error=f"{type(error).__name__}: {text}")
+            text = f"{type(error).__name__}: {one_line(error)}"
+            return Inverted(job=job, accounting=accounting, product=None, error=text)
 
 
 def _before(volume: Volume) -> Mapping[str, float]:

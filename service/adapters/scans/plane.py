@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import SourceError
+from service.settings import DetectorSettings
 
 
 def read_plane(path: Path) -> NDArray[Any]:
@@ -26,6 +27,14 @@ def read_plane(path: Path) -> NDArray[Any]:
             f"{path}: shape {plane.shape} of {plane.dtype}; an image of numbers [row, column] is expected"
         )
     return plane
+
+
+def detector_planes(
+    detector: DetectorSettings,
+) -> tuple[NDArray[Any] | None, NDArray[Any] | None, NDArray[Any] | None]:
+    """Return mask, dark and flat [row, column] of the settings, None where they name no file; raise SourceError."""
+    mask, dark, flat = (read_plane(path) if path else None for path in (detector.mask, detector.dark, detector.flat))
+    return mask, dark, flat
 
 
 def _only_image(path: Path) -> NDArray[Any]:
