@@ -31,8 +31,11 @@ from rich.table import Table
 from models.bcdi.coherence import convolve, envelope
 from models.bcdi.modes import align, correlation
 from models.bcdi.phasing import PhasingConfig, phase_retrieval
-from models.simulate.crystals import crystal_object, random_polyhedron, random_strain, random_wulff
+from models.simulate.crystals import random_polyhedra, random_wulff
 from models.simulate.diffraction import far_field
+from models.simulate.displacement import strained
+from models.simulate.draws import seeded
+from models.simulate.grid import Grid
 
 EDGE = 48  # voxels of the pattern
 FINER = 2  # the crystal is drawn on so many times as many voxels
@@ -121,12 +124,13 @@ def one_of(work: tuple[int, float, float]) -> dict[str, float]:
 
 
 def simulated(crystal: Crystal, seed: int) -> Measured:
-    rng, fine = np.random.default_rng(seed), FINER * EDGE
-    radius = 0.5 * fine / crystal.oversampling
-    facets = random_wulff(rng, radius) if crystal.shape == "Wulff" else random_polyhedron(rng, radius)
-    drawn = crystal_object(facets, random_strain(rng, radius), np.eye(3)[::-1].copy(), (fine,) * 3, crystal.phase_range)
+    rng, generator, fine = np.random.default_rng(seed), seeded(seed), FINER * EDGE
+    radius = torch.tensor([0.5 * fine / crystal.oversampling])
+    facets = random_wulff(generator, radius) if crystal.shape == "Wulff" else random_polyhedra(generator, radius)
+    grid = Grid(basis_nm=torch.eye(3).flip(-1)[None], shape=(fine,) * 3)
+    drawn = strained(generator, facets.filling(grid), grid, 1.25 * radius, torch.tensor([crystal.phase_range]))
     middle = (slice(fine // 2 - EDGE // 2, fine // 2 - EDGE // 2 + EDGE),) * 3
-    psi = far_field(drawn)[middle]
+    psi = far_field(drawn)[0].numpy()[middle]
     truth = np.fft.fftshift(np.fft.ifftn(np.fft.ifftshift(psi))).astype(np.complex64)
     intensity = torch.from_numpy(np.fft.ifftshift(np.abs(psi) ** 2))
     kernel = envelope((EDGE,) * 3, torch.full((3,), crystal.coherence_voxels), torch.zeros(()))

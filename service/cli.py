@@ -24,6 +24,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+engines = typer.Typer(cls=OneLineGroup, help="Build and measure the engines that run networks.", no_args_is_help=False)
+app.add_typer(engines, name="engines")
+
 Endpoint = Annotated[str, typer.Argument(help="ZeroMQ PUSH endpoint.", metavar="ENDPOINT")]
 Existing = Annotated[Path, typer.Argument(help="A recorded scan.", metavar="FILE", exists=True)]
 ScanName = Annotated[str, typer.Option("--scan", help="Scan N.M of an ESRF master; default: the first.", metavar="N.M")]
@@ -34,6 +37,11 @@ Starts = Annotated[int | None, typer.Option("--starts", help="Independent random
 Recipe = Annotated[str | None, typer.Option("--recipe", help="Recipe such as '3*(20*ER+180*HIO)+20*ER'.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of the starts and of the held-out voxels.")]
 Device = Annotated[str | None, typer.Option("--device", help="Where phase retrieval runs: cpu or cuda.")]
+Network = Annotated[str, typer.Argument(help="A trained network, see 'braggloop models'.", metavar="NAME")]
+Backend = Annotated[str | None, typer.Option("--backend", help="torch or tensorrt.")]
+Precision = Annotated[str | None, typer.Option("--precision", help="auto, fp32, bf16 or fp16.")]
+EngineDevice = Annotated[str | None, typer.Option("--device", help="cpu or cuda.")]
+Batch = Annotated[int | None, typer.Option("--batch", help="Volumes at once.", min=1)]
 
 
 @app.command()
@@ -224,6 +232,114 @@ def check(
         settings_from(settings, out)
         found = check_endpoint(endpoint, seconds, report)
     raise typer.Exit(0 if found else 1)
+
+
+@app.command()
+def train(
+    task: Annotated[str, typer.Argument(help="What to train: a folder of models/ with a train.py.", metavar="TASK")],
+    minutes: Annotated[float, typer.Option("--minutes", help="How long to train; the tests come after.", min=0.01)],
+    device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
+    precision: Annotated[str, typer.Option("--precision", help="auto, fp32 or bf16.")] = "auto",
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the weights and of the crystals.", min=0)] = 0,
+    edge: Annotated[
+        int | None, typer.Option("--edge", help="Edge of the volumes, voxels; default: the task's.", min=16)
+    ] = None,
+    batch: Annotated[int | None, typer.Option("--batch", help="Volumes a step; default: the task's.", min=1)] = None,
+    checkpoint_s: Annotated[
+        float, typer.Option("--checkpoint", help="Time between two checkpoints.", metavar="SECONDS", min=0.0)
+    ] = 30.0,
+    resume: Annotated[
+        bool | None,
+        typer.Option("--resume/--fresh", help="Go on, or begin anew.", show_default="resume where a checkpoint is"),
+    ] = None,
+    out: Out = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train a network on simulated crystals for so many minutes; needs the extra "train".
+
+    In the folder TASK of --out: the curve on the way, in the end weights, ONNX and a card with what it is worth. The
+    same command again goes on where a killed one stopped; with more minutes it trains longer.
+
+    [dim]Example:[/]  braggloop train denoise --minutes 60 --device cuda --batch 32
+    """
+    report = report_for(json)
+    with one_line_errors(report, debug):
+        from service.commands.train import Wishes, train_network
+
+        wishes = Wishes(
+            task=task, minutes=minutes, device=device, precision=precision, seed=seed, edge=edge, batch=batch,
+            checkpoint_s=checkpoint_s, resume=resume,
+        )  # fmt: skip
+        train_network(wishes, settings_from(settings, out).out, report)
+
+
+@app.command()
+def models(
+    out: Out = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """List the trained networks, each with what its card says; weights are checked by their hash.
+
+    [dim]Example:[/]  braggloop models --json
+    """
+    report = report_for(json)
+    with one_line_errors(report, debug):
+        from service.commands.models import list_networks
+
+        list_networks(settings_from(settings, out), report)
+
+
+@engines.command()
+def build(
+    name: Network,
+    backend: Backend = None,
+    precision: Precision = None,
+    device: EngineDevice = None,
+    batch: Batch = None,
+    out: Out = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Build the engine of a network and tell what it is; one of TensorRT is kept in engine.cache.
+
+    [dim]Example:[/]  braggloop engines build inpaint --backend tensorrt --device cuda --precision fp16
+    """
+    report = report_for(json)
+    with one_line_errors(report, debug):
+        from service.commands.engines import build_engine
+
+        chosen = {"backend": backend, "precision": precision, "device": device, "largest_batch": batch}
+        build_engine(name, settings_from(settings, out, engine=chosen), report)
+
+
+@engines.command()
+def bench(
+    name: Network,
+    backend: Backend = None,
+    precision: Precision = None,
+    device: EngineDevice = None,
+    batch: Batch = None,
+    seconds: Annotated[float, typer.Option("--seconds", help="How long to run it, s.", min=0.1)] = 3.0,
+    out: Out = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Measure the engine of a network: time a batch, volumes a second, relative error against float32.
+
+    [dim]Example:[/]  braggloop engines bench inpaint --precision bf16 --batch 4
+    """
+    report = report_for(json)
+    with one_line_errors(report, debug):
+        from service.commands.engines import bench_engine
+
+        chosen = {"backend": backend, "precision": precision, "device": device, "largest_batch": batch}
+        bench_engine(name, settings_from(settings, out, engine=chosen), seconds, report)
 
 
 @app.command()

@@ -21,12 +21,16 @@ from service.adapters.zmq import Handler, ResultPublisher, ResultSubscriber, Zmq
 from service.devices.goniometer import VirtualAxis
 from service.devices.monitor import Monitor
 from service.devices.streamer import Streamer
-from service.errors import SettingsError
+from service.errors import SettingsError, SourceError
 from service.ports import FrameSink, FrameSource
-from service.settings import Settings, StreamerSettings
+from service.settings import EngineSettings, Settings, StreamerSettings
 from service.worker.lock import held
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from models.engine.port import Engine
+    from models.registry import Network
     from service.worker.compute import Compute
     from service.worker.ingest import Ingest
     from service.worker.inverter import Invert
@@ -174,6 +178,61 @@ def inversion(last_file: Path | None) -> Invert:
     from service.worker.inversion import Inversion
 
     return Inversion(last_file)
+
+
+def networks(settings: EngineSettings) -> list[Network]:
+    """The trained networks that are there."""
+    from models import registry
+
+    root = settings.networks or registry.ROOT
+    try:
+        return [registry.network(name, root) for name in registry.names(root)]
+    except ValueError as error:
+        raise SourceError(str(error)) from error
+
+
+def network(settings: EngineSettings, name: str) -> Network:
+    """The trained network of this name."""
+    from models import registry
+
+    root = settings.networks or registry.ROOT
+    known = registry.names(root)
+    if name not in known:
+        raise SettingsError(f"no trained network is called {name!r}, there is {', '.join(known) or 'none'} in {root}")
+    try:
+        return registry.network(name, root)
+    except ValueError as error:
+        raise SourceError(str(error)) from error
+
+
+def checked(found: Network) -> nn.Module:
+    """The module of a network with its weights, which are those of its card."""
+    from models import registry
+
+    try:
+        return registry.build(found)
+    except ValueError as error:
+        raise SourceError(str(error)) from error
+
+
+def engine(settings: EngineSettings, module: nn.Module, shape: tuple[int, ...]) -> Engine:
+    """The engine that the settings name, of `module` for items of `shape` (channels, z, y, x)."""
+    batch = (1, settings.largest_batch)
+    try:
+        match settings.backend:
+            case "torch":
+                from models.engine.torch import TorchEngine
+
+                return TorchEngine(
+                    module, shape, batch=batch, precision=settings.precision, device=settings.device,
+                    threads=settings.threads,
+                )  # fmt: skip
+            case "tensorrt":
+                from models.engine.tensorrt import TensorRTEngine
+
+                return TensorRTEngine(module, shape, batch=batch, precision=settings.precision, cache=settings.cache)
+    except ValueError as error:
+        raise SettingsError(f"engine: {error}") from error
 
 
 def _twin(settings: Settings, chosen: StreamerSettings) -> FrameSource:

@@ -75,12 +75,33 @@ class PhasingSettings(Section):
         return recipe
 
 
+class EngineSettings(Section):
+    networks: Path | None = Field(None, description="folder of trained networks; None: those that Braggloop brings")
+    backend: Literal["torch", "tensorrt"] = Field("torch", description="what runs the networks")
+    device: Literal["cpu", "cuda"] = Field("cpu", description="where they run; tensorrt needs cuda")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="arithmetic inside; auto: bf16 where the device has it, else fp32"
+    )
+    largest_batch: int = Field(1, ge=1, description="volumes that are run at once, at most")
+    threads: int = Field(0, ge=0, description="threads of the CPU for the whole process; 0: as OMP_NUM_THREADS says")
+    cache: Path = Field(Path("braggloop-engines"), description="folder where built TensorRT engines are kept")
+
+    @model_validator(mode="after")
+    def _backend_runs_on_device(self) -> EngineSettings:
+        if self.backend == "tensorrt" and self.device != "cuda":
+            raise ValueError(f"backend tensorrt does not run on {self.device}: set device to cuda")
+        return self
+
+
 class DetectorSettings(Section):
     mask: Path | None = Field(None, description="user mask: NumPy or HDF5 file, bool [row, column], True is good")
     dark: Path | None = Field(None, description="dark image: NumPy or HDF5 file, counts a frame")
     flat: Path | None = Field(None, description="flat field: NumPy or HDF5 file, relative efficiency")
     channel: str = Field("", description="channel (energy threshold) that is used; empty for the first that is sent")
     saturation_counts: float | None = Field(None, gt=0, description="counts at which a pixel is saturated")
+    chip_layout: Literal["maxipix", "timepix", "merlin", "eiger2"] | None = Field(
+        None, description="gaps between chips and enlarged pixels beside them; None: a Maxipix's for 516 x 516 alone"
+    )
     region: tuple[int, int, int, int] | None = Field(
         None, description="row start, row stop, column start, column stop; px"
     )
@@ -229,6 +250,7 @@ class Settings(Section):
     detector: DetectorSettings = DetectorSettings()
     geometry: GeometrySettings = GeometrySettings()
     phasing: PhasingSettings = PhasingSettings()
+    engine: EngineSettings = EngineSettings()
     spool: SpoolSettings = SpoolSettings()
     worker: WorkerSettings = WorkerSettings()
     streamer: StreamerSettings = StreamerSettings()

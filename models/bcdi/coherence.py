@@ -27,18 +27,19 @@ SMALLEST_RATIO = 0.2
 
 
 def envelope(shape: tuple[int, ...], widths: Tensor, mixing: Tensor) -> Tensor:
-    """Return the transform of the kernel, float32 [z, y, x // 2 + 1], half spectrum in corner order, 1 at the origin.
+    """Return the transform of the kernel, float32 [..., z, y, x // 2 + 1], half spectrum in corner order.
 
-    mixing * Lorentzian + (1 - mixing) * Gaussian, each a product over the axes, both with the full widths at half
-    maximum `widths` [3], pattern voxels; `mixing` in 0..1 (0: Gaussian).
+    1 at the origin: mixing * Lorentzian + (1 - mixing) * Gaussian, each a product over the axes, both with the full
+    widths at half maximum `widths` [..., 3], pattern voxels; `mixing` [...] in 0..1 (0: Gaussian).
     """
     gaussian = torch.zeros((), device=widths.device)
     lorentzian = torch.zeros((), device=widths.device)
-    for axis, n, width in zip(AXES, shape, widths, strict=True):
+    for axis, n, width in zip(AXES, shape, widths[..., None, None, None].unbind(-4), strict=True):
         steps = (torch.fft.rfftfreq if axis == AXES[-1] else torch.fft.fftfreq)(n, device=widths.device)
         steps = steps.view([-1 if axis == a else 1 for a in AXES])
         gaussian = gaussian - 2.0 * (np.pi * SIGMA_PER_FWHM * width * steps).square()
         lorentzian = lorentzian - np.pi * width * steps.abs()
+    mixing = mixing[..., None, None, None]
     return mixing * torch.exp(lorentzian) + (1.0 - mixing) * torch.exp(gaussian)
 
 

@@ -1,12 +1,10 @@
-"""What is wrong with the pixels of a detector: dark, flat, hot, saturated and enlarged ones.
+"""What is wrong with the pixels of a detector: dark, flat, hot and saturated ones.
 
 Nothing here changes a count. A pixel that cannot be trusted is masked; what can be described is a term of the model,
 counts ~ Poisson(scale * |F|^2 + background), so that the counts stay Poisson distributed.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,36 +33,6 @@ DEAD_EFFICIENCY = 0.1
 PLATEAU_COUNTS = 1000.0
 # Voxels at exactly the maximum that make a plateau: chance repeats it once or twice.
 PLATEAU_VOXELS = 4
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChipLayout:
-    """Chips of `pixels` x `pixels` side by side, `gap` blank pixels between them, `enlarged` wide ones at each edge."""
-
-    pixels: int
-    gap: int
-    enlarged: int
-
-
-# Medipix chips of 256 pixels; the pixels at an inner edge are three wide, the image is inflated by four columns so
-# that positions stay true (Ponchut et al., J. Instrum. 6 (2011) C01069).
-MAXIPIX = ChipLayout(pixels=256, gap=4, enlarged=1)
-MAXIPIX_SHAPE = (516, 516)
-
-
-def known_layout(shape: tuple[int, int]) -> ChipLayout | None:
-    """Return the layout of the only detector with frames of `shape` (rows, columns), None where none is known."""
-    return MAXIPIX if shape == MAXIPIX_SHAPE else None
-
-
-def chip_edges(shape: tuple[int, int], layout: ChipLayout) -> Mask:
-    """Return bool [row, column], False in the gaps between chips and on the enlarged pixels beside them.
-
-    An enlarged pixel's count, left whole or shared out over its area, is an average over several fringes' samples and
-    no Poisson draw of any one of them: it is masked, not rescaled.
-    """
-    rows, columns = (_away_from_edges(length, layout) for length in shape)
-    return rows[:, None] & columns[None, :]
 
 
 def find_hot_pixels(counts: Counts, mask: Mask) -> Mask:
@@ -113,14 +81,6 @@ def saturation_level(counts: Counts, mask: Mask) -> float | None:
     if top < PLATEAU_COUNTS:
         return None
     return top if np.count_nonzero((counts == top) & mask) >= PLATEAU_VOXELS else None
-
-
-def _away_from_edges(length: int, layout: ChipLayout) -> Mask:
-    good = np.ones(length, dtype=bool)
-    pitch = layout.pixels + layout.gap
-    for edge in range(layout.pixels, length, pitch):
-        good[edge - layout.enlarged : edge + layout.gap + layout.enlarged] = False
-    return good
 
 
 def _dimmer_half(counts: Counts, mask: Mask) -> NDArray[np.intp]:

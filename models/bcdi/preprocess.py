@@ -11,18 +11,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from models.bcdi.corrections import (
-    ChipLayout,
-    chip_edges,
-    dark_outliers,
-    efficiency,
-    find_hot_pixels,
-    known_layout,
-    saturation_level,
-)
+from models.bcdi.corrections import dark_outliers, efficiency, find_hot_pixels, saturation_level
 from models.bcdi.crop import Crop, bin_with, choose_crop, cut
 from models.bcdi.gaps import dark_lines
 from models.bcdi.peak import Peak, find_peak
+from models.layouts import ChipLayout, chip_edges, known_layout
 
 Mask = NDArray[np.bool_]
 Counts = NDArray[np.float32]

@@ -1,97 +1,71 @@
-"""Intensity of a crystal around a Bragg peak, sampled on the voxels of a rocking scan."""
+"""Intensity around a Bragg peak, for a batch of objects, on the voxels of a rocking scan (kinematic approximation)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-
-import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 
-from models.bcdi.geometry import Geometry, momentum_transfer, reciprocal_basis, rocking_step_deg, sample_rotation
+from models.bcdi.coherence import convolve, envelope
 
-Triple = tuple[int, int, int]
+AXES = (-3, -2, -1)
 
 
-def far_field(object_: NDArray[np.complex64], finer: int = 1) -> NDArray[np.complex64]:
-    """psi(q) = sum rho(r) exp(-i q.r), complex64, of an object complex64 [z, y, x] with its origin at index n // 2.
+def far_field(object_: Tensor, finer: int = 1) -> Tensor:
+    """psi(q) = sum rho(r) exp(-i q.r), complex64, of objects (..., z, y, x) with their origin at index n // 2.
 
     Zero frequency lies at index n // 2 too. With `finer` > 1 each axis has that many samples a voxel of the scan, and
     every `finer`-th sample is the value without.
     """
-    shape = [finer * n for n in object_.shape]
-    field = torch.zeros(shape, dtype=torch.complex64)
-    inner = tuple(slice(m // 2 - n // 2, m // 2 - n // 2 + n) for n, m in zip(object_.shape, shape, strict=True))
-    field[inner] = torch.from_numpy(object_)
-    psi = torch.fft.fftshift(torch.fft.fftn(torch.fft.ifftshift(field)))
+    shape = [finer * n for n in object_.shape[-3:]]
+    pairs = list(zip(object_.shape[-3:], shape, strict=True))
+    if finer > 1:
+        z, y, x = (slice(m // 2 - n // 2, m // 2 - n // 2 + n) for n, m in pairs)
+        padded = torch.zeros((*object_.shape[:-3], *shape), dtype=object_.dtype, device=object_.device)
+        padded[..., z, y, x] = object_
+        object_ = padded
+    psi: Tensor = torch.fft.fftshift(torch.fft.fftn(torch.fft.ifftshift(object_, dim=AXES), dim=AXES), dim=AXES)
     # The zero frequency lies at m // 2; with n odd and `finer` even the grid of the scan begins half a voxel later.
-    start = [m // 2 - finer * (n // 2) for n, m in zip(object_.shape, shape, strict=True)]
-    return np.asarray(psi.roll([-s for s in start], dims=(0, 1, 2)).numpy(), dtype=np.complex64)
+    start = [m // 2 - finer * (n // 2) for n, m in pairs]
+    return psi.roll([-s for s in start], dims=AXES) if any(start) else psi
 
 
-def expected_counts(psi: NDArray[np.complex64], peak_counts: float, finer: int = 1) -> NDArray[np.float32]:
-    """|psi|^2, float32, scaled to `peak_counts` in the brightest voxel of the scan (every `finer`-th sample)."""
-    intensity = np.abs(psi) ** 2
-    top = float(intensity[::finer, ::finer, ::finer].max())
-    if not top > 0:
-        raise ValueError("the object is empty: it scatters nothing")
-    return np.asarray(intensity * (peak_counts / top), dtype=np.float32)
+def far_field_of_frames(object_: Tensor, offsets: Tensor) -> Tensor:
+    """psi of objects (batch, z, y, x) where frame k was taken `offsets[k]` steps off its place, complex64.
 
-
-def pattern_shift(
-    reference: Geometry, positions: Mapping[str, float], index: Triple, shape: Triple
-) -> NDArray[np.float64]:
-    """Where in the reference scan's volume the detector looks when the axes stand at `positions`.
-
-    Returns (3,) in voxels (z, y, x), to be added to (index z, row, column) for every pixel; `index` is the voxel of the
-    Bragg peak in the reference scan. Axes that `positions` lacks stand as in the reference. Rocking is exact along
-    the scan's own axis; other axes enter through the exact rotation of Q at the peak, translated as a whole.
+    `offsets` (batch, z), in rocking steps: the jitter of a motor. Exact: along z the transform is summed directly.
     """
-    z = index[0]
-    rocking = reference.rocking_axis
-    here = {name: float(positions.get(name, angle)) for name, angle in reference.angles_deg.items()}
-    actual = replace(reference, angles_deg=here)
-    # Q of the detector pixel in the frame of the crystal, turned to the crystal's attitude in the reference scan.
-    turn = sample_rotation(reference, z) @ sample_rotation(actual, z).T
-    aside = turn @ momentum_transfer(actual, index, shape) - momentum_transfer(reference, index, shape)
-    shift = np.linalg.solve(reciprocal_basis(reference, index, shape), aside)
-    step = rocking_step_deg(reference)
-    angle = positions.get(rocking, float(reference.rocking_deg[z]))
-    return np.asarray(shift + np.array([(angle - reference.rocking_deg[z]) / step, 0.0, 0.0]))
+    n = object_.shape[-3]
+    planes = torch.fft.fftn(torch.fft.ifftshift(object_, dim=AXES[1:]), dim=AXES[1:])
+    index = torch.arange(n, device=object_.device) - n // 2
+    angle = -2.0 * torch.pi / n * (index + offsets)[..., None] * index
+    psi = torch.polar(torch.ones_like(angle), angle) @ planes.flatten(2)
+    shifted: Tensor = torch.fft.fftshift(psi.view(object_.shape), dim=AXES[1:])
+    return shifted
 
 
-def sample_frame(
-    intensity: NDArray[np.float32], finer: int, start: NDArray[np.float64], shape: tuple[int, int]
-) -> NDArray[np.float32]:
-    """Cut one frame [row, column] out of an intensity [z, y, x] with `finer` samples a voxel, float32.
-
-    `start` (z, row, column) is where pixel (0, 0) lies, in voxels. Between samples the intensity is interpolated
-    linearly; outside the volume it is zero, as nothing is known there.
-    """
-    samples = np.asarray(start, dtype=np.float64) * finer
-    first = np.floor(samples + 1e-6).astype(np.int64)
-    rest = np.clip(samples - first, 0.0, 1.0)
-    frame = np.zeros(shape, dtype=np.float32)
-    for corner in np.ndindex(2, 2, 2):
-        weight = float(np.prod(np.where(corner, rest, 1.0 - rest)))
-        if weight > 1e-6:
-            frame += np.float32(weight) * _plane(intensity, finer, first + corner, shape)
-    return frame
+def intensity(psi: Tensor) -> Tensor:
+    """Return |psi|^2, float32."""
+    return psi.real.square() + psi.imag.square()
 
 
-def _plane(
-    intensity: NDArray[np.float32], finer: int, first: NDArray[np.int64], shape: tuple[int, int]
-) -> NDArray[np.float32]:
-    """Every `finer`-th sample of one plane from sample `first` (z, y, x) on, zero outside the volume."""
-    frame = np.zeros(shape, dtype=np.float32)
-    if not 0 <= first[0] < len(intensity):
-        return frame
-    source, target = [], []
-    for begin, length, available in zip(first[1:], shape, intensity.shape[1:], strict=True):
-        low = max(0, -(begin // finer))  # pixels before the volume
-        high = min(length, -(-(available - begin) // finer))
-        source.append(slice(begin + finer * low, begin + finer * max(low, high), finer))
-        target.append(slice(low, max(low, high)))
-    frame[tuple(target)] = intensity[first[0]][tuple(source)]
-    return frame
+def partially_coherent(pattern: Tensor, widths: Tensor) -> Tensor:
+    """Return patterns float32 (batch, z, y, x) convolved with Gaussians of full widths `widths` (batch, 3), voxels."""
+    return convolve(
+        pattern, envelope(tuple(pattern.shape[-3:]), widths, torch.zeros(len(widths), device=widths.device))
+    )
+
+
+def scaled_to_flux(pattern: Tensor, flux: Tensor) -> Tensor:
+    """Return patterns (batch, z, y, x) scaled to `flux` (batch,) counts in all; raise ValueError where one is dark."""
+    return _scaled(pattern, pattern.sum(AXES), flux)
+
+
+def scaled_to_peak(pattern: Tensor, peak_counts: Tensor, finer: int = 1) -> Tensor:
+    """Return patterns scaled to `peak_counts` (batch,) in the brightest voxel of the scan (every `finer`-th sample)."""
+    return _scaled(pattern, pattern[..., ::finer, ::finer, ::finer].amax(AXES), peak_counts)
+
+
+def _scaled(pattern: Tensor, measure: Tensor, counts: Tensor) -> Tensor:
+    if not bool((measure > 0).all()):
+        raise ValueError("an object is empty: it scatters nothing")
+    return pattern * (counts / measure)[:, None, None, None]

@@ -8,12 +8,17 @@ from dataclasses import dataclass
 from itertools import count
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from models.bcdi.geometry import HC_KEV_ANGSTROM, Geometry, direct_basis, reciprocal_basis
-from models.simulate.crystals import crystal_object, random_strain, random_wulff
-from models.simulate.detector import Detector, expose, random_detector
-from models.simulate.diffraction import expected_counts, far_field, pattern_shift, sample_frame
+from models.simulate.crystals import random_wulff
+from models.simulate.detector import Detector, Faults, expose, random_detectors
+from models.simulate.diffraction import far_field, intensity, scaled_to_peak
+from models.simulate.displacement import strained
+from models.simulate.draws import seeded, uniform
+from models.simulate.grid import Grid
+from models.simulate.rocking import pattern_shift, sample_frame
 from service.ports import EndOfStream
 from service.records import Frame, Message, SeriesEnd, SeriesStart
 from service.settings import TwinSettings
@@ -39,10 +44,15 @@ FEWEST_FRAMES = 32
 # Samples a voxel, beyond the two of the Nyquist limit: phase retrieval needs the crystal to fill less than half of
 # the field of view along each axis.
 OVERSAMPLING = 2.6
-# Span of the phase -Q.u inside the crystal, rad: visible strain, still without a phase wrap.
+# Span of the phase -Q.u inside the crystal, rad: visible strain, still without a phase wrap; its correlation length as
+# a share of the crystal's radius.
 PHASE_RANGE = (2.0, 4.0)
+PHASE_LENGTH = 1.25
 # The pattern is computed with this many samples a voxel, so that a moved motor needs no coarse interpolation.
 FINER = 2
+FAULTS = Faults(dead=(20, 20), hot=(12, 12), background_counts=(0.01, 0.01), streak_chance=0.0, saturation_chance=0.0)
+# The largest count that both float32 and uint32 hold.
+MOST_COUNTS = 2.0**32 - 256.0
 # Gap lines: width in px and share of the detector's edge that they lie off its centre (never nearer than 4 px).
 GAP_WIDTH = (3, 2)
 GAP_OFFSET = (0.1, -0.14)
@@ -73,13 +83,14 @@ class TwinSource:
     def __init__(
         self, settings: TwinSettings, positions: Positions = lambda: NOMINAL_POSITIONS, series: int | None = 1
     ) -> None:
-        rng = np.random.default_rng(settings.seed)
+        generator = seeded(settings.seed)
         self._settings = settings
         self._positions = positions
         self._geometry = nominal_geometry(settings)
-        self._detector = _detector(rng, settings)
-        self._object = _crystal(rng, self._geometry, _shape(settings))
-        self._intensity = expected_counts(far_field(self._object, FINER), settings.peak_counts, FINER)
+        self._object = _crystal(generator, self._geometry, _shape(settings))
+        peak_counts = torch.tensor([float(settings.peak_counts)])
+        self._intensity = scaled_to_peak(intensity(far_field(self._object, FINER)), peak_counts, FINER)[0].numpy()
+        self._detector = _detector(generator, settings)
         self._messages = self._all_series(series)
 
     def receive(self, timeout_s: float) -> Message | None:
@@ -96,10 +107,10 @@ class TwinSource:
     def truth(self) -> Truth:
         """The crystal behind the frames, at the nominal positions."""
         return Truth(
-            object_=self._object,
+            object_=self._object[0].numpy(),
             basis_nm=_object_basis(self._geometry, _shape(self._settings)),
             geometry=self._geometry,
-            mask=self._detector.true_mask,
+            mask=self._detector.true_mask[0].numpy(),
         )
 
     def expected_frame(self, positions: Mapping[str, float]) -> NDArray[np.float32]:
@@ -115,7 +126,8 @@ class TwinSource:
 
     def _one_series(self, series_id: int) -> Iterator[Message]:
         unique_id = f"twin-{uuid.uuid4().hex}"
-        rng = np.random.default_rng([self._settings.seed, series_id])
+        seed = np.random.SeedSequence([self._settings.seed, series_id]).generate_state(1)
+        generator = seeded(int(seed[0]))
         yield self._start(series_id, unique_id)
         for image_id in range(self._settings.frames):
             here = self._here()
@@ -124,12 +136,17 @@ class TwinSource:
                 series_id=series_id,
                 series_unique_id=unique_id,
                 image_id=image_id,
-                data={"default": expose(rng, self.expected_frame(here), self._detector)},
+                data={"default": self._exposed(generator, here)},
                 positions={ROCKING_AXIS: here[ROCKING_AXIS]},
                 start_time_s=image_id * COUNT_TIME_S,
                 count_time_s=COUNT_TIME_S,
             )
         yield SeriesEnd(series_id=series_id, series_unique_id=unique_id)
+
+    def _exposed(self, generator: torch.Generator, positions: Mapping[str, float]) -> NDArray[np.uint32]:
+        expected = torch.from_numpy(self.expected_frame(positions))
+        counts = expose(generator, expected[None, None], self._detector)[0, 0]
+        return np.asarray(counts.clamp(max=MOST_COUNTS).numpy(), dtype=np.uint32)
 
     def _here(self) -> dict[str, float]:
         return {**NOMINAL_POSITIONS, **self._positions()}
@@ -145,7 +162,7 @@ class TwinSource:
             channels=("default",),
             shape=(settings.rows, settings.columns),
             dtype="uint32",
-            pixel_mask=self._detector.announced_mask,
+            pixel_mask=self._detector.announced_mask[0].numpy(),
             user_data={
                 "instrument": geometry.instrument,
                 "rocking_axis": ROCKING_AXIS,
@@ -197,20 +214,24 @@ def _object_basis(geometry: Geometry, shape: tuple[int, int, int]) -> NDArray[np
     return direct_basis(reciprocal_basis(geometry, _centre(shape), shape), shape)
 
 
-def _crystal(rng: np.random.Generator, geometry: Geometry, shape: tuple[int, int, int]) -> NDArray[np.complex64]:
+def _crystal(generator: torch.Generator, geometry: Geometry, shape: tuple[int, int, int]) -> torch.Tensor:
     steps = np.linalg.norm(reciprocal_basis(geometry, _centre(shape), shape), axis=0)
     # A crystal of diameter d is sampled 2 pi / (d q) times a fringe, q in 1/angstrom.
-    radius_nm = float(np.pi / (OVERSAMPLING * steps.max())) / 10.0
-    crystal, strain = random_wulff(rng, radius_nm), random_strain(rng, radius_nm)
-    return crystal_object(crystal, strain, _object_basis(geometry, shape), shape, rng.uniform(*PHASE_RANGE))
+    radius_nm = torch.tensor([float(np.pi / (OVERSAMPLING * steps.max())) / 10.0])
+    grid = Grid(basis_nm=torch.from_numpy(_object_basis(geometry, shape)).float()[None], shape=shape)
+    filling = random_wulff(generator, radius_nm).filling(grid)
+    return strained(generator, filling, grid, PHASE_LENGTH * radius_nm, uniform(generator, *PHASE_RANGE, 1))
 
 
-def _detector(rng: np.random.Generator, settings: TwinSettings) -> Detector:
+def _detector(generator: torch.Generator, settings: TwinSettings) -> Detector:
     shape = settings.rows, settings.columns
     rows, columns = (
         _gap(length, width, share) for length, width, share in zip(shape, GAP_WIDTH, GAP_OFFSET, strict=True)
     )
-    return random_detector(rng, shape, gap_rows=rows, gap_columns=columns)
+    gaps = torch.zeros((1, *shape), dtype=torch.bool)
+    gaps[:, rows] = True
+    gaps[:, :, columns] = True
+    return random_detectors(generator, gaps, FAULTS, torch.tensor([float(settings.peak_counts)]))
 
 
 def _gap(length: int, width: int, share: float) -> slice:

@@ -9,14 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.bcdi.combine import CombinedScan, combine_scans, shifted
-from models.bcdi.corrections import (
-    chip_edges,
-    efficiency,
-    find_hot_pixels,
-    known_layout,
-    saturation_level,
-)
+from models.bcdi.corrections import efficiency, find_hot_pixels, saturation_level
 from models.bcdi.geometry import PARKED_DEG, UNEVEN_STEPS, Geometry, rocking_step_deg
+from models.layouts import chip_edges, known_layout, layout
 from service.adapters.scans.plane import detector_planes
 from service.errors import DataError, GeometryError
 from service.records import Accounting, Volume
@@ -83,8 +78,9 @@ def _exposed(volume: Volume, detector: DetectorSettings) -> _Exposed:
             raise DataError(f"{name} has shape {plane.shape}, frames {volume.counts.shape[1:]}")
     relative, usable = _efficiency(flat)
     mask = volume.mask & usable & (np.True_ if user is None else user.astype(bool))
-    if layout := known_layout(volume.counts.shape[1:]):
-        mask &= chip_edges(volume.counts.shape[1:], layout)
+    chips = layout(detector.chip_layout) if detector.chip_layout else known_layout(volume.counts.shape[1:])
+    if chips:
+        mask &= chip_edges(volume.counts.shape[1:], chips)
     mask &= ~find_hot_pixels(volume.counts, mask)
     level = detector.saturation_counts or saturation_level(volume.counts, mask)
     below = np.True_ if level is None else volume.counts < level

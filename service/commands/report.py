@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from service.errors import BraggloopError, SettingsError
 
@@ -44,12 +45,16 @@ class Report(Protocol):
         """Show names and values."""
         ...
 
+    def grid(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Show a row for each of several things."""
+        ...
+
     def progress(self) -> Any:
         """Return a context manager that yields an Advance."""
         ...
 
-    def finish(self, record: Mapping[str, Any]) -> None:
-        """Give the outcome, the last thing said."""
+    def finish(self, record: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
+        """Give the outcome, the last thing said; a list where it is one."""
         ...
 
     def fail(self, error: str, kind: str) -> None:
@@ -74,6 +79,15 @@ class HumanReport:
         for name, value in rows:  # never folded: a path must stay in one piece
             self._out.print(f"[cyan]{escape(f'{name:<{width}}')}[/]  {escape(value)}", soft_wrap=True)
 
+    def grid(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        table = Table()
+        for column in columns:
+            table.add_column(column, overflow="fold")  # nothing is cut off
+        for row in rows:
+            table.add_row(*map(escape, row))
+        if rows:
+            self._out.print(table)
+
     @contextmanager
     def progress(self) -> Iterator[Advance]:
         if not self._console.is_terminal:
@@ -84,7 +98,7 @@ class HumanReport:
             task = bar.add_task("", total=1.0)
             yield lambda stage, done: bar.update(task, description=escape(stage), completed=done)
 
-    def finish(self, record: Mapping[str, Any]) -> None:
+    def finish(self, record: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
         """People have read it in the tables."""
 
     def fail(self, error: str, kind: str) -> None:
@@ -100,12 +114,16 @@ class JsonReport:
     def table(self, title: str, rows: Sequence[tuple[str, str]]) -> None:
         """Machines read the record."""
 
+    def grid(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Machines read the record."""
+
     @contextmanager
     def progress(self) -> Iterator[Advance]:
         yield _Lines(self.note)
 
-    def finish(self, record: Mapping[str, Any]) -> None:
-        print(json.dumps({"ok": True, **record}, default=str, allow_nan=False), flush=True)
+    def finish(self, record: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
+        said = {"ok": True, **record} if isinstance(record, Mapping) else record
+        print(json.dumps(said, default=str, allow_nan=False), flush=True)
 
     def fail(self, error: str, kind: str) -> None:
         print(json.dumps({"ok": False, "error": error, "kind": kind}), flush=True)

@@ -24,9 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.bcdi.geometry import Geometry
+from models.files import written_whole
 from service.errors import ResultError, SourceError
 from service.records import Accounting, Figures, Reconstruction, Volume
-from service.results.durable import result_name, written_whole
+from service.results.durable import result_name
 from service.results.nexus_values import get, new_group, put
 from service.results.slices import central_slices, fields_of, measured_window
 from service.settings import Settings

@@ -16,9 +16,9 @@ from matplotlib.gridspec import GridSpec, GridSpecFromSubplotSpec
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
+from models.files import written_whole
 from service.errors import ResultError
 from service.records import Reconstruction, Volume
-from service.results.durable import written_whole
 from service.results.slices import bulk_of, centre_of, fields_of, measured_window
 from service.results.summary import figure_rows
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from models.files import written_whole
 from service.errors import ResultError, SeriesError, SettingsError
-from service.results.durable import written_whole
 from service.settings import Settings, merge, parse_settings
 from service.worker.journal import Entry, Identity, Journal
 from service.worker.spool import segment_path

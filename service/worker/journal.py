@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from models.files import written_whole
 from service.errors import ResultError
 from service.records import Accounting, Figures, ResultSummary, SeriesStatus
-from service.results.durable import written_whole
 from service.worker.spool import Position
 
 log = logging.getLogger(__name__)

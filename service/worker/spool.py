@@ -20,8 +20,8 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
+from models.files import written_whole
 from service.errors import SpoolError
-from service.results.durable import written_whole
 
 Buffer = bytes | bytearray | memoryview | mmap.mmap
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from models.files import flush_to_disk
 from service.errors import SpoolError, SpoolFull, WireError
-from service.results.durable import flush_to_disk
 from service.settings import SpoolSettings
 from service.worker.spool import (
     HEADER,

@@ -13,7 +13,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from service.results.durable import written_whole
+from models.files import written_whole
 from service.settings import Settings
 from service.worker.answers import SETTINGS_FILE
 from service.worker.health import ComputeReport, IngestReport, WorkerHealth, judge, news

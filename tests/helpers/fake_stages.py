@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from models.files import written_whole
 from service.errors import DataError
 from service.records import Volume
-from service.results.durable import result_name, written_whole
+from service.results.durable import result_name
 from service.settings import Settings
 from service.worker.inverter import Invert, Product
 from service.worker.stages import leave, main, run_compute, run_ingest

@@ -5,16 +5,38 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from models.bcdi.pattern import Pattern, hold_out, measured_pattern
-from models.simulate.crystals import crystal_object, random_strain, random_wulff
+from models.simulate.crystals import WULFF_100_TO_111, Polyhedra, fcc_normals, scaled_to_radius
+from models.simulate.displacement import spanning
+from models.simulate.grid import Grid
 
 
 def strained_crystal(edge: int, seed: int = 0, phase_range: float = 3.0) -> NDArray[np.complex64]:
-    """A faceted crystal over about a third of a cube of `edge` voxels, its phase within `phase_range` radians."""
+    """A faceted crystal over about a third of a cube of `edge` voxels, its phase within `phase_range` radians.
+
+    Drawn by NumPy, so that the crystals of the tests stay as they are when the simulator draws others.
+    """
     rng, radius = np.random.default_rng(seed), 0.19 * edge
-    basis = np.eye(3)[::-1].copy()
-    return crystal_object(random_wulff(rng, radius), random_strain(rng, radius), basis, (edge,) * 3, phase_range)
+    normals = (
+        fcc_normals().double() @ torch.from_numpy(Rotation.from_quat(rng.normal(size=4)[[1, 2, 3, 0]]).as_matrix()).T
+    )
+    energies = np.concatenate([np.ones(8), np.full(6, WULFF_100_TO_111)]) * rng.uniform(0.85, 1.15, 14)
+    facets = Polyhedra(normals=normals.float()[None], distances_nm=torch.from_numpy(energies).float()[None])
+    grid = Grid(basis_nm=torch.eye(3).flip(-1)[None], shape=(edge,) * 3)
+    filling = scaled_to_radius(facets, torch.tensor([radius])).filling(grid)
+    field = torch.from_numpy(bumps(rng, radius, np.moveaxis(grid.points_nm()[0].double().numpy(), 0, -1))).float()[None]
+    return torch.polar(filling, spanning(field, filling > 0.5, torch.tensor([phase_range])))[0].numpy()
+
+
+def bumps(rng: np.random.Generator, radius: float, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A sum of four Gaussians about as wide as the crystal, at points (..., 3)."""
+    centres = radius * rng.uniform(-0.7, 0.7, (4, 3))
+    lengths = radius * rng.uniform(0.6, 1.2, 4)
+    heights = rng.choice([-1.0, 1.0], 4) * rng.uniform(0.5, 1.0, 4)
+    square = ((points[..., None, :] - centres) ** 2).sum(axis=-1)
+    return (heights * np.exp(-square / (2.0 * lengths**2))).sum(axis=-1)
 
 
 def transform(object_: NDArray[np.generic]) -> NDArray[np.complex128]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import typer
@@ -17,17 +19,27 @@ from service.commands.report import DONE, FAILED, WRONG_USE, HumanReport, JsonRe
 from service.errors import DataError, SettingsError
 from tests.helpers.results import write_scan
 
-COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+
+def commands(group: Any) -> Iterator[str]:
+    for name, command in sorted(group.commands.items()):
+        if hasattr(command, "commands"):
+            yield from (f"{name} {below}" for below in commands(command))
+        else:
+            yield name
+
+
+COMMANDS = list(commands(typer.main.get_command(app)))
 runner = CliRunner()
 
 
 def test_all_commands_are_there() -> None:
-    assert set(COMMANDS) >= {"demo", "stream", "worker", "serve", "reconstruct", "check", "version"}
+    assert set(COMMANDS) >= {"demo", "stream", "worker", "serve", "reconstruct", "check", "models", "version"}
+    assert set(COMMANDS) >= {"engines build", "engines bench"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_an_example_and_the_shared_options(command: str) -> None:
-    result = runner.invoke(app, [command, "--help"], env={"COLUMNS": "160", "TERM": "dumb", "NO_COLOR": "1"})
+    result = runner.invoke(app, [*command.split(), "--help"], env={"COLUMNS": "160", "TERM": "dumb", "NO_COLOR": "1"})
     assert result.exit_code == DONE
     assert f"braggloop {command}" in result.stdout.split("Example:")[1]
     for option in ("--json", "--out", "--settings", "--debug") if command != "version" else ("--json",):

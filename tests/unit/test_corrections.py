@@ -8,19 +8,11 @@ import h5py
 import hdf5plugin  # noqa: F401  (registers the compression of the real scan)
 import numpy as np
 import pytest
+import torch
 
-from models.bcdi.corrections import (
-    MAXIPIX,
-    MAXIPIX_SHAPE,
-    ChipLayout,
-    chip_edges,
-    dark_outliers,
-    efficiency,
-    find_hot_pixels,
-    saturation_level,
-)
-from models.simulate.crystals import crystal_object, random_strain, random_wulff
-from models.simulate.diffraction import expected_counts, far_field
+from models.bcdi.corrections import dark_outliers, efficiency, find_hot_pixels, saturation_level
+from models.simulate.diffraction import far_field, intensity, scaled_to_peak
+from tests.helpers.patterns import strained_crystal
 
 SHAPE = (32, 40, 48)
 
@@ -46,12 +38,9 @@ def test_the_bragg_peak_is_never_hot_however_sharp(sigma: float) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_bragg_peak_is_not_hot_where_the_scan_never_leaves_it(seed: int) -> None:
-    rng, edge, voxel_nm = np.random.default_rng(seed), 40, 10.0
-    radius_nm = edge * voxel_nm / (2 * 2.5)
-    crystal = crystal_object(
-        random_wulff(rng, radius_nm), random_strain(rng, radius_nm), voxel_nm * np.eye(3), (edge,) * 3, phase_range=3.0
-    )
-    frame = expected_counts(far_field(crystal), 1e5)[edge // 2]
+    edge = 40
+    pattern = intensity(far_field(torch.from_numpy(strained_crystal(edge, seed))))
+    frame = scaled_to_peak(pattern[None], torch.tensor([1e5]))[0, edge // 2].numpy()
     counts = draw(np.broadcast_to(frame, (16, edge, edge)))
     # At the border the simulated pattern wraps round and has edges that no optics makes.
     assert not find_hot_pixels(counts, good(counts.shape))[1:-1, 1:-1].any()
@@ -120,19 +109,6 @@ def test_efficiency_is_relative_to_the_median_and_insensitive_pixels_are_unusabl
     assert np.all(np.isfinite(relative))
     with pytest.raises(ValueError, match="no pixel above zero"):
         efficiency(np.zeros((4, 4), dtype=np.float32))
-
-
-def test_maxipix_edges_are_the_gap_and_the_enlarged_pixels() -> None:
-    mask = chip_edges(MAXIPIX_SHAPE, MAXIPIX)
-    assert np.flatnonzero(~mask[0]).tolist() == list(range(255, 261))
-    assert np.flatnonzero(~mask[:, 0]).tolist() == list(range(255, 261))
-    assert np.count_nonzero(~mask) == 2 * 6 * 516 - 36
-
-
-def test_chips_read_without_a_gap_lose_only_their_enlarged_pixels() -> None:
-    mask = chip_edges((512, 256), ChipLayout(pixels=256, gap=0, enlarged=1))
-    assert np.flatnonzero(~mask[:, 0]).tolist() == [255, 256]
-    assert mask[0].all()
 
 
 def test_saturation_is_a_plateau_at_the_top() -> None:

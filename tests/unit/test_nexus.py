@@ -17,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from silx.io.nxdata import NXdata, get_default
 
+from models.files import written_whole
 from service.errors import ResultError, SourceError
-from service.results.durable import result_name, safe_name, written_whole
+from service.results.durable import result_name, safe_name
 from service.results.nexus import read_result, write_result
 from service.settings import Settings
 from tests.helpers.results import make_reconstruction, make_volume

@@ -9,10 +9,10 @@ import hdf5plugin  # noqa: F401  (registers the compression of the real scan)
 import numpy as np
 import pytest
 
-from models.bcdi.corrections import ChipLayout
 from models.bcdi.crop import cut
 from models.bcdi.geometry import Geometry, bin_geometry, crop_geometry, reciprocal_basis
 from models.bcdi.preprocess import PreprocessConfig, Preprocessed, preprocess
+from models.layouts import ChipLayout
 
 SHAPE = (36, 56, 60)
 CENTRE = (18, 30, 28)
@@ -99,7 +99,7 @@ def test_user_mask_region_and_chip_edges_are_masked() -> None:
     user = np.ones(SHAPE[1:], dtype=bool)
     user[31, 31] = False
     config = PreprocessConfig(
-        user_mask=user, region=(10, 50, 4, 44), size=48, chips=ChipLayout(pixels=36, gap=2, enlarged=1)
+        user_mask=user, region=(10, 50, 4, 44), size=48, chips=ChipLayout(pixels=(36, 36), gap=(2, 2), enlarged=1)
     )
     result = run(draw(expected()), config)
     mask = np.ones(SHAPE[1:], dtype=bool)

@@ -1,0 +1,125 @@
+"""Relaxed nanocrystals in HDF5: one to a file while they are made, all in one when they are done."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from models.simulate.atoms.labels import Findings
+from models.simulate.atoms.nanocrystals import Inserted
+from models.simulate.atoms.potentials import Potential
+from models.simulate.atoms.relaxation import Atoms
+from models.simulate.families import Defect
+from models.simulate.specimens import REFLECTIONS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relaxed:
+    """One crystal on its way into the catalogue."""
+
+    potential: Potential
+    inserted: Inserted
+    before: Atoms
+    after: Atoms
+    found: Findings
+    radius_nm: float
+    seed: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One crystal of a catalogue: `positions_nm` float64 (n, 3) at rest, `structure` uint8 (n,) of common neighbour
+    analysis, and the labels found in it, vectors (3,) in the axes of the cube (see Findings).
+    """
+
+    name: str
+    lattice_nm: float
+    positions_nm: NDArray[np.float64]
+    structure: NDArray[np.uint8]
+    inserted: Defect
+    defect: Defect
+    burgers: NDArray[np.float64]
+    line: NDArray[np.float64]
+    glide: NDArray[np.float64]
+
+
+def write_crystal(path: Path, crystal: Relaxed) -> None:
+    """Write one crystal to a file, whole or not at all."""
+    unfinished = path.with_suffix(".unfinished")
+    with h5py.File(unfinished, "w") as file:
+        for name, atoms in (("before", crystal.before), ("after", crystal.after)):
+            packed = {"compression": "gzip", "shuffle": True}
+            file.create_dataset(f"{name}/positions_nm", data=atoms.positions_nm.astype(np.float32), **packed)
+            file.create_dataset(f"{name}/energies_ev", data=atoms.energies_ev.astype(np.float32), **packed)
+            file.create_dataset(f"{name}/structure", data=atoms.structure, **packed)
+            file[name].attrs.update(energy_ev=atoms.energies_ev.sum(), largest_force_ev_per_a=atoms.largest_force)
+        _write_labels(file, crystal)
+    os.replace(unfinished, path)
+
+
+def _write_labels(file: h5py.File, crystal: Relaxed) -> None:
+    potential, inserted, found = crystal.potential, crystal.inserted, crystal.found
+    file.attrs.update(
+        element=potential.element,
+        lattice_nm=potential.lattice_nm,
+        potential=potential.file,
+        source=potential.source,
+        radius_nm=crystal.radius_nm,
+        seed=crystal.seed,
+        seconds=crystal.seconds,
+        inserted=inserted.defect.name,
+        inserted_burgers=inserted.burgers,
+        inserted_line=inserted.line,
+        inserted_glide=inserted.glide,
+        defect=found.defect.name,
+        burgers=found.burgers,
+        line=found.line,
+        glide=found.glide,
+        character_deg=found.character_deg,
+        reflections=np.array(REFLECTIONS),
+        visibility=found.visibility,
+        partials=found.partials,
+        faulted=found.faulted,
+    )
+    for name in ("burgers", "direction", "middle_nm"):
+        file[f"lines/{name}"] = np.array([getattr(line, name) for line in found.lines]).reshape(-1, 3)
+    for name in ("length_nm", "closed"):
+        file[f"lines/{name}"] = np.array([getattr(line, name) for line in found.lines])
+
+
+def gather(parts: Mapping[str, Path], out: Path) -> None:
+    """Copy the crystals of `parts` into one file, a group each of their name, whole or not at all."""
+    unfinished = out.with_suffix(".unfinished")
+    with h5py.File(unfinished, "w") as catalogue:
+        for crystal, part in parts.items():
+            with h5py.File(part) as file:
+                group = catalogue.create_group(crystal)
+                group.attrs.update(file.attrs)
+                for name in file:
+                    file.copy(name, group)
+    os.replace(unfinished, out)
+
+
+def entries(path: Path) -> Iterator[Entry]:
+    """Yield the crystals of a catalogue, as they are at rest."""
+    with h5py.File(path) as catalogue:
+        for name, group in catalogue.items():
+            labels = group.attrs
+            yield Entry(
+                name=name,
+                lattice_nm=float(labels["lattice_nm"]),
+                positions_nm=group["after/positions_nm"][()].astype(np.float64),
+                structure=group["after/structure"][()],
+                inserted=Defect[labels["inserted"]],
+                defect=Defect[labels["defect"]],
+                burgers=labels["burgers"],
+                line=labels["line"],
+                glide=labels["glide"],
+            )

@@ -1,0 +1,65 @@
+"""The fcc lattice as dislocations see it: slip systems, Burgers vectors, partials, reflections; how it stands."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from torch import Tensor
+
+from models.simulate.draws import unit
+
+# Lattice constants at room temperature, nm (Ashcroft and Mermin, Solid State Physics, table 4.1).
+LATTICE_NM = {"Au": 0.4078, "Pt": 0.3924, "Pd": 0.3891, "Ni": 0.3524, "Cu": 0.3615, "Al": 0.4050}
+
+
+def slip_systems(device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+    """Return the 24 slip systems {111}<110>, sense counted: glide normals (24, 3) unit and Burgers vectors (24, 3).
+
+    Burgers vectors are in lattice constants, a/2<110>, and lie in their planes.
+    """
+    planes = [(1, 1, 1), (-1, 1, 1), (1, -1, 1), (1, 1, -1)]
+    steps = [s for s in itertools.product((-1, 0, 1), repeat=3) if sum(map(abs, s)) == 2]
+    pairs = [(n, b) for n in planes for b in steps if sum(p * q for p, q in zip(n, b, strict=True)) == 0]
+    normals, burgers = (torch.tensor(each, dtype=torch.float32, device=device) for each in zip(*pairs, strict=True))
+    return unit(normals), burgers / 2.0
+
+
+def shockley_partials(normal: Tensor, burgers: Tensor) -> Tensor:
+    """Return the two partials a/6<112> into which a/2<110> falls in its plane, (..., 2, 3) in the unit of `burgers`.
+
+    In the axes of the cube. The first makes an intrinsic fault where it shifts what lies on the side of the normal (B
+    onto C); the second would put atoms on top of atoms there.
+    """
+    aside = torch.linalg.cross(normal, burgers) / (2.0 * 3.0**0.5)
+    # Above (111) the shifts from hollow to hollow are those a/6<112> whose large component is negative.
+    large = ((burgers / 2.0 + aside) * normal.sign()).pow(3).sum(-1, keepdim=True)
+    first = -large.sign() * aside
+    return torch.stack([burgers / 2.0 + first, burgers / 2.0 - first], -2)
+
+
+def line_of_character(normal: Tensor, burgers: Tensor, angle_rad: Tensor) -> Tensor:
+    """Return unit lines (..., 3) in the glide plane at `angle_rad` (...) from b: 0 screw, pi / 2 edge."""
+    along = unit(burgers)
+    aside: Tensor = torch.linalg.cross(normal, along)
+    return along * angle_rad.cos()[..., None] + aside * angle_rad.sin()[..., None]
+
+
+def standing(reflection: Tensor, q: Tensor, roll_rad: Tensor) -> Tensor:
+    """Return the rotations (batch, 3, 3) from the axes of the cube to the laboratory that turn a reflection onto Q.
+
+    `reflection` (batch, 3) h, k, l; `q` (batch, 3); `roll_rad` (batch,) is what the peak leaves open: a turn about Q.
+    """
+    first, second = unit(reflection), unit(q)
+    cosine, sine = roll_rad.cos()[:, None], roll_rad.sin()[:, None]
+    a, b = _across(first)
+    c, d = _across(second)
+    source = torch.stack([first, a, b], -1)
+    target = torch.stack([second, c * cosine + d * sine, d * cosine - c * sine], -1)
+    return target @ source.mT
+
+
+def _across(axis: Tensor) -> tuple[Tensor, Tensor]:
+    helper = torch.eye(3, device=axis.device)[axis.abs().argmin(-1)]
+    first = unit(torch.linalg.cross(axis, helper))
+    return first, torch.linalg.cross(axis, first)

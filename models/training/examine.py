@@ -1,0 +1,38 @@
+"""How good a network is on scenes that it never saw, family by family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from models.simulate.scenes import Scenes, frozen_scenes
+from models.training.task import Examples, Task
+
+Predict = Callable[[Tensor], Tensor]
+
+
+def metrics_on(task: Task, predict: Predict, family: str, volumes: int) -> dict[str, float]:
+    """Return the metrics of a task, each the mean over the first `volumes` of the family's frozen test set."""
+    found: dict[str, list[Tensor]] = {}
+    for scenes in _frozen(task, family, "test", volumes):
+        for name, values in task.metrics(predict(task.examples(scenes).inputs).cpu(), scenes).items():
+            found.setdefault(name, []).append(values)
+    return {name: float(torch.cat(values).mean()) for name, values in found.items()}
+
+
+def validation_examples(task: Task, family: str, volumes: int) -> list[Examples]:
+    """Return the family's frozen validation set as examples, on the CPU."""
+    return [task.examples(scenes) for scenes in _frozen(task, family, "validation", volumes)]
+
+
+@torch.no_grad()
+def mean_loss(task: Task, predict: Predict, batches: list[Examples]) -> float:
+    """Return the loss over `batches`, each volume counting alike."""
+    losses = [float(task.loss(predict(batch.inputs).cpu(), batch)) * len(batch.inputs) for batch in batches]
+    return sum(losses) / sum(len(batch.inputs) for batch in batches)
+
+
+def _frozen(task: Task, family: str, purpose: str, volumes: int) -> Iterator[Scenes]:
+    return frozen_scenes(family, purpose, volumes, (task.edge, task.edge, task.edge))

@@ -1,0 +1,102 @@
+"""What a training run leaves: weights, ONNX and the card that says how good they are."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from models.cards import Card, save_weights, write_card
+from models.engine.export import onnx_model
+from models.files import written_whole
+from models.simulate.families import family
+from models.training.examine import metrics_on, validation_examples
+from models.training.learner import Learner
+from models.training.task import TRAINED_ON, Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """How a network was trained; see Card."""
+
+    seed: int
+    minutes: float
+    steps: int
+    device: str
+    precision: str
+    test_volumes: int
+
+
+def release(task: Task, learner: Learner, facts: Facts, folder: Path, tell: Callable[[str, float], None]) -> Card:
+    """Test the averaged weights on every family of the task; write weights, ONNX and, last, the card into `folder`."""
+    metrics = {}
+    for number, name in enumerate(task.tested_on):
+        tell(f"testing on {name}", number / len(task.tested_on))
+        metrics[name] = metrics_on(task, learner.predict, name, facts.test_volumes)
+    network, example = learner.trained(), _example(task)
+    with torch.no_grad():
+        output_shape = tuple(network(example).shape[1:])
+    tell("exporting", 1.0)
+    with written_whole(folder / f"{task.name}.onnx") as partial:
+        partial.write_bytes(onnx_model(network, tuple(example.shape[1:])))
+    card = Card(
+        name=task.name,
+        summary=task.summary,
+        sha256=save_weights(folder, network.state_dict()),
+        parameters=_parameters(network),
+        input_shape=tuple(example.shape[1:]),
+        output_shape=output_shape,
+        data=_data(task, facts),
+        seed=facts.seed,
+        minutes=round(facts.minutes, 2),
+        steps=facts.steps,
+        device=_device(facts.device),
+        torch=torch.__version__,
+        metrics=metrics,
+    )
+    write_card(folder, card)
+    return card
+
+
+def _example(task: Task) -> torch.Tensor:
+    """One item as trained."""
+    (batch,) = validation_examples(task, TRAINED_ON, 1)
+    return batch.inputs
+
+
+def _parameters(network: nn.Module) -> int:
+    return sum(tensor.numel() for tensor in network.parameters())
+
+
+def _data(task: Task, facts: Facts) -> dict[str, Any]:
+    return {
+        "simulated": TRAINED_ON,
+        "volumes": facts.steps * task.batch,
+        "edge": task.edge,
+        "batch": task.batch,
+        "precision": facts.precision,
+        "test_volumes": facts.test_volumes,
+        "family": _plain(dataclasses.asdict(family(TRAINED_ON))),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Names instead of numbers for the shapes and the defects of a family."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(inner) for inner in value]
+    return value.name.lower() if isinstance(value, Enum) else value
+
+
+def _device(device: str) -> str:
+    if device == "cuda":
+        return f"cuda, {torch.cuda.get_device_name()}"
+    return f"cpu, {platform.machine()}, {torch.get_num_threads()} threads"

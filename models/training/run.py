@@ -1,0 +1,237 @@
+"""A training run: as many steps as its minutes hold, in a folder from which it goes on after any kill."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any, NamedTuple
+
+import torch
+
+from models.cards import Card
+from models.engine.precision import Wanted, chosen_precision
+from models.simulate.draws import seeded
+from models.simulate.families import family
+from models.simulate.scenes import TRAINING_SEEDS_FROM, Scenes, random_scenes
+from models.training.budget import Budget, Clock, learning_rate_factor
+from models.training.checkpoint import read_checkpoint, require_same, write_checkpoint
+from models.training.curve import Curve, Point, read_curve
+from models.training.examine import mean_loss, validation_examples
+from models.training.learner import Learner
+from models.training.picture import draw_curves
+from models.training.release import Facts, release
+from models.training.task import TRAINED_ON, Examples, Task
+
+CHECKPOINT, CURVE, PICTURE = "checkpoint.pt", "curve.csv", "curve.png"
+# How often the averaged weights are looked at, over the whole budget.
+LOOKS = 20
+# Seconds between two pictures of the curve on the way: each takes half a second.
+PICTURE_S = 60.0
+# Batches that the simulator may refuse one after another: more is no chance.
+DRAWS = 10
+
+Tell = Callable[[str, float], None]  # what is being done, how much of it (0 to 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How a task is trained.
+
+    `folder` of everything that is written; `minutes` of training, validation included, the tests at the end not;
+    `device` cpu or cuda; `precision` bf16, fp32 or auto: bf16 where the device computes in it; `checkpoint_s` and
+    `point_s` between two checkpoints and two points of the curve; volumes of the frozen sets.
+    """
+
+    folder: Path
+    minutes: float
+    seed: int = 0
+    device: str = "cpu"
+    precision: Wanted = "auto"
+    checkpoint_s: float = 30.0
+    point_s: float = 0.2
+    validation_volumes: int = 32
+    test_volumes: int = 64
+
+
+class Run:
+    """A task in training: `begin` or `resume`, then `train`.
+
+    Raises ValueError where the device is not there or does not compute as the plan wants, and for an edge that the
+    network cannot halve.
+    """
+
+    def __init__(self, task: Task, plan: Plan, clock: Clock = time.monotonic) -> None:
+        if task.edge % task.multiple:
+            raise ValueError(f"edge is {task.edge}, expected a multiple of {task.multiple}")
+        self.precision = chosen_precision(plan.precision, torch.device(plan.device))
+        self.step = 0
+        self._task, self._plan, self._clock = task, plan, clock
+        self._learner = Learner(task, plan.seed, plan.device, self.precision)
+        self._generator = seeded(TRAINING_SEEDS_FROM + plan.seed, plan.device)
+        self._validation = validation_examples(task, TRAINED_ON, plan.validation_volumes)
+        self._curve = Curve(plan.folder / CURVE)
+        self._used_s = 0.0
+
+    def begin(self) -> None:
+        """Take away how far an earlier run came; its network stays until this one is released."""
+        for name in (CHECKPOINT, CURVE, PICTURE):
+            (self._plan.folder / name).unlink(missing_ok=True)
+
+    def resume(self) -> None:
+        """Go on from the checkpoint of the folder; raise ValueError where there is none, or one of another run."""
+        path = self._plan.folder / CHECKPOINT
+        state = read_checkpoint(path)
+        require_same(path, state, self._identity())
+        self._learner.restore(state["learner"])
+        self._generator.set_state(state["generator"])
+        self.step, self._used_s = state["step"], state["used_s"]
+
+    def train(self, tell: Tell) -> Card:
+        """Use up the minutes, then test and release; return the card.
+
+        Raises ValueError where the loss is not a number any more: the last checkpoint is from before.
+        """
+        budget = Budget(60.0 * self._plan.minutes, self._clock, self._used_s)
+        self._curve.begin(self.step)
+        self._use_up(budget, tell)
+        self._save()
+        self._draw()
+        return release(self._task, self._learner, self._facts(), self._plan.folder, tell)
+
+    def _use_up(self, budget: Budget, tell: Tell) -> None:
+        plan = self._plan
+        periods_s = (plan.point_s, plan.checkpoint_s, PICTURE_S)
+        point, checkpoint, picture = (_Every(period_s, self._used_s) for period_s in periods_s)
+        window = _Window()
+        while (share := budget.share(self._used_s)) < 1.0:
+            factor = learning_rate_factor(share)
+            window.add(self._one_step(factor))
+            self._used_s = budget.used_s()
+            reached = budget.share(self._used_s)
+            look = int(LOOKS * reached) > int(LOOKS * share)
+            if not (point.due(self._used_s) or look):
+                continue
+            validation_loss = self._validation_loss() if look else math.nan
+            self._curve.append(
+                window.point(self.step, self._used_s, factor * self._task.learning_rate, validation_loss)
+            )
+            tell(f"training, step {self.step}, loss {window.loss():.4g}", reached)
+            window = _Window()
+            if checkpoint.due(self._used_s):
+                self._save()
+            if picture.due(self._used_s):
+                self._draw()
+
+    def _one_step(self, factor: float) -> _Step:
+        began_s = time.perf_counter()
+        examples = self._examples()
+        simulated_s = time.perf_counter()
+        try:
+            loss, gradient = self._learner.learn(examples, factor)
+        except FloatingPointError as error:
+            raise ValueError(
+                f"training broke at step {self.step + 1}: {error}; the last good checkpoint is kept in "
+                f"{self._plan.folder}: lower the learning rate of the task, then --resume"
+            ) from error
+        self.step += 1
+        return _Step(loss, gradient, simulated_s - began_s, time.perf_counter() - began_s)
+
+    def _examples(self) -> Examples:
+        examples = self._task.examples(self._scenes())
+        if self._plan.device == "cuda":
+            torch.cuda.synchronize()  # or the time of simulation would be told as that of the step
+        return examples
+
+    def _scenes(self) -> Scenes:
+        """Draw until crystals come out: among millions one is too thin for its voxels, and that must not end a run."""
+        edge = self._task.edge
+        for _ in range(DRAWS):
+            try:
+                return random_scenes(self._generator, family(TRAINED_ON), self._task.batch, (edge, edge, edge))
+            except ValueError as error:
+                refusal = error
+        raise refusal
+
+    def _validation_loss(self) -> float:
+        return mean_loss(self._task, self._learner.predict, self._validation)
+
+    def _draw(self) -> None:
+        title = f"{self._task.name}, step {self.step}, {self._plan.device}, seed {self._plan.seed}"
+        draw_curves(read_curve(self._plan.folder / CURVE), title, self._plan.folder / PICTURE)
+
+    def _save(self) -> None:
+        state = {
+            **self._identity(),
+            "step": self.step,
+            "used_s": self._used_s,
+            "generator": self._generator.get_state(),
+            "learner": self._learner.state(),
+        }
+        write_checkpoint(self._plan.folder / CHECKPOINT, state)
+
+    def _identity(self) -> dict[str, Any]:
+        """What must be the same for a run to go on: another device draws other numbers from the same generator."""
+        return {
+            "task": self._task.name,
+            "edge": self._task.edge,
+            "batch": self._task.batch,
+            "seed": self._plan.seed,
+            "device": self._plan.device,
+        }
+
+    def _facts(self) -> Facts:
+        return Facts(
+            seed=self._plan.seed,
+            minutes=self._used_s / 60.0,
+            steps=self.step,
+            device=self._plan.device,
+            precision=self.precision,
+            test_volumes=self._plan.test_volumes,
+        )
+
+
+class _Step(NamedTuple):
+    loss: float
+    gradient: float
+    simulation_s: float
+    all_s: float
+
+
+class _Every:
+    """Is due when `period_s` have passed since it was due last."""
+
+    def __init__(self, period_s: float, now_s: float) -> None:
+        self._period_s, self._last_s = period_s, now_s
+
+    def due(self, now_s: float) -> bool:
+        due = now_s - self._last_s >= self._period_s
+        self._last_s = now_s if due else self._last_s
+        return due
+
+
+class _Window:
+    """The steps between two points of the curve."""
+
+    def __init__(self) -> None:
+        self._steps: list[_Step] = []
+
+    def add(self, step: _Step) -> None:
+        self._steps.append(step)
+
+    def loss(self) -> float:
+        return fmean(s.loss for s in self._steps)
+
+    def point(self, step: int, used_s: float, learning_rate: float, validation_loss: float) -> Point:
+        return Point(
+            step=step,
+            used_s=used_s,
+            learning_rate=learning_rate,
+            loss=self.loss(),
+            gradient=fmean(s.gradient for s in self._steps),
+            simulation_share=sum(s.simulation_s for s in self._steps) / sum(s.all_s for s in self._steps),
+            validation_loss=validation_loss,
+        )

@@ -1,0 +1,65 @@
+"""What a network learns: the only thing that models/<name>/train.py says, as `TASK`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from models.simulate.families import FAMILIES
+from models.simulate.scenes import Scenes
+
+MODELS = Path(__file__).parents[1]
+# The family that training draws from; the others are seen in tests only.
+TRAINED_ON = "train"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examples:
+    """What goes in and what should come out, on the device of the scenes.
+
+    `inputs` float32 (batch, channels, z, y, x); `targets` and `weights` whatever the loss of the task compares with,
+    the weights 0 where nothing is asked.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A network and what it is trained for.
+
+    `build` makes the untrained network; `examples` turns scenes into examples; `loss` of outputs (float32) and examples
+    is a scalar; `metrics` of outputs and scenes are values (batch,) by name, baselines among them, one per volume.
+    `edge` of the volumes in voxels, a multiple of `multiple`; `batch` volumes a step; `learning_rate` its highest.
+    """
+
+    name: str
+    summary: str
+    build: Callable[[], nn.Module]
+    examples: Callable[[Scenes], Examples]
+    loss: Callable[[Tensor, Examples], Tensor]
+    metrics: Callable[[Tensor, Scenes], Mapping[str, Tensor]]
+    edge: int = 32
+    multiple: int = 8
+    batch: int = 8
+    learning_rate: float = 1e-3
+    tested_on: tuple[str, ...] = tuple(FAMILIES)
+
+
+def task_names() -> list[str]:
+    """Return the names of all tasks: the folders of models/ with a train.py."""
+    return sorted(path.parent.name for path in MODELS.glob("*/train.py"))
+
+
+def find_task(name: str) -> Task:
+    """Return the task of models/<name>/train.py; raise ValueError where there is none."""
+    if name not in task_names():
+        raise ValueError(f"no task is called {name!r}: expected one of {', '.join(task_names())}")
+    task: Task = importlib.import_module(f"models.{name}.train").TASK
+    return task

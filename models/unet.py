@@ -1,0 +1,53 @@
+"""A 3D U-Net, the shape that most of the networks here have (Ronneberger et al., MICCAI 2015; Cicek et al., 2016)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+# Channels that share a mean and a variance: groups, unlike batches, are the same in training and in use.
+GROUP = 8
+
+
+class UNet(nn.Module):
+    """Volumes float (batch, `inputs`, z, y, x) -> (batch, `outputs`, z, y, x).
+
+    `widths` are the channels of each level; between levels each edge is halved, so edges must be multiples of
+    2^(levels - 1). The default has 1.4 million parameters.
+    """
+
+    def __init__(self, inputs: int = 1, outputs: int = 1, widths: Sequence[int] = (16, 32, 64, 128)) -> None:
+        super().__init__()
+        self.multiple = 2 ** (len(widths) - 1)
+        befores = (inputs, *widths[:-1])
+        self.down = nn.ModuleList(_block(before, width) for before, width in zip(befores, widths, strict=True))
+        pairs = list(pairwise(widths))[::-1]
+        self.up = nn.ModuleList(nn.ConvTranspose3d(deep, width, 2, stride=2) for width, deep in pairs)
+        self.merge = nn.ModuleList(_block(2 * width, width) for width, _ in pairs)
+        self.head = nn.Conv3d(widths[0], outputs, 1)
+
+    def forward(self, volume: Tensor) -> Tensor:
+        """See the class."""
+        kept: list[Tensor] = []
+        for level, block in enumerate(self.down):
+            volume = block(nn.functional.max_pool3d(volume, 2) if level else volume)
+            kept.append(volume)
+        kept.pop()
+        for up, merge in zip(self.up, self.merge, strict=True):
+            volume = merge(torch.cat([up(volume), kept.pop()], 1))
+        head: Tensor = self.head(volume)
+        return head
+
+
+def _block(before: int, width: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for channels in (before, width):
+        layers += [
+            nn.Conv3d(channels, width, 3, padding=1, bias=False),
+            nn.GroupNorm(max(1, width // GROUP), width),
+            nn.SiLU(inplace=True),
+        ]
+    return nn.Sequential(*layers)

@@ -1,0 +1,125 @@
+"""Trains a network in a folder of its own, or goes on with one that was killed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
+
+import torch
+
+from models.cards import Card
+from service.commands.report import Report
+from service.errors import SettingsError, StopError
+from service.results.durable import require_writable
+from service.worker.lock import held
+
+if TYPE_CHECKING:
+    from models.training.run import Run
+    from models.training.task import Task
+
+Arithmetic = Literal["auto", "fp32", "bf16"]
+Given = TypeVar("Given")
+LOCK = ".training.lock"  # two runs in one folder would overwrite each other's checkpoints
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What the command line asks for; None where the task, or what lies in the folder, decides."""
+
+    task: str
+    minutes: float
+    device: str
+    precision: str
+    seed: int
+    edge: int | None
+    batch: int | None
+    checkpoint_s: float
+    resume: bool | None
+
+
+def train_network(wishes: Wishes, out: Path, report: Report) -> Card:
+    """Train in `out`/<task>, tell `report`, return the card.
+
+    Raises SettingsError for wishes that cannot be met, StopError where training breaks or Lightning is missing.
+    """
+    require_extra()
+    task = _met(lambda: _task(wishes))
+    folder = out / task.name
+    require_writable(folder, "out")
+    with held(folder / LOCK, "training", timeout_s=0.0):
+        run = _met(lambda: _run(task, wishes, folder))
+        begun = f"from step {run.step}" if run.step else "from the beginning"
+        report.note(f"{task.name}: {_size(task)}, {run.precision} on {wishes.device}, {begun}, to {folder}")
+        try:
+            with report.progress() as advance:
+                card = run.train(advance)
+        except ValueError as error:
+            raise StopError(str(error)) from error
+    report.table(str(folder), _rows(card))
+    report.finish({"folder": folder, **dataclasses.asdict(card)})
+    return card
+
+
+def _size(task: Task) -> str:
+    return f"{task.batch} volumes of {task.edge}^3 a step"
+
+
+def require_extra() -> None:
+    """Raise StopError where a package is missing that training, or its last step, needs."""
+    for name in ("lightning", "onnx", "onnxscript"):
+        try:
+            import_module(name)
+        except ModuleNotFoundError as error:
+            raise StopError(f'training needs {name}: pip install "braggloop[train]"') from error
+
+
+def _task(wishes: Wishes) -> Task:
+    from models.training.task import find_task
+
+    task = find_task(wishes.task)
+    return dataclasses.replace(task, edge=wishes.edge or task.edge, batch=wishes.batch or task.batch)
+
+
+def _run(task: Task, wishes: Wishes, folder: Path) -> Run:
+    from models.training.run import CHECKPOINT, Plan, Run
+
+    if wishes.device not in ("cpu", "cuda"):
+        raise ValueError(f"device is {wishes.device}, expected cpu or cuda")
+    if wishes.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device is cuda, but PyTorch finds no CUDA device here; train with --device cpu")
+    if wishes.precision not in get_args(Arithmetic):
+        raise ValueError(f"precision is {wishes.precision}, expected {', '.join(get_args(Arithmetic))}")
+    precision: Arithmetic = wishes.precision  # type: ignore[assignment]
+    plan = Plan(
+        folder=folder,
+        minutes=wishes.minutes,
+        seed=wishes.seed,
+        device=wishes.device,
+        precision=precision,
+        checkpoint_s=wishes.checkpoint_s,
+    )
+    run = Run(task, plan)
+    if (folder / CHECKPOINT).exists() if wishes.resume is None else wishes.resume:
+        run.resume()
+    else:
+        run.begin()
+    return run
+
+
+def _met(make: Callable[[], Given]) -> Given:
+    try:
+        return make()
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+
+
+def _rows(card: Card) -> list[tuple[str, str]]:
+    rows = [("trained", f"{card.steps} steps in {card.minutes:g} minutes on {card.device}, seed {card.seed}")]
+    rows.append(("parameters", f"{card.parameters:,}"))
+    for family, metrics in card.metrics.items():
+        rows.append((family, ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())))
+    return rows

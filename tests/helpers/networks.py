@@ -1,0 +1,59 @@
+"""A folder of networks as training leaves it, with random weights; marks of tests that need more than a CPU."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from models.cards import Card, save_weights, write_card
+from models.engine.tensorrt_build import MODULES
+from models.unet import UNet
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+needs_tensorrt = pytest.mark.skipif(
+    not any(map(find_spec, MODULES)), reason="TensorRT is not installed: pip install 'braggloop[tensorrt]'"
+)
+WIDTHS, SHAPE = (8, 16), (1, 16, 16, 16)
+CODE = f"""
+from models.unet import UNet
+
+def build():
+    return UNet(widths={WIDTHS})
+"""
+
+
+def small_unet(seed: int = 0) -> nn.Module:
+    """Return a U-Net of two levels for volumes of SHAPE, with random weights."""
+    torch.manual_seed(seed)
+    return UNet(widths=WIDTHS).eval()
+
+
+def write_network(root: Path, name: str, module: nn.Module) -> Path:
+    """Write a small U-Net as the network `name` into `root`; return its folder."""
+    folder = root / name
+    folder.mkdir(parents=True)
+    (folder / "network.py").write_text(CODE)
+    write_card(folder, _card(name, module, save_weights(folder, module.state_dict())))
+    return folder
+
+
+def _card(name: str, module: nn.Module, sha256: str) -> Card:
+    return Card(
+        name=name,
+        summary="Random weights: it does nothing well.",
+        sha256=sha256,
+        parameters=sum(parameter.numel() for parameter in module.parameters()),
+        input_shape=SHAPE,
+        output_shape=SHAPE,
+        data={"family": "none"},
+        seed=0,
+        minutes=0.0,
+        steps=0,
+        device="cpu",
+        torch=torch.__version__,
+        metrics={"wulff": {"pearson": 0.5}},
+    )

@@ -1,0 +1,72 @@
+"""The denoiser: what it is shown, what it is asked for, what it is compared with."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from models.denoise.network import build
+from models.denoise.predict import denoise
+from models.denoise.train import TASK, examples, loss, metrics
+from models.registry import build as trained
+from models.registry import network
+from models.simulate.scenes import Scenes, training_scenes
+
+SHAPE = (16, 16, 16)
+
+
+@pytest.fixture(scope="module")
+def scenes() -> Scenes:
+    return next(training_scenes("train", 4, SHAPE, seed=7, device="cpu"))
+
+
+def test_truth_is_without_loss_and_error(scenes: Scenes) -> None:
+    asked = examples(scenes)
+    assert asked.inputs.shape == (4, 2, *SHAPE)
+    assert loss(asked.targets, asked) == 0.0
+    assert loss(asked.targets + ~scenes.announced[:, None] * 9.0, asked) == 0.0
+    found = metrics(asked.targets, scenes)
+    assert all(values.shape == (4,) for values in found.values())
+    assert found["log"].max() < 1e-5
+    assert found["amplitude"].max() < 1e-5
+
+
+def test_baselines_are_what_they_say(scenes: Scenes) -> None:
+    found = metrics(examples(scenes).inputs[:, :1], scenes)
+    torch.testing.assert_close(found["log"], found["log_counts"])
+    torch.testing.assert_close(found["amplitude"], found["amplitude_counts"])
+    assert found["log_filter"].mean() < found["log_counts"].mean()
+    assert found["amplitude_filter"].mean() < found["amplitude_counts"].mean()
+
+
+def test_network_takes_any_edge_that_can_be_halved() -> None:
+    assert build()(torch.zeros(1, 2, 16, 24, 32)).shape == (1, 1, 16, 24, 32)
+
+
+def test_shipped_network_does_better_than_the_counts_and_says_so(scenes: Scenes) -> None:
+    found = network("denoise")
+    assert found.card.name == TASK.name
+    for family in TASK.tested_on:
+        assert found.card.metrics[family]["log"] < found.card.metrics[family]["log_filter"]
+    with torch.no_grad():
+        outputs = trained(found)(examples(scenes).inputs)
+    values = metrics(outputs, scenes)
+    assert values["log"].mean() < values["log_counts"].mean()
+
+
+def test_predicting_takes_and_gives_arrays(scenes: Scenes) -> None:
+    counts, mask = scenes.counts[0].numpy(), scenes.announced[0].numpy()
+    expected = denoise(trained(network("denoise")), counts, mask)
+    assert (expected.shape, expected.dtype) == (SHAPE, np.float32)
+    assert expected.min() >= 0.0
+    filled = np.where(mask, counts, 1e6).astype(np.float32)
+    np.testing.assert_array_equal(denoise(trained(network("denoise")), filled, mask), expected)
+    with pytest.raises(ValueError, match=r"counts have shape \(16, 16, 15\), expected edges in multiples of 8"):
+        denoise(trained(network("denoise")), counts[..., :15], mask[..., :15])
+
+
+def test_task_is_named_after_its_folder() -> None:
+    assert dataclasses.asdict(TASK)["name"] == "denoise"
