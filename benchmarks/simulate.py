@@ -12,7 +12,6 @@ import argparse
 import json
 import statistics
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -23,6 +22,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from models.engine.measure import seconds_of
 from models.engine.precision import chosen_precision
 from models.simulate.draws import seeded
 from models.simulate.families import FAMILIES
@@ -95,13 +95,9 @@ def training_step(device: str) -> Callable[[torch.Tensor, torch.Tensor], None]:
 
 def timed(work: Callable[[], T], device: str) -> tuple[T, float]:
     """Return what `work` returns and its seconds, the device waited for."""
-    if device == "cuda":
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    made = work()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return made, time.perf_counter() - start
+    made: list[T] = []
+    seconds = seconds_of(lambda: made.append(work()), torch.device(device))
+    return made[0], seconds
 
 
 def _table(rows: dict[int, Row], device: str) -> Table:

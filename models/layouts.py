@@ -50,6 +50,11 @@ def known_layout(shape: Pair) -> ChipLayout | None:
     return LAYOUTS["maxipix"] if shape == MAXIPIX_SHAPE else None
 
 
+def chosen_layout(name: str | None, shape: Pair) -> ChipLayout | None:
+    """Return the layout of this name, or where None that which frames of `shape` (rows, columns) are known by."""
+    return known_layout(shape) if name is None else layout(name)
+
+
 def chip_edges(shape: Pair, chips: ChipLayout, start: Pair = (0, 0)) -> Mask:
     """Return bool [row, column], False in the gaps between chips and on the enlarged pixels beside them.
 

@@ -21,7 +21,7 @@ from service.adapters.zmq import Handler, ResultPublisher, ResultSubscriber, Zmq
 from service.devices.goniometer import VirtualAxis
 from service.devices.monitor import Monitor
 from service.devices.streamer import Streamer
-from service.errors import SettingsError, SourceError
+from service.errors import SettingsError, SourceError, raised_as
 from service.ports import FrameSink, FrameSource
 from service.settings import EngineSettings, Settings, StreamerSettings
 from service.worker.lock import held
@@ -185,10 +185,8 @@ def networks(settings: EngineSettings) -> list[Network]:
     from models import registry
 
     root = settings.networks or registry.ROOT
-    try:
+    with raised_as(SourceError):
         return [registry.network(name, root) for name in registry.names(root)]
-    except ValueError as error:
-        raise SourceError(str(error)) from error
 
 
 def network(settings: EngineSettings, name: str) -> Network:
@@ -199,20 +197,16 @@ def network(settings: EngineSettings, name: str) -> Network:
     known = registry.names(root)
     if name not in known:
         raise SettingsError(f"no trained network is called {name!r}, there is {', '.join(known) or 'none'} in {root}")
-    try:
+    with raised_as(SourceError):
         return registry.network(name, root)
-    except ValueError as error:
-        raise SourceError(str(error)) from error
 
 
 def checked(found: Network) -> nn.Module:
     """The module of a network with its weights, which are those of its card."""
     from models import registry
 
-    try:
+    with raised_as(SourceError):
         return registry.build(found)
-    except ValueError as error:
-        raise SourceError(str(error)) from error
 
 
 def engine(settings: EngineSettings, module: nn.Module, shape: tuple[int, ...]) -> Engine:

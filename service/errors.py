@@ -22,6 +22,9 @@ A message says what was got, what was expected and what to do, in one line.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 LONGEST_LINE = 1000  # characters of an error that is passed on: it may quote what a sender wrote
 
 
@@ -92,3 +95,12 @@ class SpoolError(StopError):
 
 class ResultError(StopError):
     """A result cannot be written where it was told to be."""
+
+
+@contextmanager
+def raised_as(kind: type[BraggloopError]) -> Iterator[None]:
+    """Give a ValueError, all that models/ raise, the kind that says what to do; its words stay."""
+    try:
+        yield
+    except ValueError as error:
+        raise kind(str(error)) from error

@@ -21,7 +21,7 @@ from models.bcdi.quality import prtf, resolution
 from models.bcdi.resample import along_q, to_lab
 from models.bcdi.strain import displacement_and_strain
 from models.bcdi.trust import agreement, doubt, explained
-from models.layouts import layout
+from models.layouts import chosen_layout
 from service.adapters.scans.plane import detector_planes
 from service.errors import DataError, GeometryError, SeriesError, SettingsError
 from service.records import Figures, Reconstruction, Volume
@@ -176,7 +176,7 @@ def _prepare(volume: Volume, detector: DetectorSettings, phasing: PhasingSetting
     mask, dark, flat = detector_planes(detector)
     config = PreprocessConfig(
         user_mask=None if mask is None else mask.astype(bool),
-        chips=layout(detector.chip_layout) if detector.chip_layout else None,
+        chips=chosen_layout(detector.chip_layout, volume.counts.shape[1:]),
         region=detector.region,
         saturation_counts=detector.saturation_counts,
         size=phasing.size,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from models.unet import UNet
 
 # Channels of each level: 0.35 million parameters.
 WIDTHS = (8, 16, 32, 64)
+# Edges are halved between levels.
+MULTIPLE = 2 ** (len(WIDTHS) - 1)
 
 
 class Denoiser(nn.Module):
@@ -29,3 +32,13 @@ class Denoiser(nn.Module):
 def build() -> nn.Module:
     """Return the untrained network."""
     return Denoiser()
+
+
+def encoded(counts: Tensor, announced: Tensor) -> Tensor:
+    """Return what the network takes of `counts` float32 and `announced` bool, (batch, z, y, x) each."""
+    return torch.stack([counts.log1p(), announced.float()], 1)
+
+
+def decoded(outputs: Tensor) -> Tensor:
+    """Return the expected counts float32 (batch, z, y, x), never negative, that the network's outputs tell."""
+    return outputs[:, 0].float().clamp(min=0.0).expm1()

@@ -7,8 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-# The network halves each edge three times.
-MULTIPLE = 8
+from models.denoise.network import MULTIPLE, decoded, encoded
 
 
 def denoise(network: nn.Module, counts: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -20,10 +19,8 @@ def denoise(network: nn.Module, counts: NDArray[np.float32], mask: NDArray[np.bo
     """
     if any(edge % MULTIPLE for edge in counts.shape):
         raise ValueError(f"counts have shape {counts.shape}, expected edges in multiples of {MULTIPLE}: crop or pad")
-    seen = np.where(mask, counts, 0.0).astype(np.float32)
     device = next(network.parameters()).device
-    volume = torch.from_numpy(np.stack([np.log1p(seen), mask.astype(np.float32)]))[None].to(device)
+    seen, announced = torch.from_numpy(np.where(mask, counts, 0.0).astype(np.float32)), torch.from_numpy(mask)
     with torch.inference_mode():
-        logarithm = network(volume)[0, 0].float().clamp(min=0.0)
-    expected: NDArray[np.float32] = logarithm.expm1().cpu().numpy()
-    return expected
+        expected = decoded(network(encoded(seen[None], announced[None]).to(device)))
+    return np.asarray(expected[0].cpu().numpy())

@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 from torch.nn.functional import smooth_l1_loss
 
-from models.denoise.network import build
+from models.denoise.network import MULTIPLE, build, decoded, encoded
 from models.simulate.scenes import Scenes
 from models.training.task import Examples, Task
 
@@ -20,7 +20,7 @@ STRAIGHT_FROM = 0.5
 def examples(scenes: Scenes) -> Examples:
     """Return log1p of counts beside the announced mask, and log1p of the expected counts, asked for where announced."""
     return Examples(
-        inputs=torch.stack([scenes.counts.log1p(), scenes.announced.float()], 1),
+        inputs=encoded(scenes.counts, scenes.announced),
         targets=scenes.expected.log1p()[:, None],
         weights=scenes.announced.float()[:, None],
     )
@@ -39,7 +39,7 @@ def metrics(outputs: Tensor, scenes: Scenes) -> dict[str, Tensor]:
     announced voxels. The filter has the width that is best for the volume, told from the truth: a real one does worse.
     """
     guesses = {
-        "": outputs[:, 0].clamp(min=0.0).expm1()[None],
+        "": decoded(outputs)[None],
         "_counts": scenes.counts[None],
         "_filter": torch.stack([_filtered(scenes, width) for width in FILTERS]),
     }
@@ -77,6 +77,7 @@ TASK = Task(
     examples=examples,
     loss=loss,
     metrics=metrics,
+    multiple=MULTIPLE,
     batch=4,
     learning_rate=3e-3,
 )

@@ -13,7 +13,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from models.simulate.draws import unit
+from models.simulate.draws import perpendicular, unit
 
 # Poisson's ratio of fcc metals lies between 0.27 (Ir) and 0.44 (Au); the field hardly depends on it.
 POISSON_RATIO = 0.38
@@ -109,9 +109,7 @@ def dislocation_loop(
 
 def circle(centre_nm: Tensor, normal: Tensor, radius_nm: Tensor, corners: int = 8) -> Tensor:
     """Return the corners (batch, corners, 3) of regular polygons, right-handed about `normal` (batch, 3)."""
-    helper = torch.eye(3, dtype=normal.dtype, device=normal.device)[normal.abs().argmin(-1)]
-    first = unit(torch.linalg.cross(normal, helper))
-    second: Tensor = torch.linalg.cross(normal, first)
+    first, second = perpendicular(normal)
     angle = torch.arange(corners, device=normal.device) * (2.0 * torch.pi / corners)
     around = angle.cos()[None, :, None] * first[:, None] + angle.sin()[None, :, None] * second[:, None]
     return centre_nm[:, None] + radius_nm[:, None, None] * around

@@ -59,6 +59,13 @@ def unit(vectors: Tensor) -> Tensor:
     return vectors * vectors.square().sum(-1, keepdim=True).rsqrt()
 
 
+def perpendicular(axis: Tensor) -> tuple[Tensor, Tensor]:
+    """Return two unit vectors (batch, 3) that make a right-handed frame with unit `axis` (batch, 3) as its first."""
+    helper = torch.eye(3, dtype=axis.dtype, device=axis.device)[axis.abs().argmin(-1)]
+    first = unit(torch.linalg.cross(axis, helper))
+    return first, torch.linalg.cross(axis, first)
+
+
 def fibonacci_sphere(count: int, device: torch.device | str = "cpu") -> Tensor:
     """Return nearly even unit vectors float32 (count, 3)."""
     index = torch.arange(count, dtype=torch.float64, device=device) + 0.5

@@ -7,10 +7,12 @@ import itertools
 import torch
 from torch import Tensor
 
-from models.simulate.draws import unit
+from models.simulate.draws import perpendicular, unit
 
 # Lattice constants at room temperature, nm (Ashcroft and Mermin, Solid State Physics, table 4.1).
 LATTICE_NM = {"Au": 0.4078, "Pt": 0.3924, "Pd": 0.3891, "Ni": 0.3524, "Cu": 0.3615, "Al": 0.4050}
+# {111}: the planes of close packing, in which dislocations glide and across which twins are mirrored.
+PLANES = ((1, 1, 1), (-1, 1, 1), (1, -1, 1), (1, 1, -1))
 
 
 def slip_systems(device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
@@ -18,9 +20,8 @@ def slip_systems(device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
 
     Burgers vectors are in lattice constants, a/2<110>, and lie in their planes.
     """
-    planes = [(1, 1, 1), (-1, 1, 1), (1, -1, 1), (1, 1, -1)]
     steps = [s for s in itertools.product((-1, 0, 1), repeat=3) if sum(map(abs, s)) == 2]
-    pairs = [(n, b) for n in planes for b in steps if sum(p * q for p, q in zip(n, b, strict=True)) == 0]
+    pairs = [(n, b) for n in PLANES for b in steps if sum(p * q for p, q in zip(n, b, strict=True)) == 0]
     normals, burgers = (torch.tensor(each, dtype=torch.float32, device=device) for each in zip(*pairs, strict=True))
     return unit(normals), burgers / 2.0
 
@@ -45,6 +46,12 @@ def line_of_character(normal: Tensor, burgers: Tensor, angle_rad: Tensor) -> Ten
     return along * angle_rad.cos()[..., None] + aside * angle_rad.sin()[..., None]
 
 
+def momentum_transfer(direction: Tensor, reflection: Tensor, lattice_nm: Tensor) -> Tensor:
+    """Return Q (batch, 3) in 1/nm along unit `direction`, as long as a `reflection` h, k, l says, (batch, 3) each."""
+    length: Tensor = 2.0 * torch.pi * reflection.norm(dim=-1) / lattice_nm
+    return direction * length[:, None]
+
+
 def standing(reflection: Tensor, q: Tensor, roll_rad: Tensor) -> Tensor:
     """Return the rotations (batch, 3, 3) from the axes of the cube to the laboratory that turn a reflection onto Q.
 
@@ -52,14 +59,8 @@ def standing(reflection: Tensor, q: Tensor, roll_rad: Tensor) -> Tensor:
     """
     first, second = unit(reflection), unit(q)
     cosine, sine = roll_rad.cos()[:, None], roll_rad.sin()[:, None]
-    a, b = _across(first)
-    c, d = _across(second)
+    a, b = perpendicular(first)
+    c, d = perpendicular(second)
     source = torch.stack([first, a, b], -1)
     target = torch.stack([second, c * cosine + d * sine, d * cosine - c * sine], -1)
     return target @ source.mT
-
-
-def _across(axis: Tensor) -> tuple[Tensor, Tensor]:
-    helper = torch.eye(3, device=axis.device)[axis.abs().argmin(-1)]
-    first = unit(torch.linalg.cross(axis, helper))
-    return first, torch.linalg.cross(axis, first)

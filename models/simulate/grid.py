@@ -74,6 +74,10 @@ class RockingFrame:
     steps: Tensor
     q: Tensor
 
+    def __getitem__(self, chosen: slice) -> RockingFrame:
+        """Return the scans `chosen`."""
+        return RockingFrame(steps=self.steps[chosen], q=self.q[chosen])
+
 
 def random_frame(generator: Generator, batch: int) -> RockingFrame:
     """Draw scans: any scattering plane, the detector across the diffracted beam at any roll, the rocking axis within

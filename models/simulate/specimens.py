@@ -22,7 +22,14 @@ from models.simulate.dislocations import circle, dislocation_loop, dissociated, 
 from models.simulate.displacement import phase_of, radial_basis_field, smooth_field, spanning, surface_relaxation
 from models.simulate.draws import choice, chosen, directions, log_uniform, uniform, unit
 from models.simulate.families import Defect, Family, Shape
-from models.simulate.fcc import LATTICE_NM, line_of_character, shockley_partials, slip_systems, standing
+from models.simulate.fcc import (
+    LATTICE_NM,
+    line_of_character,
+    momentum_transfer,
+    shockley_partials,
+    slip_systems,
+    standing,
+)
 from models.simulate.grains import beyond_plane, random_grains
 from models.simulate.grid import Grid, RockingFrame, Triple, orthogonal_frame, oversampled_grid, random_frame
 
@@ -80,7 +87,7 @@ def random_specimens(generator: Generator, family: Family, batch: int, shape: Tr
     frame = random_frame(generator, batch) if family.skewed else orthogonal_frame(batch, generator.device)
     lattice_nm, labels = _lattice(generator, family, batch)
     turn = standing(labels.reflection, frame.q, uniform(generator, 0.0, 2.0 * torch.pi, batch))
-    q = frame.q * (2.0 * torch.pi * labels.reflection.norm(dim=-1) / lattice_nm)[:, None]
+    q = momentum_transfer(frame.q, labels.reflection, lattice_nm)
     body = _body(generator, family, frame, turn, shape)
     phase = _smooth_phase(generator, family, body, q)
     filling = body.filling.clone()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from models.cards import Card
+from models.cards import CARD, Card
 from models.registry import Network
 from service.commands.report import Report
 from service.compose import checked, networks
@@ -46,5 +46,5 @@ def _record(network: Network) -> dict[str, Any]:
         "seed": card.seed,
         "parameters": card.parameters,
         "metrics": card.metrics,
-        "card": str(network.folder / "card.json"),
+        "card": str(network.folder / CARD),
     }

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from models.bcdi.combine import CombinedScan, combine_scans, shifted
 from models.bcdi.corrections import efficiency, find_hot_pixels, saturation_level
 from models.bcdi.geometry import PARKED_DEG, UNEVEN_STEPS, Geometry, rocking_step_deg
-from models.layouts import chip_edges, known_layout, layout
+from models.layouts import chip_edges, chosen_layout
 from service.adapters.scans.plane import detector_planes
-from service.errors import DataError, GeometryError
+from service.errors import DataError, GeometryError, raised_as
 from service.records import Accounting, Volume
 from service.results.durable import digest
 from service.settings import DetectorSettings, Settings
@@ -78,8 +78,7 @@ def _exposed(volume: Volume, detector: DetectorSettings) -> _Exposed:
             raise DataError(f"{name} has shape {plane.shape}, frames {volume.counts.shape[1:]}")
     relative, usable = _efficiency(flat)
     mask = volume.mask & usable & (np.True_ if user is None else user.astype(bool))
-    chips = layout(detector.chip_layout) if detector.chip_layout else known_layout(volume.counts.shape[1:])
-    if chips:
+    if chips := chosen_layout(detector.chip_layout, volume.counts.shape[1:]):
         mask &= chip_edges(volume.counts.shape[1:], chips)
     mask &= ~find_hot_pixels(volume.counts, mask)
     level = detector.saturation_counts or saturation_level(volume.counts, mask)
@@ -97,10 +96,8 @@ def _exposed(volume: Volume, detector: DetectorSettings) -> _Exposed:
 def _efficiency(flat: NDArray[np.float32] | None) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     if flat is None:
         return np.ones((1, 1), np.float32), np.ones((1, 1), np.bool_)
-    try:
+    with raised_as(DataError):
         return efficiency(flat.astype(np.float32))
-    except ValueError as error:
-        raise DataError(str(error)) from error
 
 
 def _summed_volume(volumes: Sequence[Volume], scans: Sequence[_Exposed], combined: CombinedScan) -> Volume:

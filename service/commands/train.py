@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 
 from models.cards import Card
 from service.commands.report import Report
-from service.errors import SettingsError, StopError
+from service.errors import SettingsError, StopError, raised_as
 from service.results.durable import require_writable
 from service.worker.lock import held
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from models.training.task import Task
 
 Arithmetic = Literal["auto", "fp32", "bf16"]
-Given = TypeVar("Given")
 LOCK = ".training.lock"  # two runs in one folder would overwrite each other's checkpoints
 
 
@@ -47,18 +45,17 @@ def train_network(wishes: Wishes, out: Path, report: Report) -> Card:
     Raises SettingsError for wishes that cannot be met, StopError where training breaks or Lightning is missing.
     """
     require_extra()
-    task = _met(lambda: _task(wishes))
+    with raised_as(SettingsError):
+        task = _task(wishes)
     folder = out / task.name
     require_writable(folder, "out")
     with held(folder / LOCK, "training", timeout_s=0.0):
-        run = _met(lambda: _run(task, wishes, folder))
+        with raised_as(SettingsError):
+            run = _run(task, wishes, folder)
         begun = f"from step {run.step}" if run.step else "from the beginning"
         report.note(f"{task.name}: {_size(task)}, {run.precision} on {wishes.device}, {begun}, to {folder}")
-        try:
-            with report.progress() as advance:
-                card = run.train(advance)
-        except ValueError as error:
-            raise StopError(str(error)) from error
+        with raised_as(StopError), report.progress() as advance:
+            card = run.train(advance)
     report.table(str(folder), _rows(card))
     report.finish({"folder": folder, **dataclasses.asdict(card)})
     return card
@@ -108,13 +105,6 @@ def _run(task: Task, wishes: Wishes, folder: Path) -> Run:
     else:
         run.begin()
     return run
-
-
-def _met(make: Callable[[], Given]) -> Given:
-    try:
-        return make()
-    except ValueError as error:
-        raise SettingsError(str(error)) from error
 
 
 def _rows(card: Card) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from models.bcdi.geometry import Geometry
 from models.bcdi.pattern import Pattern, hold_out, measured_pattern
 from models.simulate.crystals import WULFF_100_TO_111, Polyhedra, fcc_normals, scaled_to_radius
 from models.simulate.displacement import spanning
@@ -37,6 +38,21 @@ def bumps(rng: np.random.Generator, radius: float, points: NDArray[np.float64]) 
     heights = rng.choice([-1.0, 1.0], 4) * rng.uniform(0.5, 1.0, 4)
     square = ((points[..., None, :] - centres) ** 2).sum(axis=-1)
     return (heights * np.exp(-square / (2.0 * lengths**2))).sum(axis=-1)
+
+
+def rocking_geometry(shape: tuple[int, int, int]) -> Geometry:
+    """A rocking scan of gold's {111} at 34-ID-C, the beam centre in the middle of the frames."""
+    frames, rows, columns = shape
+    return Geometry(
+        instrument="34-ID-C",
+        energy_kev=9.0,
+        distance_m=0.5,
+        pixel_size_m=(55e-6, 55e-6),
+        beam_center_px=(rows / 2, columns / 2),
+        angles_deg={"chi": 90.0, "phi": -5.0, "delta": 32.174, "gamma": 12.6346},
+        rocking_axis="theta",
+        rocking_deg=0.1 + 0.012 * (np.arange(frames) - frames / 2),
+    )
 
 
 def transform(object_: NDArray[np.generic]) -> NDArray[np.complex128]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.special import factorial, lpmv
 
-from models.bcdi.geometry import Geometry, direct_basis, reciprocal_basis
+from models.bcdi.geometry import direct_basis, reciprocal_basis
 from models.simulate.crystals import (
     CUBOCTAHEDRON_100_TO_111,
     Polyhedra,
@@ -25,6 +25,7 @@ from models.simulate.diffraction import far_field
 from models.simulate.draws import fibonacci_sphere, rotations, seeded
 from models.simulate.grid import Grid, oversampled_grid, random_frame
 from models.simulate.harmonics import real_harmonics
+from tests.helpers.patterns import rocking_geometry
 
 SPHERE = math.sqrt(4 * math.pi)  # the first harmonic of a sphere of radius 1
 
@@ -41,18 +42,7 @@ def cube(edge_nm: float) -> Polyhedra:
 
 def skewed_grid(shape: tuple[int, int, int]) -> tuple[Grid, np.ndarray]:
     """A grid of a real diffractometer and its step of q, 1/angstrom."""
-    frames, rows, columns = shape
-    geometry = Geometry(
-        instrument="34-ID-C",
-        energy_kev=9.0,
-        distance_m=0.5,
-        pixel_size_m=(55e-6, 55e-6),
-        beam_center_px=(rows / 2, columns / 2),
-        angles_deg={"chi": 90.0, "phi": -5.0, "delta": 32.174, "gamma": 12.6346},
-        rocking_axis="theta",
-        rocking_deg=0.1 + 0.012 * (np.arange(frames) - frames / 2),
-    )
-    q_basis = reciprocal_basis(geometry, [n // 2 for n in shape], shape)
+    q_basis = reciprocal_basis(rocking_geometry(shape), [n // 2 for n in shape], shape)
     return Grid(basis_nm=torch.from_numpy(direct_basis(q_basis, shape)).float()[None], shape=shape), q_basis
 
 

@@ -9,23 +9,10 @@ from scipy.spatial.transform import Rotation
 
 from models.bcdi.geometry import Geometry, momentum_transfer, reciprocal_basis
 from models.simulate.rocking import pattern_shift, sample_frame
+from tests.helpers.patterns import rocking_geometry
 
 SHAPE = (24, 28, 32)
 CENTRE = (12, 14, 16)
-
-
-def geometry(shape: tuple[int, int, int] = SHAPE) -> Geometry:
-    frames, rows, columns = shape
-    return Geometry(
-        instrument="34-ID-C",
-        energy_kev=9.0,
-        distance_m=0.5,
-        pixel_size_m=(55e-6, 55e-6),
-        beam_center_px=(rows / 2, columns / 2),
-        angles_deg={"chi": 90.0, "phi": -5.0, "delta": 32.174, "gamma": 12.6346},
-        rocking_axis="theta",
-        rocking_deg=0.1 + 0.012 * (np.arange(frames) - frames / 2),
-    )
 
 
 def sample_matrix(theta: float, chi: float, phi: float) -> np.ndarray:
@@ -42,7 +29,7 @@ def sample_matrix(theta: float, chi: float, phi: float) -> np.ndarray:
 )
 @settings(max_examples=30, deadline=None)
 def test_the_shift_finds_the_voxel_with_the_same_q_in_the_crystal(moves: tuple[float, ...]) -> None:
-    reference = geometry()
+    reference = rocking_geometry(SHAPE)
     names = ("theta", "chi", "phi", "delta", "gamma")
     nominal = {"theta": 0.1, **reference.angles_deg}
     moved = {name: nominal[name] + move for name, move in zip(names, moves, strict=True)}
@@ -57,7 +44,7 @@ def test_the_shift_finds_the_voxel_with_the_same_q_in_the_crystal(moves: tuple[f
 
 
 def test_no_move_no_shift_and_a_rocking_step_is_one_frame() -> None:
-    reference = geometry()
+    reference = rocking_geometry(SHAPE)
     assert np.allclose(pattern_shift(reference, {}, CENTRE, SHAPE), 0.0, atol=1e-9)
     assert np.allclose(pattern_shift(reference, {"theta": 0.112}, CENTRE, SHAPE), (1, 0, 0), atol=1e-6)
 

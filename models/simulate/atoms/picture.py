@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from models.simulate.atoms.relaxation import FCC, HCP
@@ -43,17 +44,12 @@ def representatives(crystals: list[Entry]) -> list[Entry]:
 
 def draw(crystals: list[Entry], out: Path) -> None:
     """Draw the crystals side by side and write a PNG."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(2, len(crystals), figsize=(2.1 * len(crystals), 4.6), layout="constrained")
+    figure = Figure(figsize=(2.1 * len(crystals), 4.6), layout="constrained")
+    axes = figure.subplots(2, len(crystals), squeeze=False)
     for column, crystal in zip(axes.T, crystals, strict=True):
         _draw_atoms(column[0], crystal)
         _draw_pattern(column[1], crystal)
     figure.savefig(out, dpi=60, pil_kwargs={"optimize": True})
-    pyplot.close(figure)
 
 
 def _draw_atoms(axis: Any, crystal: Entry) -> None:

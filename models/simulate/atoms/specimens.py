@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from models.simulate.atoms.store import Entry, entries
 from models.simulate.draws import choice, seeded, uniform
 from models.simulate.families import Family, family
-from models.simulate.fcc import standing
+from models.simulate.fcc import momentum_transfer, standing
 from models.simulate.grid import Grid, Triple, oversampled_grid, random_frame
 from models.simulate.nufft import object_of_atoms
 from models.simulate.scenes import FROZEN_SEEDS, Scenes, measured
@@ -40,14 +40,13 @@ def atomic_specimens(generator: Generator, beamline: Family, crystals: Sequence[
     reflection = choice(generator, torch.tensor(REFLECTIONS, device=generator.device), batch)
     turn = standing(reflection, frame.q, uniform(generator, 0.0, 2.0 * torch.pi, batch))
     lattice_nm = torch.tensor([crystal.lattice_nm for crystal in crystals], device=generator.device)
-    q = frame.q * (2.0 * torch.pi * reflection.norm(dim=-1) / lattice_nm)[:, None]
+    q = momentum_transfer(frame.q, reflection, lattice_nm)
     oversampling = uniform(generator, *beamline.oversampling, batch, 3)
     objects, grids = [], []
     for n, crystal in enumerate(crystals):
         positions_nm = torch.from_numpy(crystal.positions_nm).to(generator.device) @ turn[n].double().T
         alone = slice(n, n + 1)
-        one = type(frame)(steps=frame.steps[alone], q=frame.q[alone])
-        grid = oversampled_grid(one, positions_nm[None].float(), oversampling[alone], shape)
+        grid = oversampled_grid(frame[alone], positions_nm[None].float(), oversampling[alone], shape)
         grids.append(grid.basis_nm)
         objects.append(object_of_atoms(positions_nm, grid, q[n], crystal.lattice_nm))
     object_ = torch.stack(objects)

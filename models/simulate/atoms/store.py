@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from models.files import written_whole
 from models.simulate.atoms.labels import Findings
 from models.simulate.atoms.nanocrystals import Inserted
 from models.simulate.atoms.potentials import Potential
@@ -52,8 +52,7 @@ class Entry:
 
 def write_crystal(path: Path, crystal: Relaxed) -> None:
     """Write one crystal to a file, whole or not at all."""
-    unfinished = path.with_suffix(".unfinished")
-    with h5py.File(unfinished, "w") as file:
+    with written_whole(path) as partial, h5py.File(partial, "w") as file:
         for name, atoms in (("before", crystal.before), ("after", crystal.after)):
             packed = {"compression": "gzip", "shuffle": True}
             file.create_dataset(f"{name}/positions_nm", data=atoms.positions_nm.astype(np.float32), **packed)
@@ -61,7 +60,6 @@ def write_crystal(path: Path, crystal: Relaxed) -> None:
             file.create_dataset(f"{name}/structure", data=atoms.structure, **packed)
             file[name].attrs.update(energy_ev=atoms.energies_ev.sum(), largest_force_ev_per_a=atoms.largest_force)
         _write_labels(file, crystal)
-    os.replace(unfinished, path)
 
 
 def _write_labels(file: h5py.File, crystal: Relaxed) -> None:
@@ -96,15 +94,13 @@ def _write_labels(file: h5py.File, crystal: Relaxed) -> None:
 
 def gather(parts: Mapping[str, Path], out: Path) -> None:
     """Copy the crystals of `parts` into one file, a group each of their name, whole or not at all."""
-    unfinished = out.with_suffix(".unfinished")
-    with h5py.File(unfinished, "w") as catalogue:
+    with written_whole(out) as partial, h5py.File(partial, "w") as catalogue:
         for crystal, part in parts.items():
             with h5py.File(part) as file:
                 group = catalogue.create_group(crystal)
                 group.attrs.update(file.attrs)
                 for name in file:
                     file.copy(name, group)
-    os.replace(unfinished, out)
 
 
 def entries(path: Path) -> Iterator[Entry]:

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import Delaunay, cKDTree
 
+from models.simulate.fcc import PLANES
+
 # Tetrahedra with a larger circumsphere, in lattice constants, bridge steps of the surface (octahedra have 0.5).
 LARGEST_SPHERE = 0.75
 # The four triangles of a tetrahedron, each opposite to the vertex of its number and right-handed seen from outside
@@ -58,8 +60,7 @@ def neighbour_vectors() -> NDArray[np.int64]:
     first = [v for v in itertools.product((-3, 0, 3), repeat=3) if np.count_nonzero(v) == 2]
     second = [v for v in itertools.product((-6, 0, 6), repeat=3) if np.count_nonzero(v) == 1]
     lattice = np.array(first + second)
-    planes = [(1, 1, 1), (-1, 1, 1), (1, -1, 1), (1, 1, -1)]
-    images = [lattice - 2 * (lattice @ n)[:, None] * np.array(n) // 3 for n in planes]
+    images = [lattice - 2 * (lattice @ n)[:, None] * np.array(n) // 3 for n in PLANES]
     return np.unique(np.concatenate([lattice, *images]), axis=0)
 
 
