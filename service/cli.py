@@ -188,6 +188,9 @@ def reconstruct(
     recipe: Recipe = None,
     seed: Seed = None,
     device: Device = None,
+    denoise: Annotated[
+        bool | None, typer.Option("--denoise", help="Show the counts denoised too; they are not what is inverted.")
+    ] = None,
     out: Out = None,
     settings: SettingsFile = None,
     json: Json = False,
@@ -205,7 +208,7 @@ def reconstruct(
         from service.commands.reconstruct import reconstruct_file
 
         phasing = {"size": size, "starts": starts, "recipe": recipe, "seed": seed, "device": device}
-        chosen = settings_from(settings, out, phasing=phasing)
+        chosen = settings_from(settings, out, phasing=phasing, repair={"denoise": denoise})
         reconstruct_file(file, scan, begin, chosen, report, repeats or ())
 
 

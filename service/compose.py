@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from models.engine.port import Engine
     from models.registry import Network
+    from service.repair import Repair
     from service.worker.compute import Compute
     from service.worker.ingest import Ingest
     from service.worker.inverter import Invert
@@ -177,7 +178,7 @@ def inversion(last_file: Path | None) -> Invert:
     """What the worker does with a volume: the pipeline, the result's file, its picture; `last_file` gives the hand."""
     from service.worker.inversion import Inversion
 
-    return Inversion(last_file)
+    return Inversion(last_file, repair())
 
 
 def networks(settings: EngineSettings) -> list[Network]:
@@ -227,6 +228,18 @@ def engine(settings: EngineSettings, module: nn.Module, shape: tuple[int, ...]) 
                 return TensorRTEngine(module, shape, batch=batch, precision=settings.precision, cache=settings.cache)
     except ValueError as error:
         raise SettingsError(f"engine: {error}") from error
+
+
+def trained_engine(settings: EngineSettings, name: str, shape: tuple[int, ...]) -> Engine:
+    """The engine of a trained network for items of `shape` (channels, z, y, x)."""
+    return engine(settings, checked(network(settings, name)), shape)
+
+
+def repair() -> Repair:
+    """What runs networks on the crops of a worker or a command."""
+    from service.repair import Repair
+
+    return Repair(trained_engine)
 
 
 def _twin(settings: Settings, chosen: StreamerSettings) -> FrameSource:

@@ -1,4 +1,4 @@
-"""From a volume to a reconstruction: preprocess > phase > orthogonalise > strain > quality, each timed."""
+"""From a volume to a reconstruction: preprocess > repair > phase > orthogonalise > strain > quality, each timed."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ from models.bcdi.strain import displacement_and_strain
 from models.bcdi.trust import agreement, doubt, explained
 from models.layouts import chosen_layout
 from service.adapters.scans.plane import detector_planes
-from service.errors import DataError, GeometryError, SeriesError, SettingsError
+from service.errors import BraggloopError, DataError, GeometryError, SettingsError
 from service.records import Figures, Reconstruction, Volume
+from service.repair import Repair, Repaired
 from service.results.slices import bulk_of
 from service.settings import DetectorSettings, PhasingSettings, Settings
 
@@ -39,23 +40,32 @@ BEAM_CENTER_ASSUMED = (
 
 Progress = Callable[[str, float], None]  # stage, share of the whole that is done (0 to 1)
 FEWEST = 4  # frames, rows and columns; the peak is looked for in blocks of as many voxels a side
-STAGES = {"preprocess": 0.0, "phase": 0.04, "orthogonalise": 0.9, "strain": 0.94, "quality": 0.97}  # where each begins
+STAGES = {
+    "preprocess": 0.0,
+    "repair": 0.03,
+    "phase": 0.04,
+    "orthogonalise": 0.9,
+    "strain": 0.94,
+    "quality": 0.97,
+}  # where each begins
 
 
 def run(
     volume: Volume,
     settings: Settings,
     *,
+    repair: Repair | None = None,
     previous: Former | None = None,
     start: NDArray[np.complex64] | None = None,
     progress: Progress | None = None,
 ) -> Reconstruction:
     """Invert one series. Not for streaming: it wants the whole volume.
 
+    `repair` runs the networks that the settings switch on; without it none is run.
     `previous` is the result before: the new one takes the hand nearest to it, where both show the same field of view.
     `start`, likewise, is an object of the same scan, finer or coarser, from which every start sets out.
     Raises DataError or GeometryError in one line where there is nothing to invert, SourceError where a mask, dark or
-    flat of the settings cannot be read, SettingsError where its device is not there.
+    flat of the settings or a network cannot be read, SettingsError where its device is not there.
     """
     require_device(settings.phasing)
     stages = _Stages(progress)
@@ -63,6 +73,8 @@ def run(
         prepared = _prepare(volume, settings.detector, settings.phasing)
     with stages.stage("preprocess", GeometryError):
         frame = _frame_of(volume, prepared)
+    with stages.stage("repair", DataError):
+        repaired = repair(prepared, settings) if repair is not None else None
     with stages.stage("phase", DataError):
         phased = _invert(prepared, settings.phasing, start, stages.within("phase"))
         known = previous if previous is not None and _alike(previous, frame, phased.object_.shape) else None
@@ -99,12 +111,13 @@ def run(
         prtf_q=transfer_q,
         figures=figures,
         crop=_crop_facts(prepared),
-        recipe=_recipe_facts(phased, settings.phasing),
+        recipe=_recipe_facts(phased, settings.phasing, repaired),
         geometry=volume.geometry,
         accounting=volume.accounting,
         latencies_s=stages.latencies_s,
         notes=(*prepared.notes, *notes),
         warnings=_warnings(figures, volume, prepared),
+        denoised=repaired.denoised if repaired else None,
     )
 
 
@@ -127,7 +140,7 @@ class _Stages:
         began_s = time.perf_counter()
         try:
             yield
-        except SeriesError:
+        except BraggloopError:
             raise
         except ValueError as error:
             raise kind(f"{name}: {error}") from error
@@ -315,8 +328,8 @@ def _crop_facts(prepared: Preprocessed) -> dict[str, Any]:
     }
 
 
-def _recipe_facts(phased: Phased, settings: PhasingSettings) -> dict[str, Any]:
-    return {
+def _recipe_facts(phased: Phased, settings: PhasingSettings, repaired: Repaired | None) -> dict[str, Any]:
+    return ({"denoiser": dict(repaired.by)} if repaired else {}) | {
         "recipe": phased.recipe,
         "asked": settings.recipe,
         "starts": settings.starts,

@@ -175,7 +175,8 @@ class Reconstruction:
     Rotations float64 (3, 3) of components x, y, z (docs/reference/frames.md): `crystal_rotation` from the laboratory to
     the crystal frame along Q, `sample_rotation` from the sample at zero angles to the laboratory at the peak.
     `latencies_s` maps stage -> seconds. `notes` say what was done, `warnings` what somebody should look at, the doubt
-    first.
+    first. `denoised` float32 [rocking, row, column]: the crop's counts as a network expects them without noise, for the
+    eye, None where none was asked.
     """
 
     series_id: int
@@ -201,6 +202,7 @@ class Reconstruction:
     latencies_s: Mapping[str, float]
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    denoised: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

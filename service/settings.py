@@ -93,6 +93,14 @@ class EngineSettings(Section):
         return self
 
 
+class RepairSettings(Section):
+    denoise: bool = Field(
+        False,
+        description="show the counts as the network `denoise` expects them without noise, in file and picture; what is"
+        " inverted and judged are the measured ones",
+    )
+
+
 class DetectorSettings(Section):
     mask: Path | None = Field(None, description="user mask: NumPy or HDF5 file, bool [row, column], True is good")
     dark: Path | None = Field(None, description="dark image: NumPy or HDF5 file, counts a frame")
@@ -251,6 +259,7 @@ class Settings(Section):
     geometry: GeometrySettings = GeometrySettings()
     phasing: PhasingSettings = PhasingSettings()
     engine: EngineSettings = EngineSettings()
+    repair: RepairSettings = RepairSettings()
     spool: SpoolSettings = SpoolSettings()
     worker: WorkerSettings = WorkerSettings()
     streamer: StreamerSettings = StreamerSettings()

@@ -40,6 +40,11 @@ class Engine(Protocol):
     """A network that runs. Safe in streaming: several threads may call one engine, and many may live at once."""
 
     @property
+    def device(self) -> torch.device:
+        """Where it runs, and where what it takes and gives lies."""
+        ...
+
+    @property
     def takes(self) -> TensorSpec:
         """What `run` takes."""
         ...

@@ -38,8 +38,8 @@ class TensorRTEngine:
         Raises ValueError where there is no GPU or no TensorRT, or where this TensorRT does not run on this GPU.
         """
         require_cuda()
-        self._device = torch.device("cuda")
-        self._precision = chosen_precision(precision, self._device)
+        self.device = torch.device("cuda")
+        self._precision = chosen_precision(precision, self.device)
         self.takes, self.gives = specs(module, shape, batch)
         model = onnx_model(module, self.takes.shape, batch=batch, precision=self._precision)
         self._path = built(model, self.takes, cache)
@@ -49,19 +49,19 @@ class TensorRTEngine:
 
     def run(self, volumes: Tensor) -> Tensor:
         """See models.engine.port.Engine."""
-        self.takes.require(volumes, self._device)
+        self.takes.require(volumes, self.device)
         with torch.inference_mode():  # also what the graphs keep from the first call on
             return self._work(volumes)
 
     def describe(self) -> Mapping[str, str]:
         """See models.engine.port.Engine."""
         known = {"backend": "tensorrt", "device": "cuda", "precision": self._precision}
-        where = {"gpu": torch.cuda.get_device_name(self._device), "tensorrt": tensorrt_build.version()}
+        where = {"gpu": torch.cuda.get_device_name(self.device), "tensorrt": tensorrt_build.version()}
         return known | where | {"file": str(self._path), "takes": str(self.takes), "gives": str(self.gives)}
 
     def _compute(self, volumes: Tensor) -> Tensor:
         context = self._context(volumes.shape)
-        given = torch.empty((len(volumes), *self.gives.shape), dtype=DTYPE, device=self._device)
+        given = torch.empty((len(volumes), *self.gives.shape), dtype=DTYPE, device=self.device)
         context.set_tensor_address(INPUT, volumes.data_ptr())
         context.set_tensor_address(OUTPUT, given.data_ptr())
         if not context.execute_async_v3(torch.cuda.current_stream().cuda_stream):

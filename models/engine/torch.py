@@ -34,34 +34,34 @@ class TorchEngine:
         `threads` of the CPU hold for the whole process, as torch's do; 0 leaves them. Raises ValueError where the
         device is not there or does not compute in `precision`.
         """
-        self._device = torch.device(device)
-        self._precision = chosen_precision(precision, self._device)
+        self.device = torch.device(device)
+        self._precision = chosen_precision(precision, self.device)
         self.takes, self.gives = specs(module, shape, batch)
         self._network = self._ready(module)
         if threads:
             torch.set_num_threads(threads)
-        self._work = CudaGraphs(self._compute_cuda) if self._device.type == "cuda" else self._compute
+        self._work = CudaGraphs(self._compute_cuda) if self.device.type == "cuda" else self._compute
 
     def run(self, volumes: Tensor) -> Tensor:
         """See models.engine.port.Engine."""
-        self.takes.require(volumes, self._device)
+        self.takes.require(volumes, self.device)
         with torch.inference_mode():
             return self._work(volumes)
 
     def describe(self) -> Mapping[str, str]:
         """See models.engine.port.Engine."""
-        cuda = self._device.type == "cuda"
-        where = {"gpu": torch.cuda.get_device_name(self._device)} if cuda else {"threads": str(torch.get_num_threads())}
-        known = {"backend": "torch", "device": self._device.type, "precision": self._precision}
+        cuda = self.device.type == "cuda"
+        where = {"gpu": torch.cuda.get_device_name(self.device)} if cuda else {"threads": str(torch.get_num_threads())}
+        known = {"backend": "torch", "device": self.device.type, "precision": self._precision}
         return known | where | {"torch": torch.__version__, "takes": str(self.takes), "gives": str(self.gives)}
 
     def _ready(self, module: nn.Module) -> nn.Module:
-        network = Precise(module, self._precision).to(self._device)
+        network = Precise(module, self._precision).to(self.device)
         for layer in filter(multiplies, network.modules()):
             layer.to(network.dtype)  # here once, or autocast does it in each call
         for parameter in network.parameters():
             parameter.data = _channels_last(parameter.data)
-        if self._device.type == "cpu" and self._precision == "fp32":
+        if self.device.type == "cpu" and self._precision == "fp32":
             exchange(network, zero_padded_conv3d, OneDNNConv3d)
         return network
 

@@ -13,6 +13,7 @@ from service.adapters.replay import ReplaySource
 from service.adapters.scans.recorded import open_scan
 from service.commands.repeats import Summed, sum_scans
 from service.commands.report import Report
+from service.compose import repair
 from service.errors import DataError, ResultError
 from service.pipeline import require_device, run
 from service.ports import EndOfStream, FrameSource
@@ -46,6 +47,7 @@ def reconstruct_file(
         reconstruction = run(
             volume,
             summed.settings,
+            repair=repair(),
             start=read_result(begin).object_ if begin else None,
             progress=lambda stage, share: advance(stage, READ_SHARE + (1 - READ_SHARE) * share),
         )

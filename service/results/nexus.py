@@ -3,6 +3,7 @@
 /entry_1                       NXentry; its default plot is the central slice
   image_1  data_1              CXI: object [z, y, x] in the detector-conjugate frame, with its support
   image_2  data_2              CXI: the measured counts [rocking, row, column] of the crop, with the bad pixels
+  image_3  data_3              CXI: the same counts denoised, where a network was asked
   amplitude phase displacement strain support object_lab    NXdata on the orthogonal laboratory grid
   central_slice prtf rocking_curve                           NXdata, plots
   geometry_1 instrument_1 sample_1 process_1 result_1        how, with what, and how well
@@ -161,17 +162,25 @@ def _write_object(entry: h5py.Group, result: Reconstruction) -> None:
 
 def _write_measured(entry: h5py.Group, result: Reconstruction, volume: Volume) -> None:
     window = measured_window(result, volume)
-    image = new_group(entry, "image_2", "NXdata", signal="data", interpretation="image")
-    put(image, "title", "measured counts of the crop [rocking, row, column]")
-    put(image, "data", volume.counts[window], units="counts")
+    image = _counts(entry, 2, "measured counts of the crop", volume.counts[window])
     put(image, "mask", np.where(volume.mask[window], 0, CXI_PIXEL_INVALID).astype(np.uint32))
     put(image, "scale", volume.scale[window[: volume.scale.ndim]])
+    image["detector_1"] = h5py.SoftLink("/entry_1/instrument_1/detector_1")
+    if result.denoised is not None:
+        _counts(entry, 3, "expected counts of the crop by a network, for the eye", result.denoised)
+
+
+def _counts(entry: h5py.Group, number: int, title: str, counts: NDArray[np.float32]) -> h5py.Group:
+    """CXI's image of this number, a diffraction pattern, and the data group that points to it."""
+    image = new_group(entry, f"image_{number}", "NXdata", signal="data", interpretation="image")
+    put(image, "title", f"{title} [rocking, row, column]")
+    put(image, "data", counts, units="counts")
     put(image, "data_space", "diffraction")
     put(image, "data_type", "intensity")
     put(image, "is_fft_shifted", 0)
-    image["detector_1"] = h5py.SoftLink("/entry_1/instrument_1/detector_1")
-    data = new_group(entry, "data_2", "NXdata", signal="data", interpretation="image")
-    data["data"] = h5py.SoftLink("/entry_1/image_2/data")
+    data = new_group(entry, f"data_{number}", "NXdata", signal="data", interpretation="image")
+    data["data"] = h5py.SoftLink(f"/entry_1/image_{number}/data")
+    return image
 
 
 def _write_laboratory(entry: h5py.Group, result: Reconstruction) -> None:
@@ -253,6 +262,7 @@ def _read(entry: h5py.Group) -> Reconstruction:
         latencies_s=process["latencies_s"],
         notes=process["notes"],
         warnings=process["warnings"],
+        denoised=entry["image_3/data"][()] if "image_3" in entry else None,
     )
 
 

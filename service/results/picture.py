@@ -23,6 +23,7 @@ from service.results.slices import bulk_of, centre_of, fields_of, measured_windo
 from service.results.summary import figure_rows
 
 DPI = 110
+CRYSTAL_ROWS, ROW_INCHES = 3, 2.35  # amplitude, phase, strain; then the pattern
 MARGIN_VOXELS = 3  # around the crystal
 SHOWN_PERCENTILE = 99.0  # a few wild voxels must not wash the colours out
 RIM_OPACITY = 0.3  # phase and strain of the surface, half air and mostly noise, beside the bulk
@@ -55,15 +56,21 @@ def write_picture(reconstruction: Reconstruction, volume: Volume, path: Path) ->
 
 
 def _figure(reconstruction: Reconstruction, volume: Volume) -> Figure:
-    figure = Figure(figsize=(13.2, 9.4))
+    denoised = reconstruction.denoised
+    rows = CRYSTAL_ROWS + (1 if denoised is None else 2)
+    figure = Figure(figsize=(13.2, ROW_INCHES * rows))
     figure.text(0.045, 0.962, _title(reconstruction, volume), fontsize=14, weight="bold", color=INK)
     figure.text(0.045, 0.938, _subtitle(reconstruction), fontsize=9, color=FAINT)
     if reconstruction.figures.doubt:
         figure.text(0.97, 0.965, DOUBTFUL, size=12, weight="bold", color="white", backgroundcolor=ACCENT, ha="right")
     grid = GridSpec(1, 2, figure, width_ratios=(2.45, 1), left=0.045, right=0.975, top=0.895, bottom=0.05, wspace=0.16)
-    volumes = GridSpecFromSubplotSpec(4, 3, grid[0], hspace=0.36, wspace=0.2)
+    volumes = GridSpecFromSubplotSpec(rows, 3, grid[0], hspace=0.36, wspace=0.2)
     _draw_crystal(figure, volumes, reconstruction)
-    _draw_pattern(figure, volumes, reconstruction, volume)
+    window = measured_window(reconstruction, volume)
+    measured = np.where(volume.mask[window], volume.counts[window], np.nan)
+    _draw_pattern(figure, volumes, CRYSTAL_ROWS, measured, "measured counts")
+    if denoised is not None:
+        _draw_pattern(figure, volumes, CRYSTAL_ROWS + 1, denoised, "denoised, expected counts")
     side = GridSpecFromSubplotSpec(3, 1, grid[1], height_ratios=(1, 1, 2.0), hspace=0.42)
     _draw_rocking_curve(figure.add_subplot(side[0]), volume, reconstruction)
     _draw_prtf(figure.add_subplot(side[1]), reconstruction)
@@ -144,21 +151,20 @@ def _style(name: str, bulk: NDArray[np.float32]) -> dict[str, Any]:
 
 
 def _draw_pattern(
-    figure: Figure, grid: GridSpecFromSubplotSpec, reconstruction: Reconstruction, volume: Volume
+    figure: Figure, grid: GridSpecFromSubplotSpec, row: int, pattern: NDArray[np.float32], label: str
 ) -> None:
-    """Cuts of the measured crop through its brightest voxel, logarithmic; pixels that the mask refuses are grey."""
-    window = measured_window(reconstruction, volume)
-    counts = np.where(volume.mask[window], np.maximum(volume.counts[window], ZERO_SHOWN), np.nan)
+    """Cuts of a crop through its brightest voxel, logarithmic; voxels that are no numbers are grey."""
+    counts = np.maximum(pattern, ZERO_SHOWN)
     peak = np.unravel_index(int(np.nanargmax(counts)) if np.isfinite(counts).any() else 0, counts.shape)
     colours = mpl.colormaps["viridis"].with_extremes(bad="#c9ced3", under="#1d0224")
     norm = LogNorm(0.8, max(float(np.nanmax(counts, initial=0.0)), 2.0))
-    axes = [figure.add_subplot(grid[3, column]) for column in range(3)]
+    axes = [figure.add_subplot(grid[row, column]) for column in range(3)]
     for axis, (cut, rows, columns) in zip(axes, PATTERN, strict=True):
         image = np.take(counts, peak[cut], axis=cut)
         drawn = axis.imshow(image, origin="lower", cmap=colours, norm=norm, aspect="auto", interpolation="nearest")
         _dress(axis, "", columns, rows)
     bar = figure.colorbar(drawn, ax=axes, fraction=0.016, pad=0.015)
-    bar.set_label("measured counts")
+    bar.set_label(label)
 
 
 def _dress(axis: Axes, title: str, below: str, left: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from service.errors import SourceError
 from service.pipeline import Former, run
 from service.records import Reconstruction, Volume
+from service.repair import Repair
 from service.results.nexus import read_result, write_result
 from service.results.picture import write_picture
 from service.results.slices import central_slices
@@ -23,10 +24,12 @@ log = logging.getLogger(__name__)
 class Inversion:
     """Call it with one volume after the other: each result takes the hand nearest to the last one that is not doubtful.
 
-    `last_file` is the result of an earlier run that the first one takes its hand from.
+    `last_file` is the result of an earlier run that the first one takes its hand from; `repair` runs the networks that
+    the settings switch on.
     """
 
-    def __init__(self, last_file: Path | None = None) -> None:
+    def __init__(self, last_file: Path | None = None, repair: Repair | None = None) -> None:
+        self._repair = repair
         self._previous = None if last_file is None else _former_in(last_file)
 
     def __call__(self, volume: Volume, settings: Settings) -> Product:
@@ -34,7 +37,7 @@ class Inversion:
 
         The picture is drawn by `Product.draw`: it takes longer than many an inversion.
         """
-        reconstruction = run(volume, settings, previous=self._previous)
+        reconstruction = run(volume, settings, repair=self._repair, previous=self._previous)
         began_s = time.perf_counter()
         path = write_result(reconstruction, volume, settings, settings.out.resolve())  # clients are elsewhere
         picture = path.with_suffix(".png")

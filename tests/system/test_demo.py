@@ -24,6 +24,7 @@ from service.commands.report import DONE, FAILED
 from service.commands.serve import _name
 from service.records import Frame, Reconstruction, SeriesEnd, SeriesStart
 from service.results.nexus import read_result
+from tests.helpers.networks import needs_cuda, needs_tensorrt
 from tests.helpers.results import write_scan
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -165,7 +166,22 @@ def test_endless_stream_ends_its_series_on_sigterm(quick: Path) -> None:
 
 
 @pytest.mark.slow
-def test_stream_goes_through_worker(quick: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("backend", "device"),
+    [
+        ("torch", "cpu"),
+        pytest.param("torch", "cuda", marks=[pytest.mark.gpu, needs_cuda]),
+        pytest.param("tensorrt", "cuda", marks=[pytest.mark.gpu, needs_cuda, needs_tensorrt]),
+    ],
+)
+def test_stream_goes_through_worker_and_a_network_on_each_engine(
+    backend: str, device: str, quick: Path, tmp_path: Path
+) -> None:
+    engine = {"backend": backend, "device": device, "cache": str(tmp_path / "engines")}
+    with quick.open("a") as file:
+        file.writelines(
+            ["[repair]\ndenoise = true\n[engine]\n", *(f"{key} = '{value}'\n" for key, value in engine.items())]
+        )
     frames, results, requests = (f"tcp://127.0.0.1:{port}" for port in free_ports(3))
     places = ["--endpoint", frames, "--results", results, "--requests", requests, "--http-port", "0"]
     folders = ["--spool", str(tmp_path / "spool"), "--out", str(tmp_path / "results")]
@@ -176,7 +192,15 @@ def test_stream_goes_through_worker(quick: Path, tmp_path: Path) -> None:
         while not list((tmp_path / "results").glob("*.png")) and time.monotonic() < until_s:
             time.sleep(0.2)
     (path,) = (tmp_path / "results").glob("*.h5")
-    assert read_result(path).accounting.complete
+    result = read_result(path)
+    assert result.accounting.complete
+    assert result.denoised is not None
+    assert result.denoised.shape == result.object_.shape
+    assert {name: result.recipe["denoiser"][name] for name in ("backend", "device")} == {
+        "backend": backend,
+        "device": device,
+    }
+    assert result.latencies_s["repair"] > 0.0
 
 
 @pytest.mark.slow

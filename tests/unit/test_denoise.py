@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from models.denoise.network import build
-from models.denoise.predict import denoise
+from models.denoise.predict import denoise, item_shape
 from models.denoise.train import TASK, examples, loss, metrics
+from models.engine.port import Engine
+from models.engine.torch import TorchEngine
 from models.registry import build as trained
 from models.registry import network
 from models.simulate.scenes import Scenes, training_scenes
@@ -57,15 +59,31 @@ def test_shipped_network_does_better_than_the_counts_and_says_so(scenes: Scenes)
     assert values["log"].mean() < values["log_counts"].mean()
 
 
-def test_predicting_takes_and_gives_arrays(scenes: Scenes) -> None:
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return TorchEngine(trained(network("denoise")), item_shape(SHAPE), precision="fp32")
+
+
+def test_predicting_takes_and_gives_arrays(scenes: Scenes, engine: Engine) -> None:
     counts, mask = scenes.counts[0].numpy(), scenes.announced[0].numpy()
-    expected = denoise(trained(network("denoise")), counts, mask)
+    expected = denoise(counts, mask, engine)
     assert (expected.shape, expected.dtype) == (SHAPE, np.float32)
     assert expected.min() >= 0.0
     filled = np.where(mask, counts, 1e6).astype(np.float32)
-    np.testing.assert_array_equal(denoise(trained(network("denoise")), filled, mask), expected)
-    with pytest.raises(ValueError, match=r"counts have shape \(16, 16, 15\), expected edges in multiples of 8"):
-        denoise(trained(network("denoise")), counts[..., :15], mask[..., :15])
+    np.testing.assert_array_equal(denoise(filled, mask, engine), expected)
+
+
+def test_edges_that_cannot_be_halved_end_in_pixels_that_are_not_announced(scenes: Scenes, engine: Engine) -> None:
+    counts, mask = scenes.counts[0].numpy(), scenes.announced[0].numpy()
+    inside = np.s_[:16, :13, :9]
+    cut = denoise(counts[inside], mask[inside], engine)
+    beyond = np.zeros(SHAPE, bool)
+    beyond[inside] = mask[inside]
+    assert item_shape(cut.shape) == (2, *SHAPE)
+    np.testing.assert_array_equal(cut, denoise(counts, beyond, engine)[inside])
+    message = r"counts of \(8, 16, 16\) need an engine of items \(2, 8, 16, 16\), got one of \(2, 16, 16, 16\)"
+    with pytest.raises(ValueError, match=message):
+        denoise(counts[:8], mask[:8], engine)
 
 
 def test_task_is_named_after_its_folder() -> None:
