@@ -4,7 +4,8 @@ raw      a bare PULL that takes each message (copy=False) and drops it, as anybo
 tuned    the same under the allocator settings that ingest gives itself
 memory   the worker's ingest into a spool on /dev/shm (warm: its segments have been written before)
 disk     the same into a spool on a disk, without its fsync, which runs beside
-volume   through compute to assembled volumes: spool in memory, decode, assemble
+volume   through compute to assembled volumes: spool in memory, decode, assemble; the third series, as a worker runs
+         for weeks
 
 Sender, receiver and compute are processes of their own on this machine. Each round runs all of them in turn; the
 figures are medians over the rounds, the shares medians of the ratios within a round.
@@ -34,7 +35,7 @@ WAYS = ("raw", "tuned", "memory", "disk", "volume")
 ROUND_BYTES = 3_000_000_000  # on the wire, every other way
 ROUND_FRAMES = 20_000  # at most
 LIMIT_S = 120.0  # a run takes seconds
-VOLUME_BYTES = 600_000_000  # decoded pixels of the series that goes through compute
+VOLUME_BYTES = 400_000_000  # decoded pixels of each series that goes through compute
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from service.errors import DropError, SequenceError, SeriesError, WireError, one_line
 from service.records import Accounting, Frame, Message, SeriesEnd, SeriesStart, Volume
 from service.settings import Settings
+from service.worker.buffers import Buffers
 from service.worker.series import OpenSeries
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class SeriesAssembler:
         self.tally = Tally()
         self.closed: deque[Key] = deque(maxlen=REMEMBERED)
         self._settings = settings
+        self._buffers = Buffers()
         self._open: OpenSeries | None = None
         self._last_s = 0.0
         self._ended_s: float | None = None
@@ -124,7 +126,7 @@ class SeriesAssembler:
         if _key(start) in self.closed:
             self.closed.remove(_key(start))
         try:
-            self._open = OpenSeries(start, self._settings)
+            self._open = OpenSeries(start, self._settings, self._buffers)
         except SeriesError as error:
             self.closed.append(_key(start))
             return [*events, _failure(start, _nothing_of(start), error)]

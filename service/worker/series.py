@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from service.errors import DataError, SequenceError, WireError, one_line
 from service.records import Accounting, Frame, SeriesStart, Volume
 from service.settings import Settings
+from service.worker.buffers import Buffers
 from service.worker.geometry import geometry_of, goniometer_positions
 
 Plane = NDArray[np.float32]
@@ -26,12 +27,13 @@ FIRST_IMAGES = 64  # room for a series of unknown length, doubled when it is ful
 class OpenSeries:
     """A series from its start to its volume.
 
-    Memory is claimed once, when the start says how many images come (the system hands out pages as they are filled).
+    Memory is claimed once, from `buffers`, when the start says how many images come.
     Raises DataError where the series would take more than `settings.worker.series_max_bytes`.
     """
 
-    def __init__(self, start: SeriesStart, settings: Settings) -> None:
+    def __init__(self, start: SeriesStart, settings: Settings, buffers: Buffers) -> None:
         self.start = start
+        self._buffers = buffers
         self._settings = settings
         self._channel = self._choose_channel()
         self._room = self._check_size(start.number_of_images or 1)
@@ -106,6 +108,9 @@ class OpenSeries:
             few = f"{accounting.received} of {accounting.sent} images arrived, expected at least two"
             raise DataError("; ".join(filter(None, (few, self._first_rejection))))
         count = accounting.sent
+        received = self._received(count)
+        self._counts[:count][~received] = 0.0
+        self._mask[:count][~received] = False
         return Volume(
             series_id=start.series_id,
             series_unique_id=start.series_unique_id,
@@ -116,7 +121,7 @@ class OpenSeries:
             accounting=accounting,
             dark=_filled(self._dark, 0.0, self._good),
             flat=_filled(self._flat, 1.0, self._good),
-            received=self._received(count),
+            received=received,
             working=self._working(),
             metadata=self._metadata() | dict(metadata),
         )
@@ -202,7 +207,7 @@ class OpenSeries:
 
     def _room_for(self, count: int) -> tuple[Plane, NDArray[np.bool_]]:
         shape = (count, *self.start.shape)
-        return np.zeros(shape, np.float32), np.zeros(shape, np.bool_)
+        return self._buffers.empty(shape, np.float32), self._buffers.empty(shape, np.bool_)
 
     def _grow(self, least: int) -> None:
         """Make room in a series of unknown length."""

@@ -122,6 +122,21 @@ class TestWholeSeries:
 
 
 class TestIncompleteSeries:
+    def test_memory_of_a_former_series_does_not_show_in_missing_images(self) -> None:
+        assembler = SeriesAssembler(Settings())
+        bright = np.full_like(COUNTS, 9)
+        former = [event for message in series_of(bright) for event in assembler.feed(message, 0.0)]
+        assert all(isinstance(event, Volume) for event in former)
+        del former
+        for message in [start_of(COUNTS), frame_of(COUNTS, 0), frame_of(COUNTS, 2)]:
+            assembler.feed(message, 0.0)
+        (volume,) = assembler.close("test")
+        assert isinstance(volume, Volume)
+        missing = [index for index in range(IMAGES) if index not in (0, 2)]
+        assert not volume.counts[missing].any()
+        assert not volume.mask[missing].any()
+        np.testing.assert_array_equal(volume.counts[[0, 2]], COUNTS[[0, 2]])
+
     def test_missing_images_are_masked_on_the_line(self) -> None:
         frames = [frame_of(COUNTS, index) for index in (1, 2, 4)]
         volume = volume_of([start_of(COUNTS), *frames])
