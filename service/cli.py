@@ -12,6 +12,7 @@ import typer
 from service.commands.options import Debug, Json, Out, SettingsFile, report_for, settings_from
 from service.commands.report import one_line_errors
 from service.commands.usage import OneLineGroup
+from service.signals import follow_parent, handled
 
 app = typer.Typer(
     name="braggloop",
@@ -243,7 +244,7 @@ def train(
     minutes: Annotated[float, typer.Option("--minutes", help="How long to train; the tests come after.", min=0.01)],
     device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
     precision: Annotated[str, typer.Option("--precision", help="auto, fp32 or bf16.")] = "auto",
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the weights and of the crystals.", min=0)] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the weights and of the crystals.", min=0, max=2**31)] = 0,
     edge: Annotated[
         int | None, typer.Option("--edge", help="Edge of the volumes, voxels; default: the task's.", min=16)
     ] = None,
@@ -254,6 +255,10 @@ def train(
     resume: Annotated[
         bool | None,
         typer.Option("--resume/--fresh", help="Go on, or begin anew.", show_default="resume where a checkpoint is"),
+    ] = None,
+    catalogue: Annotated[
+        Path | None,
+        typer.Option("--catalogue", help="Relaxed crystals of atoms to test on as well, HDF5.", show_default="none"),
     ] = None,
     out: Out = None,
     settings: SettingsFile = None,
@@ -273,7 +278,7 @@ def train(
 
         wishes = Wishes(
             task=task, minutes=minutes, device=device, precision=precision, seed=seed, edge=edge, batch=batch,
-            checkpoint_s=checkpoint_s, resume=resume,
+            checkpoint_s=checkpoint_s, resume=resume, catalogue=catalogue,
         )  # fmt: skip
         train_network(wishes, settings_from(settings, out).out, report)
 
@@ -310,7 +315,7 @@ def build(
 ) -> None:
     """Build the engine of a network and tell what it is; one of TensorRT is kept in engine.cache.
 
-    [dim]Example:[/]  braggloop engines build inpaint --backend tensorrt --device cuda --precision fp16
+    [dim]Example:[/]  braggloop engines build denoise --backend tensorrt --device cuda --precision fp16
     """
     report = report_for(json)
     with one_line_errors(report, debug):
@@ -335,7 +340,7 @@ def bench(
 ) -> None:
     """Measure the engine of a network: time a batch, volumes a second, relative error against float32.
 
-    [dim]Example:[/]  braggloop engines bench inpaint --precision bf16 --batch 4
+    [dim]Example:[/]  braggloop engines bench denoise --precision bf16 --batch 4
     """
     report = report_for(json)
     with one_line_errors(report, debug):
@@ -357,9 +362,10 @@ def version(json: Json = False) -> None:
 
 
 def main() -> None:
-    """Run the command; SIGTERM ends it as Ctrl-C does, so that no child process is left behind."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    app()
+    """Run the command; SIGTERM or a terminal that closes ends it as Ctrl-C does: no child process is left behind."""
+    follow_parent()
+    with handled(signal.default_int_handler):
+        app()
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from models.bcdi.preprocess import PreprocessConfig, Preprocessed, preprocess
 from models.bcdi.quality import prtf, resolution
 from models.bcdi.resample import along_q, to_lab
 from models.bcdi.strain import displacement_and_strain
-from models.bcdi.trust import agreement, doubt, explained
+from models.bcdi.trust import agreement, doubt, explained, peak_outside
 from models.layouts import chosen_layout
 from service.adapters.scans.plane import detector_planes
 from service.errors import BraggloopError, DataError, GeometryError, SettingsError
@@ -91,7 +91,7 @@ def run(
             **_support_figures(support, frame),
             **_strain_figures(strain[bulk_of(object_lab, support_lab)]),
             hand_chosen=known is not None,
-            **_trust_figures(phased, prepared),
+            **_trust_figures(phased, volume, prepared),
         )
     return Reconstruction(
         series_id=volume.series_id,
@@ -308,12 +308,15 @@ def _strain_figures(strain: NDArray[np.float32]) -> dict[str, Any]:
     }
 
 
-def _trust_figures(phased: Phased, prepared: Preprocessed) -> dict[str, Any]:
+def _trust_figures(phased: Phased, volume: Volume, prepared: Preprocessed) -> dict[str, Any]:
     share = explained(
         prepared.counts, phased.held_out, prepared.scale, prepared.background, phased.figures.free_log_likelihood
     )
     alike = agreement(phased.mode_weights)
-    return {"explained": share, "agreement": alike, "doubt": doubt(share, alike)}
+    received = np.ones(len(volume.counts), np.bool_) if volume.received is None else volume.received
+    curve = np.where(volume.mask, volume.counts, 0.0).sum((1, 2), dtype=np.float64)
+    why = doubt(share, alike) or peak_outside(curve, received)
+    return {"explained": share, "agreement": alike, "doubt": why}
 
 
 def _crop_facts(prepared: Preprocessed) -> dict[str, Any]:

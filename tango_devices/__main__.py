@@ -19,6 +19,7 @@ from service.commands.children import free_ports
 from service.compose import controllers_of_devices
 from service.errors import BraggloopError
 from service.settings import Settings, load_settings
+from service.signals import follow_parent
 from tango_devices.attributes import default_alarms
 from tango_devices.controlled import ControlledDevice
 from tango_devices.controllers import Controllers
@@ -104,4 +105,5 @@ def _announce() -> None:
 
 
 if __name__ == "__main__":
+    follow_parent()
     sys.exit(main(sys.argv[1:]))

@@ -26,7 +26,7 @@ class Reconstruction(rendered(MonitorStatus, ControlledDevice)):  # type: ignore
         with refusals(self):
             self.controller.reprocess()
 
-    @command(doc_in="path on the worker's machine")
+    @command(doc_in="a folder, or a name that is free, on the worker's machine")
     def Save(self, path: str) -> None:
         """Have the worker copy the file of the last result."""
         with refusals(self):

@@ -18,6 +18,8 @@ LEAST_EXPLAINED = 0.15
 # Starts that have less than half in common draw different objects, and their mode is none of them. Crystals that were
 # found (correlation with the truth from 0.86) have 0.66 or more, half-found ones (0.56 to 0.78) 0.14 to 0.28.
 LEAST_AGREEMENT = 0.5
+# A rocking curve that is brightest this near to its first or last frame has not been seen to fall again.
+EDGE_FRAMES = 1
 
 
 def explained(
@@ -50,6 +52,21 @@ def agreement(mode_weights: NDArray[np.float32]) -> float:
     """
     count = len(mode_weights)
     return float((count * mode_weights[0] - 1.0) / (count - 1)) if count > 1 else float("nan")
+
+
+def peak_outside(rocking_curve: NDArray[np.float64], received: NDArray[np.bool_]) -> str:
+    """Return why a scan cannot show the crystal whole, in one line; empty where it can.
+
+    `rocking_curve` [rocking] counts of each frame; `received` bool [rocking] tells the frames that came.
+    """
+    came = np.flatnonzero(received)
+    brightest = came[np.argmax(rocking_curve[came])]
+    if came[0] + EDGE_FRAMES <= brightest <= came[-1] - EDGE_FRAMES:
+        return ""
+    return (
+        f"the rocking curve is brightest at the edge of what came (frame {brightest} of {came[0]} to {came[-1]}):"
+        " half of the pattern was not measured; scan across the peak"
+    )
 
 
 def doubt(explained_share: float, starts_agreement: float) -> str:

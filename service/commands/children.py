@@ -15,13 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from service.errors import DeviceError
+from service.signals import following, handled
 
 GRACE_S = 15.0  # a worker may finish the volume that it is at
 POLL_S = 0.1
 
 
 class Children:
-    """A family of processes; leaving the `with` block ends them, last started first."""
+    """A family of processes; leaving the `with` block ends them, last started first. None outlives this process."""
 
     def __init__(self, logs: Path) -> None:
         self._logs = logs
@@ -42,7 +43,7 @@ class Children:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **(environment or {})},
+                env=following({**os.environ, **(environment or {})}),
                 start_new_session=True,  # Ctrl-C is ours alone: the children end in order
             )
 
@@ -64,7 +65,8 @@ class Children:
         while not ready():
             self.check()
             if time.monotonic() > until_s:
-                raise DeviceError(f"{what} was not ready within {timeout_s:g} s; see {self._logs}")
+                said = "; ".join(f"{name} says: {_last_line(self.log_of(name))}" for name in self._processes)
+                raise DeviceError(f"{what} was not ready within {timeout_s:g} s; {said} (all of it in {self._logs})")
             time.sleep(POLL_S)
 
     def stop(self) -> None:
@@ -98,14 +100,10 @@ def local_wiring(frames: int, results: int, requests: int) -> dict[str, dict[str
 
 @contextmanager
 def ending() -> Iterator[threading.Event]:
-    """Yield an event that SIGTERM or Ctrl-C sets."""
+    """Yield an event that SIGTERM, Ctrl-C or a terminal that closes sets."""
     event = threading.Event()
-    former = {number: signal.signal(number, lambda *_: event.set()) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
+    with handled(lambda *_: event.set()):
         yield event
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
 
 
 def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

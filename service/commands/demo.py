@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from service.adapters.requests import WorkerRequests
+from service.adapters.scans.recorded import open_scan
 from service.adapters.tango import TangoDevice, alive, device_server_arguments, device_urls
 from service.commands.children import Children, free_ports, local_wiring
 from service.commands.report import Advance, Report
-from service.errors import DeviceError
+from service.errors import DeviceError, SettingsError
 from service.records import Reconstruction
 from service.results.durable import require_writable
 from service.results.nexus import read_result
@@ -29,9 +30,13 @@ def demo(settings: Settings, settings_file: Path | None, scan: Path | None, scan
     """Stream the twin, then `scan`, through ZeroMQ to the worker, and show what the Tango devices say of the results.
 
     Files stay in `settings.out`, what the processes said in its folder `logs`. Raises DeviceError where a process does
-    not come up or a series gives no result.
+    not come up or a series gives no result, SourceError where `scan` is none.
     """
     began_s = time.monotonic()
+    if scan is not None:
+        open_scan(scan, scan_name)  # what is wrong with the file is told before the twin is waited for
+    elif scan_name:
+        raise SettingsError("--scan-name needs --scan FILE")
     require_writable(settings.out, "out")
     with (
         tempfile.TemporaryDirectory(prefix="braggloop-demo-") as spool,

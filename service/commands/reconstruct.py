@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,7 +20,7 @@ from service.pipeline import require_device, run
 from service.ports import EndOfStream, FrameSource
 from service.records import Reconstruction, Volume
 from service.results.durable import digest, require_writable
-from service.results.nexus import read_result, write_result
+from service.results.nexus import read_result, result_path, write_result
 from service.results.picture import write_picture
 from service.results.summary import describe_crop, outcome_rows, result_record
 from service.settings import Settings
@@ -36,7 +37,7 @@ def reconstruct_file(
 
     `begin` is a result of the same scan from whose object every start sets out, None for random ones. `repeats` are
     further scans of the same crystal in the same geometry, which are summed onto the first. The series is named after
-    the file, so a second run replaces the results of the first.
+    the file; a second run leaves the results of the first alone and is named so.
     """
     require_device(settings.phasing)
     report.note(f"{path}: {'scan ' + scan if scan else 'first scan'} to {settings.out}")
@@ -56,7 +57,8 @@ def reconstruct_file(
         notes=(*summed.notes, *reconstruction.notes),
         warnings=(*reconstruction.warnings, *summed.warnings),
     )
-    result = write_result(reconstruction, volume, settings, settings.out)
+    number = next(run for run in itertools.count(1) if not result_path(volume, settings.out, run).exists())
+    result = write_result(reconstruction, volume, settings, settings.out, number)
     picture = _picture(reconstruction, volume, result.with_suffix(".png"), report)
     report.note(f"crop {describe_crop(reconstruction.crop)} of {list(volume.counts.shape)}")
     for note in reconstruction.notes:

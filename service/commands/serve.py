@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 from service.adapters.tango import (
@@ -14,6 +15,7 @@ from service.adapters.tango import (
 )
 from service.commands.children import Children, ending, free_ports
 from service.commands.report import Report
+from service.errors import SettingsError
 from service.results.durable import require_writable
 from service.settings import Settings, to_environment
 
@@ -36,6 +38,7 @@ def serve(settings: Settings, settings_file: Path | None, database: str, instanc
             arguments = [SERVER, instance, *given]
         else:
             port = settings.tango.port or free_ports(1)[0]
+            _require_free(settings.tango.host, port)
             devices = device_urls(settings, port)
             arguments = device_server_arguments(settings, port, settings_file)
         out = to_environment({"out": settings.out})
@@ -50,6 +53,18 @@ def serve(settings: Settings, settings_file: Path | None, database: str, instanc
         report.note("running; Ctrl-C ends")
         while not ended.wait(LOOK_S):
             children.check()
+
+
+def _require_free(host: str, port: int) -> None:
+    """Raise SettingsError where somebody listens already, whose devices would be taken for ours."""
+    with socket.socket() as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what a server before left behind does not count
+        try:
+            one.bind((host, port))
+        except OSError as error:
+            raise SettingsError(
+                f"tango.port {host}:{port}: {error.strerror}; end who has it, or choose another"
+            ) from error
 
 
 def _name(device: str) -> str:

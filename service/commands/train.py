@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from models.training.task import Task
 
 Arithmetic = Literal["auto", "fp32", "bf16"]
+NEEDED = ("lightning", "onnx", "onnxscript")
+ATOMISTIC = ("finufft",)  # the pattern of atoms
+WITHOUT_ATOMS = "`python -m models.simulate.atoms.catalogue FILE`, then the same command with --catalogue FILE"
 LOCK = ".training.lock"  # two runs in one folder would overwrite each other's checkpoints
 
 
@@ -37,6 +40,7 @@ class Wishes:
     batch: int | None
     checkpoint_s: float
     resume: bool | None
+    catalogue: Path | None
 
 
 def train_network(wishes: Wishes, out: Path, report: Report) -> Card:
@@ -44,7 +48,7 @@ def train_network(wishes: Wishes, out: Path, report: Report) -> Card:
 
     Raises SettingsError for wishes that cannot be met, StopError where training breaks or Lightning is missing.
     """
-    require_extra()
+    require_extra(*(ATOMISTIC if wishes.catalogue else ()))
     with raised_as(SettingsError):
         task = _task(wishes)
     folder = out / task.name
@@ -53,10 +57,13 @@ def train_network(wishes: Wishes, out: Path, report: Report) -> Card:
         with raised_as(SettingsError):
             run = _run(task, wishes, folder)
         begun = f"from step {run.step}" if run.step else "from the beginning"
-        report.note(f"{task.name}: {_size(task)}, {run.precision} on {wishes.device}, {begun}, to {folder}")
+        precision = f"{run.precision} ({run.reason})" if run.reason else run.precision
+        report.note(f"{task.name}: {_size(task)}, {precision} on {wishes.device}, {begun}, to {folder}")
         with raised_as(StopError), report.progress() as advance:
             card = run.train(advance)
     report.table(str(folder), _rows(card))
+    if wishes.catalogue is None:
+        report.note(f"not tested on relaxed atoms: {WITHOUT_ATOMS}")
     report.finish({"folder": folder, **dataclasses.asdict(card)})
     return card
 
@@ -65,9 +72,9 @@ def _size(task: Task) -> str:
     return f"{task.batch} volumes of {task.edge}^3 a step"
 
 
-def require_extra() -> None:
-    """Raise StopError where a package is missing that training, or its last step, needs."""
-    for name in ("lightning", "onnx", "onnxscript"):
+def require_extra(*more: str) -> None:
+    """Raise StopError where a package is missing that training, or its last step, needs, or one of `more`."""
+    for name in (*NEEDED, *more):
         try:
             import_module(name)
         except ModuleNotFoundError as error:
@@ -98,6 +105,7 @@ def _run(task: Task, wishes: Wishes, folder: Path) -> Run:
         device=wishes.device,
         precision=precision,
         checkpoint_s=wishes.checkpoint_s,
+        catalogue=wishes.catalogue,
     )
     run = Run(task, plan)
     if (folder / CHECKPOINT).exists() if wishes.resume is None else wishes.resume:

@@ -42,13 +42,21 @@ LABORATORY = ("z", "y", "x")
 UNITS = {"amplitude": "1", "phase": "rad", "strain": "1", "displacement": "nm", "support": "1"}
 
 
-def write_result(reconstruction: Reconstruction, volume: Volume, settings: Settings, folder: Path) -> Path:
-    """Write one series' file into `folder` and return its path; a former file of the same series is replaced.
+def result_path(volume: Volume, folder: Path, run: int = 1) -> Path:
+    """Return where the result of a series lies in `folder`, of its first inversion or of a later `run`."""
+    title = str(volume.metadata.get("title", ""))
+    name = result_name(volume.series_id, volume.series_unique_id, title)
+    return folder / f"{name}{f'_run{run}' if run > 1 else ''}.h5"
+
+
+def write_result(
+    reconstruction: Reconstruction, volume: Volume, settings: Settings, folder: Path, run: int = 1
+) -> Path:
+    """Write one series' file into `folder` and return its path; a former file of the same series and run is replaced.
 
     The file appears under its name only when it is whole and on the disk. Raises ResultError when it cannot be written.
     """
-    title = str(volume.metadata.get("title", ""))
-    path = folder / f"{result_name(reconstruction.series_id, reconstruction.series_unique_id, title)}.h5"
+    path = result_path(volume, folder, run)
     image = _file_image(reconstruction, volume, settings)
     try:
         with written_whole(path) as partial:

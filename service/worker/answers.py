@@ -92,8 +92,9 @@ class Answers:
         return {"series_id": summary.series_id, "series_unique_id": summary.series_unique_id}
 
     def save(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Copy the last result's file to `path`; `done` is False where that goes on after the answer.
+        """Copy the last result's file to `path`, a folder or a name that is free.
 
+        `done` is False where that goes on after the answer.
         Raises ResultError where it cannot be; what fails later is told by `health`.
         """
         source, path = self._journal.last_file, str(request.get("path", ""))
@@ -129,6 +130,8 @@ def _differing(present: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator
 def _copied(source: Path, target: Path) -> Path:
     try:
         target = target / source.name if target.is_dir() else target
+        if target.exists():
+            raise FileExistsError("it exists already")
         with written_whole(target) as partial:
             shutil.copyfile(source, partial)
         return target.resolve()

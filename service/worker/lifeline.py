@@ -9,11 +9,14 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+
+from service.errors import StopError
 
 BEAT_S = 0.25  # between two reports
 PIPE_BYTES = 1 << 16
+REFUSED = "refused"  # key of the report of a stage that cannot begin, and why
 
 
 class Lifeline:
@@ -53,6 +56,15 @@ class Lifeline:
             pass
         except BrokenPipeError:
             self._orphan()
+
+    @contextlib.contextmanager
+    def beginning(self) -> Iterator[None]:
+        """Report a StopError, which a restart would only meet again."""
+        try:
+            yield
+        except StopError as error:
+            self.send({REFUSED: str(error)})
+            raise
 
     def _listen(self) -> None:
         """Read the raw descriptor: a thread inside sys.stdin would hang the interpreter's end."""

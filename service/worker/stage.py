@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.worker.health import StageState
-from service.worker.lifeline import PIPE_BYTES
+from service.worker.lifeline import PIPE_BYTES, REFUSED
 
 BACK_OFF_S = (0.1, 5.0)  # first and longest wait before a restart
 
@@ -23,6 +23,7 @@ class Stage:
     def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
         self.name = name
         self.report: dict[str, Any] = {}
+        self.refused = ""  # why the first process of this stage could not begin
         self._command, self._environment = command, environment
         self._process: subprocess.Popen[bytes] | None = None
         self._rest = b""
@@ -112,7 +113,11 @@ class Stage:
 
     def _take(self, line: bytes) -> None:
         with contextlib.suppress(ValueError):  # a report that a full pipe has cut
-            self.report = json.loads(line)
+            report = json.loads(line)
+            if REFUSED in report:
+                self.refused = "" if self.report else report[REFUSED]  # one that has run before may yet run again
+            else:
+                self.report = report
             self._heard_s = time.monotonic()
 
     def _say(self, words: bytes) -> None:

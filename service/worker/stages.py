@@ -20,14 +20,14 @@ from service.worker.lifeline import tied_to_parent
 def run_ingest(settings: Settings) -> None:
     """Take messages until told to end."""
     lifeline = tied_to_parent()
-    with compose.ingest(settings) as ingest:
+    with lifeline.beginning(), compose.ingest(settings) as ingest:
         ingest.run(lifeline, dataclasses.asdict)
 
 
 def run_compute(settings: Settings, inversion: Callable[[Path | None], Invert] = compose.inversion) -> None:
     """Work on the spool until told to end."""
     lifeline = tied_to_parent()
-    with compose.compute(settings, inversion, lambda: lifeline.heard) as (compute, endpoints):
+    with lifeline.beginning(), compose.compute(settings, inversion, lambda: lifeline.heard) as (compute, endpoints):
         compute.run(lifeline, lambda report: dataclasses.asdict(report) | endpoints)
 
 

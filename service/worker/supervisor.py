@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +13,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from models.files import written_whole
+from service.errors import StopError
 from service.settings import Settings
+from service.signals import handled
 from service.worker.answers import SETTINGS_FILE
 from service.worker.health import ComputeReport, IngestReport, WorkerHealth, judge, news
 from service.worker.http_server import HttpServer
@@ -30,7 +31,7 @@ Commands = Mapping[str, tuple[Sequence[str], Mapping[str, str]]]  # stage -> (co
 
 
 class Supervisor:
-    """Runs until SIGTERM or SIGINT. Stages, in the order in which they end: ingest, then compute.
+    """Runs until it is asked to end. Stages, in the order in which they end: ingest, then compute.
 
     `tell` hears in one line what has begun or ended, and what went wrong.
     """
@@ -49,10 +50,11 @@ class Supervisor:
     def run(self) -> int:
         """Work until told to end; return 0 where both stages ended well, else 1.
 
-        Raises SpoolError where another worker uses the spool, SettingsError where the HTTP port is taken.
+        Raises SpoolError where another worker uses the spool, SettingsError where the HTTP port is taken, StopError in
+        the words of a stage that could not begin: trying again would change nothing.
         """
         folder = self._settings.spool.folder
-        with held(folder / "worker.lock", "a worker", NO_WAIT_S), _on_signals(self.end), self._http() as http:
+        with held(folder / "worker.lock", "a worker", NO_WAIT_S), handled(self.end), self._http() as http:
             with written_whole(folder / SETTINGS_FILE) as partial:
                 partial.write_text(self._settings.model_dump_json())
             with written_whole(folder / WORKER_FILE) as partial:
@@ -60,6 +62,7 @@ class Supervisor:
             try:
                 while not self._ending.wait(PERIOD_S):
                     self.step()
+                    self._give_up()
                 return self._end_stages()
             finally:
                 for stage in self._stages.values():
@@ -78,6 +81,11 @@ class Supervisor:
         words = json.dumps(self._health.as_dict()).encode() + b"\n"
         for stage in self._stages.values():
             stage.step(words)
+
+    def _give_up(self) -> None:
+        for stage in self._stages.values():
+            if stage.refused:
+                raise StopError(f"{stage.name}: {stage.refused}")
 
     def _judge(self) -> None:
         states = {name: stage.state for name, stage in self._stages.items()}
@@ -107,18 +115,3 @@ def worker_url(folder: Path) -> str:
 
 def _report(kind: type[ReportT], found: Mapping[str, Any]) -> ReportT:
     return kind(**{field.name: found[field.name] for field in fields(kind) if field.name in found})
-
-
-@contextlib.contextmanager
-def _on_signals(handler: Callable[..., None]) -> Iterator[None]:
-    """Handle SIGTERM and SIGINT here; outside the main thread there are none to handle."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    former = {number: signal.signal(number, handler) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, old in former.items():
-            signal.signal(number, old)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ import pytest
 from service.adapters.tango import alive
 from service.adapters.zmq import ZmqFrameSource
 from service.commands.children import free_ports
-from service.commands.report import DONE, FAILED
+from service.commands.report import DONE, FAILED, WRONG_USE
 from service.commands.serve import _name
 from service.records import Frame, Reconstruction, SeriesEnd, SeriesStart
 from service.results.nexus import read_result
@@ -201,6 +202,33 @@ def test_stream_goes_through_worker_and_a_network_on_each_engine(
         "device": device,
     }
     assert result.latencies_s["repair"] > 0.0
+
+
+def test_worker_that_cannot_begin_says_why_and_ends(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        results = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        folders = ["--spool", str(tmp_path / "spool"), "--out", str(tmp_path / "results")]
+        code, said, _ = finish(command("worker", *folders, "--results", results, "--http-port", "0", "--json"))
+    assert code == FAILED
+    assert results in last_object(said)["error"]
+
+
+def test_serve_does_not_take_the_devices_of_others_for_its_own(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        code, said, _ = finish(command("serve", "--port", port, "--out", str(tmp_path), "--json"))
+    assert code == WRONG_USE
+    assert f"tango.port 127.0.0.1:{port}" in last_object(said)["error"]
+    assert "devices" not in said
+
+
+def test_demo_looks_at_the_scan_before_it_begins(tmp_path: Path) -> None:
+    (tmp_path / "text.h5").write_text("no scan")
+    line = ["demo", "--out", str(tmp_path), "--json"]
+    code, said, _ = finish(command(*line, "--scan", str(tmp_path / "text.h5")))
+    assert (code, last_object(said)["kind"]) == (FAILED, "SourceError")
+    code, said, _ = finish(command(*line, "--scan-name", "3.1"))
+    assert (code, last_object(said)["error"]) == (WRONG_USE, "--scan-name needs --scan FILE")
 
 
 @pytest.mark.slow

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -14,6 +16,8 @@ import pytest
 from service.commands import children as module
 from service.commands.children import Children, ending, free_ports
 from service.errors import DeviceError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -28,7 +32,11 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "print(os.environ['GREETING'], flush=True)\n"
         "time.sleep(600)\n"
     )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "follower.py").write_text(
+        "import time\nfrom service.signals import follow_parent\n"
+        "follow_parent()\nprint('began', flush=True)\ntime.sleep(600)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
     return tmp_path
 
 
@@ -56,12 +64,42 @@ def test_stubborn_child_is_killed_with_its_own(programs: Path, monkeypatch: pyte
     assert not alive
 
 
+def test_child_ends_with_a_parent_that_was_killed(programs: Path) -> None:
+    folder = programs / "logs"
+    parent = (
+        "import sys, time; from pathlib import Path; from service.commands.children import Children\n"
+        "with Children(Path(sys.argv[1])) as children:\n"
+        "    children.start('child', 'follower')\n"
+        "    time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", parent, str(folder)], env={**os.environ}) as process:
+        log, until_s = folder / "child.log", time.monotonic() + 20.0
+        while not (log.exists() and "began" in log.read_text()):
+            assert time.monotonic() < until_s
+            time.sleep(0.05)
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert family
+        process.kill()
+    _, alive = psutil.wait_procs(family, 10)
+    assert not alive
+
+
 def test_ports_are_free_and_distinct() -> None:
     ports = free_ports(8)
     assert len(set(ports)) == 8
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_nohup_is_respected() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with ending() as ended:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not ended.wait(0.1)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_signal_ends_and_the_former_handler_returns(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     with ending() as ended:

@@ -468,9 +468,11 @@ def test_last_result_is_saved_elsewhere(tmp_path: Path) -> None:
     bench.run()
     saved = Path(bench.answers.save({"path": str(tmp_path)})["path"])
     assert saved.read_text() == (bench.settings.out / "a.txt").read_text()
-    for path, words in (("/proc/nowhere/at/all", "choose another path"), ("a\0b", "another path"), ("", "no path")):
+    taken = [(str(tmp_path), "exists already"), (str(bench.settings.out / "a.txt"), "exists already")]
+    for path, words in (*taken, ("/proc/nowhere/at/all", "another path"), ("a\0b", "another path"), ("", "no path")):
         with pytest.raises(ResultError, match=words):
             bench.answers.save({"path": path})
+    assert saved.read_text() == (bench.settings.out / "a.txt").read_text()
     assert bench.answers.health({})["save_error"] == "", "what was told at once is not told again"
     assert bench.answers.health({})["status"] == "starting"
 

@@ -332,3 +332,12 @@ def test_planes_of_the_settings_are_used(volume: Volume, tmp_path: Path) -> None
     wrong = DetectorSettings(mask=tmp_path / "absent.npy")
     with pytest.raises(SourceError, match=r"absent\.npy"):
         run(volume, QUICK.model_copy(update={"detector": wrong}))
+
+
+def test_scan_that_ends_on_its_peak_is_doubtful() -> None:
+    whole = bright_volume()
+    received = np.arange(EDGE) <= EDGE // 2
+    cut = {"received": received, "mask": whole.mask & received[:, None, None]}
+    result = run(bright_volume(**cut, counts=whole.counts * received[:, None, None]), QUICK)
+    assert "brightest at the edge of what came (frame 16 of 0 to 16)" in result.figures.doubt
+    assert result.warnings[0] == result.figures.doubt

@@ -67,12 +67,15 @@ def test_both_reports_end_with_the_files(tmp_path: Path, capsys: pytest.CaptureF
     scan, settings = write_scan(tmp_path / "scan.h5"), QUICK.model_copy(update={"out": tmp_path / "out"})
     reconstruct_file(scan, "", None, settings, JsonReport())
     record = json.loads(capsys.readouterr().out)
-    assert Path(record["path"]).exists()
+    first = Path(record["path"]).read_bytes()
     reconstruct_file(scan, "", Path(record["path"]), settings, HumanReport())
     said = capsys.readouterr()
-    assert record["path"] in said.out.replace(str(settings.out), str(settings.out.resolve()))
+    again = record["path"].replace(".h5", "_run2.h5")
+    assert again in said.out.replace(str(settings.out), str(settings.out.resolve()))
+    assert Path(record["path"]).read_bytes() == first, "what an earlier run has found is never replaced"
+    assert Path(again).with_suffix(".png").exists()
     assert "crop [0:24, 0:24, 0:24] of [24, 24, 24]" in said.err
-    assert len(list(settings.out.glob("*.h5"))) == 1
+    assert len(list(settings.out.glob("*.h5"))) == 2
 
 
 def test_result_stands_without_its_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

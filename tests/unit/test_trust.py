@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pytest
 import torch
 
 from models.bcdi.quality import mean_deviance
-from models.bcdi.trust import LEAST_AGREEMENT, LEAST_EXPLAINED, agreement, doubt, explained
+from models.bcdi.trust import LEAST_AGREEMENT, LEAST_EXPLAINED, agreement, doubt, explained, peak_outside
 
 SHAPE = (8, 8, 8)
 EVERY = np.ones(SHAPE, dtype=bool)
@@ -61,6 +63,20 @@ def test_doubt_is_one_line_with_both_numbers_and_a_way_out() -> None:
     assert "explained 0.04, expected 0.15 or more); find the peak" in noise
     assert "agreement 0.20, expected 0.5 or more); expose longer" in apart
     assert "\n" not in noise + apart
+
+
+@pytest.mark.parametrize(
+    ("brightest", "came", "seen"),
+    [(5, range(10), True), (9, range(10), False), (8, range(10), True), (0, range(10), False), (30, range(18), False),
+     (8, [*range(5), *range(7, 12)], True), (7, range(7, 12), False), (0, [0], False)],
+)  # fmt: skip
+def test_a_rocking_curve_brightest_at_the_edge_of_what_came_is_doubted(
+    brightest: int, came: Iterable[int], seen: bool
+) -> None:
+    received = np.zeros(64, bool)
+    received[list(came)] = True
+    curve = 1000.0 / (1.0 + (np.arange(64) - brightest) ** 2)
+    assert (peak_outside(curve, received) == "") is seen
 
 
 @pytest.mark.parametrize("starts_agreement", [LEAST_AGREEMENT, float("nan")])
