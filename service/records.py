@@ -61,10 +61,11 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesEnd:
-    """Close of a series (stream-v2 `end`)."""
+    """Close of a series (stream-v2 `end`); `aborted` where its sender gave it up."""
 
     series_id: int
     series_unique_id: str
+    aborted: bool = False
 
 
 Message = SeriesStart | Frame | SeriesEnd

@@ -34,7 +34,7 @@ class FrameStreamer(rendered(StreamerStatus, ControlledDevice)):  # type: ignore
 
     @command
     def Abort(self) -> None:
-        """Send nothing more, not even an end; the next series has a new name."""
+        """Send no further frame and give the series up; the next one has a new name."""
         with refusals(self):
             self.controller.abort()
 

@@ -31,7 +31,7 @@ class Tally(Protocol):
 
 
 class Halt:
-    """How a relay is told to end: after the current frame with the end of the series, or at once without."""
+    """How a relay is told to end: after the current frame with the end of the series, or at once, giving it up."""
 
     def __init__(self) -> None:
         self._stop, self._abort = threading.Event(), threading.Event()
@@ -86,7 +86,7 @@ class Relay:
             if isinstance(message, SeriesEnd) and self._enough():
                 break
         if self._halt.aborted:
-            self._open = None
+            self._give_up_series()
         self._close_series()
 
     def _pass_on(self, message: Message) -> None:
@@ -131,6 +131,13 @@ class Relay:
             end = SeriesEnd(series_id=self._open.series_id, series_unique_id=self._open.series_unique_id)
             self._open = None
             self._tally.closed(self._deliver(end))
+
+    def _give_up_series(self) -> None:
+        """Say so to a receiver that is there; an abort waits for nobody."""
+        if self._open is not None:
+            series_id, series_unique_id = self._open.series_id, self._open.series_unique_id
+            self._open = None
+            self._sink.send(SeriesEnd(series_id=series_id, series_unique_id=series_unique_id, aborted=True), POLL_S)
 
     def _deliver(self, message: Message) -> bool:
         """Offer the message until it is taken, patience ends or the abort comes."""

@@ -81,7 +81,7 @@ class Streamer:
     """Prepare, start, stop, abort and reset a stream; every method returns at once, `status` tells the rest.
 
     One thread owns source and sink. Each series leaves under a name of its own, so a receiver never takes a replay
-    for a repetition. Stop ends the series after the current frame; Abort sends neither a frame nor an end.
+    for a repetition. Stop ends the series after the current frame; Abort sends no further frame and gives it up.
     """
 
     def __init__(self, settings: StreamerSettings, open_source: OpenSource, open_sink: OpenSink) -> None:
@@ -122,7 +122,7 @@ class Streamer:
         self._halt.stop()
 
     def abort(self) -> None:
-        """Send nothing more; the next series has a new name."""
+        """Send no further frame, and that the series is given up; the next one has a new name."""
         self._halt.abort()
 
     def reset(self) -> None:

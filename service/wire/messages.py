@@ -83,7 +83,8 @@ def decode(message: cbor.Buffer, limit_bytes: int = arrays.MESSAGE_BYTES_LIMIT) 
         case "image":
             return _frame(fields)
         case _:
-            return SeriesEnd(series_id=fields.count("series_id"), series_unique_id=fields.name())
+            aborted = fields.user_data().get("aborted") is True
+            return SeriesEnd(series_id=fields.count("series_id"), series_unique_id=fields.name(), aborted=aborted)
 
 
 def encode(message: Message, compression: Compression = "none") -> bytes:
@@ -94,7 +95,7 @@ def encode(message: Message, compression: Compression = "none") -> bytes:
         case Frame():
             fields = _frame_fields(message)
         case SeriesEnd():
-            fields = {}
+            fields = {"user_data": {"aborted": True}} if message.aborted else {}
     kind = {SeriesStart: "start", Frame: "image", SeriesEnd: "end"}[type(message)]
     head = {"type": kind, "series_id": message.series_id, "series_unique_id": message.series_unique_id}
     return arrays.encode(head | fields, compression)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from service.errors import DropError, SequenceError, SeriesError, WireError, one_line
 from service.records import Accounting, Frame, Message, SeriesEnd, SeriesStart, Volume
@@ -16,17 +16,20 @@ log = logging.getLogger(__name__)
 
 REMEMBERED = 64  # closed series whose late messages are told from those of unknown ones
 
+ABORT = "abort"  # closed by a sender that gave the series up
+
 Key = tuple[int, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesFailure:
-    """A series that gives no volume, and why."""
+    """A series that gives no volume, and why; `aborted` where its sender gave it up."""
 
     series_id: int
     series_unique_id: str
     accounting: Accounting
     error: SeriesError
+    aborted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +56,9 @@ class Tally:
 class SeriesAssembler:
     """Puts the images of a series in order and hands out its volume when it is complete, ended or stale.
 
-    A series closes with its last image; with its end, where none is missing, else `worker.late_s` after it; when a
-    newer series starts; or after `worker.stall_s` without a message. `Volume.metadata['closed_by']` says which.
+    A series closes with its last image; with its end, where none is missing or it is aborted, else `worker.late_s`
+    after it; when a newer series starts; or after `worker.stall_s` without a message. `Volume.metadata['closed_by']`
+    says which.
     Never raises for what a sender did. Not thread-safe. Times are seconds of any clock that never runs back.
     `closed` are the last series that are over, whose late messages are no news.
     """
@@ -153,6 +157,8 @@ class SeriesAssembler:
         if self._open is None and _key(end) in self.closed:
             return []
         series = self._opened(_key(end), "end")
+        if end.aborted:
+            return self._close(ABORT)
         if series.settled or series.start.number_of_images is None:
             return self._close("end")
         self._ended_s = now_s
@@ -172,7 +178,7 @@ class SeriesAssembler:
         try:
             return [series.volume({"closed_by": reason})]
         except SeriesError as error:
-            return [_failure(series.start, series.accounting, error)]
+            return [replace(_failure(series.start, series.accounting, error), aborted=reason == ABORT)]
         except Exception as error:  # whatever one series says of itself, the next one must be assembled
             log.exception("series %s (%s)", *_key(series.start))
             why = SeriesError(f"{type(error).__name__}: {one_line(error)}")

@@ -18,7 +18,7 @@ from service.ports import ResultSink
 from service.records import Accounting, ResultSummary, SeriesStatus, Volume
 from service.settings import Settings
 from service.worker.answers import Reprocess, Wish
-from service.worker.assembly import SeriesFailure
+from service.worker.assembly import ABORT, SeriesFailure
 from service.worker.health import ComputeReport
 from service.worker.intake import Closed, Intake, reread
 from service.worker.inverter import Inverted, Inverter, Job
@@ -29,7 +29,10 @@ from service.worker.spool import Position, read_cursor, write_cursor
 IDLE_S = (0.001, 0.02)  # shortest and longest sleep while the spool has nothing new
 ATTEMPTS = 3  # inversions of one series that may kill the process before it is given up
 ABORTED_BELOW = 0.5  # share of its frames below which a series that was cut off is not inverted
-CUT_OFF = {"newer series": "cut off by a newer series", "stall": "cut off: its sender fell silent"}
+CUT_OFF = {  # what closed a series of few frames -> what becomes of it
+    "newer series": (SeriesStatus.ABORTED, "cut off by a newer series"),
+    "stall": (SeriesStatus.FAILED, "cut off: its sender fell silent"),
+}
 
 
 class Compute:
@@ -136,9 +139,11 @@ class Compute:
         outcome = closed.outcome
         identity = (outcome.series_id, outcome.series_unique_id, closed.position)
         if isinstance(outcome, SeriesFailure):
-            self._tell(identity, outcome.accounting, SeriesStatus.FAILED, error=str(outcome.error))
-        elif aborted := _aborted(outcome):
-            self._tell(identity, outcome.accounting, SeriesStatus.ABORTED, error=aborted)
+            status = SeriesStatus.ABORTED if outcome.aborted else SeriesStatus.FAILED
+            self._tell(identity, outcome.accounting, status, error=str(outcome.error))
+        elif given_up := _given_up(outcome):
+            status, why = given_up
+            self._tell(identity, outcome.accounting, status, error=why)
         elif self._journal.attempts(identity) >= ATTEMPTS:
             error = f"the worker died {ATTEMPTS} times while inverting it"
             self._tell(identity, outcome.accounting, SeriesStatus.FAILED, error=error)
@@ -209,11 +214,13 @@ def _until_now(summary: ResultSummary, inverted: Inverted | None) -> ResultSumma
     return replace(summary, latencies_s=stages, latency_s=None if came is None else max(0.0, now - came))
 
 
-def _aborted(volume: Volume) -> str:
-    """Return why the series is not worth inverting, "" where it is: few frames, and no end."""
-    frames = volume.accounting
+def _given_up(volume: Volume) -> tuple[SeriesStatus, str] | None:
+    """Return status and reason of a series that is not inverted: given up by its sender, or few frames and no end."""
+    frames, closed_by = volume.accounting, str(volume.metadata.get("closed_by"))
+    if closed_by == ABORT:
+        return SeriesStatus.ABORTED, "aborted by its sender"
     few = frames.received < ABORTED_BELOW * frames.sent
-    return CUT_OFF.get(str(volume.metadata.get("closed_by")), "") if few else ""
+    return CUT_OFF.get(closed_by) if few else None
 
 
 def _says_full(health: Mapping[str, object]) -> bool:

@@ -20,7 +20,7 @@ from service.devices.goniometer import VirtualAxis
 from service.devices.monitor import FIGURES, Monitor
 from service.devices.monitor_status import MonitorStatus
 from service.devices.streamer import Streamer
-from service.records import SeriesStatus
+from service.records import SeriesEnd, SeriesStatus
 from service.settings import Settings, parse_settings
 from tango_devices.__main__ import DEVICES
 from tango_devices.attributes import attribute_name, default_alarms, shown
@@ -202,13 +202,15 @@ def test_state_and_status_are_pushed_when_they_change_and_not_with_every_frame(s
 def test_abort_and_stop_end_a_series(stage: Stage, streamer: Any) -> None:
     stage.frames = 10_000
     names = set()
-    for verb, last in (("Stop", "SeriesEnd"), ("Abort", "Frame")):
+    for verb in ("Stop", "Abort"):
         streamer.Start()
         until(lambda: streamer.sent > 2)
         names.add(streamer.seriesUniqueId)
         streamer.command_inout(verb)
         until(lambda: streamer.state() is tango.DevState.STANDBY)
-        assert stage.sink.kinds[-1] == last
+        last = stage.sink.taken[-1]
+        assert isinstance(last, SeriesEnd)
+        assert last.aborted is (verb == "Abort")
     assert len(names) == 2
 
 

@@ -242,8 +242,18 @@ def test_cut_off_series_is_aborted_or_inverted_by_what_arrived(tmp_path: Path) -
     assert bench.told() == [("few", "aborted", 3), ("most", "incomplete", 8), ("whole", "done", 4)]
 
 
-@pytest.mark.parametrize(("arrived", "status"), [(4, "aborted"), (5, "incomplete")])
-def test_series_whose_sender_falls_silent_is_aborted_or_inverted_by_what_arrived(
+@pytest.mark.parametrize("arrived", [1, 9])
+def test_series_that_its_sender_gives_up_is_aborted_at_once(tmp_path: Path, arrived: int) -> None:
+    bench = Bench(tmp_path)
+    end = SeriesEnd(series_id=1, series_unique_id="given up", aborted=True)
+    bench.spool([*messages(1, "given up", 10)[: 1 + arrived], wire.encode(end)])
+    (told,) = bench.run()
+    assert (str(told.status), told.accounting.missed) == ("aborted", 10 - arrived)
+    assert ("aborted by its sender" in told.error) == (arrived > 1)
+
+
+@pytest.mark.parametrize(("arrived", "status"), [(4, "failed"), (5, "incomplete")])
+def test_series_whose_sender_falls_silent_fails_or_is_inverted_by_what_arrived(
     tmp_path: Path, arrived: int, status: str
 ) -> None:
     bench = Bench(tmp_path)
@@ -252,7 +262,7 @@ def test_series_whose_sender_falls_silent_is_aborted_or_inverted_by_what_arrived
     bench.now_s = 10.0
     (told,) = bench.run()
     assert (str(told.status), told.accounting.received, told.accounting.missed) == (status, arrived, 10 - arrived)
-    assert ("fell silent" in told.error) == (status == "aborted")
+    assert ("fell silent" in told.error) == (status == "failed")
     assert bench.compute.report.received == arrived
 
 

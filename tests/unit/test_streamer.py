@@ -11,7 +11,7 @@ import pytest
 from service.devices.status import State
 from service.devices.streamer import Streamer
 from service.errors import SettingsError, SourceBusy, SourceError
-from service.records import Frame, SeriesEnd, SeriesStart
+from service.records import SeriesEnd, SeriesStart
 from service.settings import StreamerSettings
 from tests.helpers.streams import ListSink, ListSource, series, until
 
@@ -121,14 +121,16 @@ def test_stop_closes_the_series_after_the_current_frame(bench: Any) -> None:
     assert "stopped" in one.streamer.status.message
 
 
-def test_abort_sends_nothing_more_and_the_next_series_is_another(bench: Any) -> None:
+def test_abort_gives_the_series_up_and_the_next_one_is_another(bench: Any) -> None:
     one = bench(many, lambda: ListSource(series(2)), settings=FAST.model_copy(update={"rate_hz": 100.0}))
     one.streamer.start()
     until(lambda: one.streamer.status.sent > 3)
     one.streamer.abort()
     one.in_state(State.STANDBY)
     taken, first = len(one.sink.taken), one.sink.taken[0]
-    assert one.sink.kinds[-1] == "Frame"
+    last = one.sink.taken[-1]
+    assert last == SeriesEnd(series_id=1, series_unique_id=first.series_unique_id, aborted=True)
+    assert len(one.sink.frames) == one.streamer.status.sent < 1000
     assert "aborted" in one.streamer.status.message
     one.streamer.start()
     one.in_state(State.STANDBY)
@@ -319,4 +321,4 @@ def test_close_ends_a_running_stream_and_may_be_called_twice(bench: Any) -> None
     one.streamer.close()
     assert one.opened[0].closed
     assert one.sink.closed
-    assert isinstance(one.sink.taken[-1], Frame)
+    assert one.sink.taken[-1].aborted, "what is cut off is said to be given up"

@@ -180,6 +180,10 @@ class TestPublicFormat:
         assert image["user_data"]["positions"] == {"theta": 0.22}
         end = read_public(wire.encode(end_of()))
         assert end == {"type": "end", "series_id": 1, "series_unique_id": "good"}
+        given_up = dataclasses.replace(end_of(), aborted=True)
+        assert read_public(wire.encode(given_up)) == end | {"user_data": {"aborted": True}}
+        assert wire.decode(wire.encode(given_up)) == given_up
+        assert wire.decode(wire.encode(end_of())) == end_of()
 
 
 class TestRoundTrip:
