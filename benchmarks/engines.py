@@ -1,6 +1,6 @@
 """How fast engines run a 3D U-Net, and how far from the machine's limit: python -m benchmarks.engines [--device cuda]
 
-eager       torch as anybody would call it, channels in torch's own order
+eager       torch as anybody would call it, channels in torch's own order; float32 is not TF32, as in the engines
 torch       the torch engine (channels last; CUDA graphs on a GPU)
 tensorrt    the TensorRT engine
 
@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from matplotlib.figure import Figure
@@ -37,6 +37,7 @@ MATRIX = {"cpu": 2048, "cuda": 8192}  # edge of the matrix product: long enough 
 COPIED = {"cpu": 256_000_000, "cuda": 1_000_000_000}  # bytes, beyond any cache
 CALLS = {"cpu": 1, "cuda": 20}  # timed together: the clock and the synchronisation must not count
 Work = Callable[[], object]
+P, T = ParamSpec("P"), TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +147,7 @@ def _variants(module: nn.Module, volumes: Tensor) -> tuple[list[Variant], list[s
         if precision not in known:
             notes.append(f"this {device} does not compute in {precision}")
             continue
-        eager = Precise(module, precision).to(device)
+        eager = without_tf32(Precise(module, precision).to(device))
         variants.append(Variant(name="eager", precision=precision, run=eager))
         engine = TorchEngine(module, shape, batch=batch, precision=precision, device=device)
         variants.append(Variant(name="torch", precision=precision, run=engine.run))
@@ -174,7 +175,17 @@ def _copy(device: str) -> Work:
 def _product(device: str, precision: Precision) -> Work:
     edge = MATRIX[device]
     left, right = torch.randn(2, edge, edge, device=device).to(DTYPES[precision]).unbind()
-    return lambda: left @ right
+    return without_tf32(lambda: left @ right)
+
+
+def without_tf32(work: Callable[P, T]) -> Callable[P, T]:
+    """Return `work` with the float32 of the engines in cuDNN; matrix products are not TF32 unless one asks for it."""
+
+    def run(*given: P.args, **named: P.kwargs) -> T:
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            return work(*given, **named)
+
+    return run
 
 
 def _label(variant: Variant) -> str:

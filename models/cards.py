@@ -12,6 +12,8 @@ from typing import Any
 
 from torch import Tensor
 
+from models.files import written_whole
+
 CARD, WEIGHTS = "card.json", "weights.safetensors"
 
 
@@ -42,8 +44,9 @@ class Card:
 
 
 def write_card(folder: Path, card: Card) -> None:
-    """Write `card.json` into `folder`."""
-    (folder / CARD).write_text(json.dumps(dataclasses.asdict(card), indent=1) + "\n")
+    """Write `card.json` into `folder`, whole or not at all."""
+    with written_whole(folder / CARD) as partial:
+        partial.write_text(json.dumps(dataclasses.asdict(card), indent=1) + "\n")
 
 
 def read_card(folder: Path) -> Card:
@@ -77,9 +80,10 @@ def load_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def save_weights(folder: Path, weights: Mapping[str, Tensor]) -> str:
-    """Write `weights.safetensors` into `folder`; return its sha256."""
+    """Write `weights.safetensors` into `folder`, whole or not at all; return its sha256."""
     from safetensors.torch import save
 
     content = save({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()})
-    (folder / WEIGHTS).write_bytes(content)
+    with written_whole(folder / WEIGHTS) as partial:
+        partial.write_bytes(content)
     return hashlib.sha256(content).hexdigest()

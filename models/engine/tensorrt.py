@@ -19,6 +19,7 @@ from models.engine.port import DTYPE, INPUT, OUTPUT, TensorSpec, specs
 from models.engine.precision import Wanted, chosen_precision, require_cuda
 
 SUFFIX = ".engine"
+LONGEST = 300  # characters of a reason that an error quotes: torch adds a page on how to debug
 
 
 class TensorRTEngine:
@@ -50,8 +51,11 @@ class TensorRTEngine:
     def run(self, volumes: Tensor) -> Tensor:
         """See models.engine.port.Engine."""
         self.takes.require(volumes, self.device)
-        with torch.inference_mode():  # also what the graphs keep from the first call on
-            return self._work(volumes)
+        try:
+            with torch.inference_mode():  # also what the graphs keep from the first call on
+                return self._work(volumes)
+        except RuntimeError as error:
+            raise first_cause(error) from error
 
     def describe(self) -> Mapping[str, str]:
         """See models.engine.port.Engine."""
@@ -65,7 +69,8 @@ class TensorRTEngine:
         context.set_tensor_address(INPUT, volumes.data_ptr())
         context.set_tensor_address(OUTPUT, given.data_ptr())
         if not context.execute_async_v3(torch.cuda.current_stream().cuda_stream):
-            raise ValueError(f"{tensorrt_build.version()} failed: {tensorrt_build.logger().quote()}")
+            said = tensorrt_build.logger().quote()
+            raise ValueError(f"{tensorrt_build.version()} failed: {said}; choose the torch backend")
         return given
 
     def _context(self, shape: torch.Size) -> Any:
@@ -114,6 +119,20 @@ def _loaded(path: Path) -> Any:
             " delete the file if it is damaged, or choose the torch backend"
         )
     return engine
+
+
+def first_cause(error: BaseException) -> ValueError:
+    """Return what to raise, in one line, for an `error` of a call.
+
+    Where the recording of a graph breaks, torch ends it with an error of its own, in which the cause is hidden.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ValueError):
+            return ValueError(str(cause))
+        cause = cause.__context__
+    said = " ".join(str(error).split())[:LONGEST]
+    return ValueError(f"{tensorrt_build.version()} failed: {said}; choose the torch backend")
 
 
 def _new_context(engine: Any) -> Any:

@@ -46,6 +46,26 @@ def line_of_character(normal: Tensor, burgers: Tensor, angle_rad: Tensor) -> Ten
     return along * angle_rad.cos()[..., None] + aside * angle_rad.sin()[..., None]
 
 
+def shared_by_twin(normal: Tensor, reflection: Tensor) -> Tensor:
+    """Return bool (...): does a twin, mirrored in the plane {111} of unit `normal` (..., 3), have `reflection` h, k, l
+    in the same place and phase?
+
+    Its lattice has g where ours has g - 2 (g.n) n, a whole h, k, l if the sum of g along the normal's <111> is a
+    multiple of 3 (the coincidence lattice of a Sigma 3 boundary): for g normal to the boundary and for g within it.
+    """
+    along = (3.0**0.5 * (normal * reflection).sum(-1)).round()
+    return torch.eq(along.remainder(3.0), 0.0)
+
+
+def visibility(reflection: Tensor, burgers: Tensor, normal: Tensor, twin: Tensor) -> Tensor:
+    """Return what `reflection` (..., 3) shows of a defect, (...): g.b, and of a `twin` (bool) 1 where it is dark.
+
+    `burgers` (..., 3) in lattice constants, `normal` (..., 3) unit, of the boundary; all in the axes of the cube.
+    """
+    dark = twin & ~shared_by_twin(normal, reflection)
+    return torch.where(dark, 1.0, (reflection * burgers).sum(-1))
+
+
 def momentum_transfer(direction: Tensor, reflection: Tensor, lattice_nm: Tensor) -> Tensor:
     """Return Q (batch, 3) in 1/nm along unit `direction`, as long as a `reflection` h, k, l says, (batch, 3) each."""
     length: Tensor = 2.0 * torch.pi * reflection.norm(dim=-1) / lattice_nm

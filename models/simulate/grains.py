@@ -27,10 +27,12 @@ def random_grains(generator: Generator, radius_nm: Tensor, grid: Grid) -> tuple[
     """Draw crystals of two to MOST_GRAINS grains; `radius_nm` (batch,).
 
     Returns amplitude (1 in grains that diffract, 0 in the others) and phase in radians (a ramp of up to
-    GRAIN_TILT_FRINGES fringes and an offset a grain), float32 (batch, z, y, x) each. The first grain always diffracts.
+    GRAIN_TILT_FRINGES fringes and an offset a grain), float32 (batch, z, y, x) each. The first grain, which holds the
+    origin, always diffracts.
     """
     batch = grid.batch
     centres = normal(generator, batch, MOST_GRAINS, 3) * radius_nm[:, None, None] * 0.5
+    centres = centres.gather(1, centres.norm(dim=-1).argsort(1)[..., None].expand_as(centres))
     far = chosen(generator, 0.5, batch, MOST_GRAINS)
     far[:, :2] = False  # two at least; a grain whose centre is far away has no voxel
     cells = grain_cells(torch.where(far[..., None], centres + 1e3 * radius_nm[:, None, None], centres), grid)

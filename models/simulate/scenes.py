@@ -7,7 +7,8 @@ batches never leave the device that trains.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Generator, Tensor
@@ -20,10 +21,16 @@ from models.simulate.families import FAMILIES, Family, family
 from models.simulate.grid import Triple
 from models.simulate.specimens import Specimens, random_specimens
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Record = TypeVar("Record", bound="DataclassInstance")
 # Seeds of the frozen sets of the first family, two more for each that follows; those of training begin above, so that
 # no crystal is in two sets. Torch's generator on the CPU looks at the lower 32 bits of a seed only.
 FROZEN_SEEDS = {"validation": 1, "test": 2}
 TRAINING_SEEDS_FROM = 1000
+# Batches that may be refused one after another: more is no chance.
+DRAWS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,16 +58,40 @@ def training_scenes(name: str, batch: int, shape: Triple, seed: int, device: tor
 
 
 def frozen_scenes(name: str, purpose: str, count: int, shape: Triple, batch: int = 8) -> Iterator[Scenes]:
-    """Yield `count` scenes of a family in batches, on the CPU, the same at each call; `purpose` of FROZEN_SEEDS."""
+    """Yield `count` scenes of a family in batches, on the CPU, the same at each call; `purpose` of FROZEN_SEEDS.
+
+    Fewer are the first of more: whole batches are drawn, and the last one is cut.
+    """
     drawn_from = family(name)
     generator = seeded(FROZEN_SEEDS[purpose] + len(FROZEN_SEEDS) * list(FAMILIES).index(name))
     for start in range(0, count, batch):
-        yield random_scenes(generator, drawn_from, min(batch, count - start), shape)
+        yield first_of(random_scenes(generator, drawn_from, batch, shape), count - start)
+
+
+def first_of(record: Record, count: int) -> Record:
+    """Return the first `count` of a batch, all where there are no more: of Scenes and of what they are made of."""
+    cut: dict[str, Any] = {}
+    for field in fields(record):
+        value = getattr(record, field.name)
+        if isinstance(value, Tensor):
+            cut[field.name] = value[:count]
+        elif is_dataclass(value) and not isinstance(value, type):
+            cut[field.name] = first_of(value, count)
+    return replace(record, **cut)
 
 
 def random_scenes(generator: Generator, family: Family, batch: int, shape: Triple) -> Scenes:
-    """Draw crystals of a family on volumes of `shape` [z, y, x] and measure them."""
-    return measured(generator, family, random_specimens(generator, family, batch, shape))
+    """Draw crystals of a family on volumes of `shape` [z, y, x] and measure them.
+
+    Draws until crystals come out: among thousands one is too thin for its voxels or dark in all of its grains, and that
+    must not end a run. Raises ValueError after DRAWS batches with such a one.
+    """
+    for _ in range(DRAWS):
+        try:
+            return measured(generator, family, random_specimens(generator, family, batch, shape))
+        except ValueError as error:
+            refusal = error
+    raise refusal
 
 
 def measured(generator: Generator, family: Family, specimens: Specimens) -> Scenes:

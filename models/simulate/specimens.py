@@ -20,7 +20,7 @@ from models.simulate.crystals import (
 )
 from models.simulate.dislocations import circle, dislocation_loop, dissociated, straight_dislocation
 from models.simulate.displacement import phase_of, radial_basis_field, smooth_field, spanning, surface_relaxation
-from models.simulate.draws import choice, chosen, directions, log_uniform, uniform, unit
+from models.simulate.draws import choice, chosen, directions, log_uniform, signs, uniform, unit
 from models.simulate.families import Defect, Family, Shape
 from models.simulate.fcc import (
     LATTICE_NM,
@@ -29,12 +29,14 @@ from models.simulate.fcc import (
     shockley_partials,
     slip_systems,
     standing,
+    visibility,
 )
 from models.simulate.grains import beyond_plane, random_grains
 from models.simulate.grid import Grid, RockingFrame, Triple, orthogonal_frame, oversampled_grid, random_frame
 
 # Angle between line and Burgers vector, degrees.
 CHARACTERS_DEG = {Defect.SCREW: (0.0, 0.0), Defect.EDGE: (90.0, 90.0), Defect.MIXED: (25.0, 65.0)}
+STRAIGHT = (Defect.EDGE, Defect.SCREW, Defect.MIXED)
 # Reflections that are measured on fcc crystals.
 REFLECTIONS = ((1.0, 1.0, 1.0), (2.0, 0.0, 0.0), (2.0, 2.0, 0.0))
 # A defect lies within this share of the radius from the centre: farther out it is hardly in the crystal.
@@ -56,9 +58,11 @@ class Labels:
     """What is wrong with each crystal; vectors float32 (batch, 3) in the axes of the cube.
 
     `defect` int64 (batch,), see Defect. `burgers` is u's gain around the line, or the displacement across a fault, in
-    lattice constants, zero where there is neither; `line` and `glide` unit, the sense of the line and the normal of
-    its plane (or of the fault or twin); `reflection` h, k, l; `visibility` (batch,) = g.b: an integer's worth of 2 pi
-    in phase around a line, and at 0 the reflection shows nothing of it.
+    lattice constants, zero where there is neither. `line` unit, the sense of a straight line, zero where none is.
+    `glide` unit, the normal of the line's plane, of the fault or of the twin, zero where nothing is wrong; that of a
+    loop has the line turn right about it, so b.glide > 0 is a loop of vacancies and b.glide < 0 one of interstitials.
+    `reflection` h, k, l. `visibility` (batch,) is g.b, an integer's worth of 2 pi in phase around a line, and of a twin
+    1 where it is dark; at 0 the reflection shows nothing of the defect.
     """
 
     defect: Tensor
@@ -120,17 +124,23 @@ def _lattice(generator: Generator, family: Family, batch: int) -> tuple[Tensor, 
     glide, step = normals[system], steps[system]
     line = line_of_character(glide, step, _character(generator, defect))
     partial = shockley_partials(glide, step)[:, 0]
-    burgers = torch.where((defect == Defect.FAULT)[:, None], partial, step)
-    burgers = burgers * ((defect != Defect.NONE) & (defect != Defect.TWIN))[:, None]
+    burgers = torch.where(_is(defect, Defect.FAULT), partial, step) * ~_is(defect, Defect.NONE, Defect.TWIN)
+    loop = unit(step) * signs(generator, batch, 1)
+    glide = torch.where(_is(defect, Defect.LOOP), loop, glide) * ~_is(defect, Defect.NONE)
     labels = Labels(
         defect=defect,
         burgers=burgers,
-        line=line,
+        line=line * _is(defect, *STRAIGHT, Defect.DISSOCIATED),
         glide=glide,
         reflection=reflection,
-        visibility=(reflection * burgers).sum(-1),
+        visibility=visibility(reflection, burgers, glide, defect == Defect.TWIN),
     )
     return choice(generator, constants, batch), labels
+
+
+def _is(defect: Tensor, *kinds: Defect) -> Tensor:
+    """Return bool (batch, 1): is `defect` (batch,) one of `kinds`?"""
+    return torch.isin(defect, torch.tensor(kinds, device=defect.device))[:, None]
 
 
 def _character(generator: Generator, defect: Tensor) -> Tensor:
@@ -211,8 +221,7 @@ def _add_defects(
     def displaced(index: Tensor, displacement_nm: Tensor) -> None:
         object_[index] *= torch.polar(torch.ones_like(filling[index]), phase_of(displacement_nm, q[index]))
 
-    straight = (labels.defect == Defect.EDGE) | (labels.defect == Defect.SCREW) | (labels.defect == Defect.MIXED)
-    for n in _where(straight):
+    for n in _where(_is(labels.defect, *STRAIGHT)[:, 0]):
         displaced(n, straight_dislocation(body.grid[n].points_nm(), line[n], burgers_nm[n], through_nm[n], glide[n]))
     for n in _where(labels.defect == Defect.DISSOCIATED):
         partials_nm = shockley_partials(labels.glide[n], labels.burgers[n] * lattice_nm[n, None]) @ turn[n].mT
@@ -220,7 +229,7 @@ def _add_defects(
         displaced(n, dissociated(body.grid[n].points_nm(), line[n], partials_nm, through_nm[n], glide[n], width_nm))
     for n in _where(labels.defect == Defect.LOOP):
         radius_nm = uniform(generator, *LOOP_RADIUS, len(n)) * body.radius_nm[n]
-        corners_nm = circle(through_nm[n], unit(burgers_nm[n]), radius_nm)
+        corners_nm = circle(through_nm[n], glide[n], radius_nm)
         displaced(n, dislocation_loop(body.grid[n].points_nm(), corners_nm, burgers_nm[n]))
     for n in _where((labels.defect == Defect.FAULT) | (labels.defect == Defect.TWIN)):
         beyond = beyond_plane(glide[n], (glide[n] * through_nm[n]).sum(-1), body.grid[n])
@@ -231,14 +240,12 @@ def _add_plane(
     index: Tensor, beyond: Tensor, labels: Labels, q_dot_r: Tensor, object_: Tensor, filling: Tensor
 ) -> None:
     """Shift what lies beyond a fault by its phase; darken what lies beyond a twin boundary, unless the twin's lattice
-    shares the reflection, as it does where Q is normal to the boundary.
+    shares the reflection.
     """
-    normal, reflection = labels.glide[index], unit(labels.reflection[index])
-    shared = (normal * reflection).sum(-1).abs() > 0.999
-    twin = labels.defect[index] == Defect.TWIN
-    jump = torch.polar((~twin | shared).float(), -q_dot_r)[:, None, None, None]
+    dark = (labels.defect[index] == Defect.TWIN) & (labels.visibility[index] != 0.0)
+    jump = torch.polar((~dark).float(), -q_dot_r)[:, None, None, None]
     object_[index] *= 1.0 - beyond + beyond * jump
-    filling[index] *= 1.0 - beyond * (twin & ~shared).float()[:, None, None, None]
+    filling[index] *= 1.0 - beyond * dark.float()[:, None, None, None]
 
 
 def _where(those: Tensor) -> list[Tensor]:

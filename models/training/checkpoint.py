@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,14 @@ from models.files import written_whole
 
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write tensors and numbers to `path`; a kill at any moment leaves the checkpoint before or this one."""
+    """Write tensors and numbers to `path`; a kill at any moment leaves the checkpoint before or this one.
+
+    Raises OSError where it cannot be written.
+    """
+    content = io.BytesIO()  # torch's own writer says of a full disk that a position is unexpected
+    torch.save(state, content)
     with written_whole(path) as partial:
-        torch.save(state, partial)
+        partial.write_bytes(content.getbuffer())
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from models.simulate.atoms.specimens import frozen_atomic_scenes
+from models.simulate.grid import Triple
 from models.simulate.scenes import Scenes, frozen_scenes
 from models.training.task import Examples, Task
 
@@ -15,8 +18,17 @@ Predict = Callable[[Tensor], Tensor]
 
 def metrics_on(task: Task, predict: Predict, family: str, volumes: int) -> dict[str, float]:
     """Return the metrics of a task, each the mean over the first `volumes` of the family's frozen test set."""
+    return _means(task, predict, _frozen(task, family, "test", volumes))
+
+
+def metrics_on_atoms(task: Task, predict: Predict, catalogue: Path, volumes: int) -> dict[str, float]:
+    """Return the metrics of a task, each the mean over the first `volumes` of the catalogue's frozen test set."""
+    return _means(task, predict, frozen_atomic_scenes(catalogue, "test", volumes, _shape(task)))
+
+
+def _means(task: Task, predict: Predict, frozen: Iterator[Scenes]) -> dict[str, float]:
     found: dict[str, list[Tensor]] = {}
-    for scenes in _frozen(task, family, "test", volumes):
+    for scenes in frozen:
         for name, values in task.metrics(predict(task.examples(scenes).inputs).cpu(), scenes).items():
             found.setdefault(name, []).append(values)
     return {name: float(torch.cat(values).mean()) for name, values in found.items()}
@@ -35,4 +47,8 @@ def mean_loss(task: Task, predict: Predict, batches: list[Examples]) -> float:
 
 
 def _frozen(task: Task, family: str, purpose: str, volumes: int) -> Iterator[Scenes]:
-    return frozen_scenes(family, purpose, volumes, (task.edge, task.edge, task.edge))
+    return frozen_scenes(family, purpose, volumes, _shape(task))
+
+
+def _shape(task: Task) -> Triple:
+    return task.edge, task.edge, task.edge

@@ -17,9 +17,12 @@ from models.cards import Card, save_weights, write_card
 from models.engine.export import onnx_model
 from models.files import written_whole
 from models.simulate.families import family
-from models.training.examine import metrics_on, validation_examples
+from models.training.examine import metrics_on, metrics_on_atoms, validation_examples
 from models.training.learner import Learner
 from models.training.task import TRAINED_ON, Task
+
+# What the card calls the relaxed crystals of a catalogue, beside the families.
+ATOMS = "atoms"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,14 +35,14 @@ class Facts:
     device: str
     precision: str
     test_volumes: int
+    catalogue: Path | None
 
 
 def release(task: Task, learner: Learner, facts: Facts, folder: Path, tell: Callable[[str, float], None]) -> Card:
-    """Test the averaged weights on every family of the task; write weights, ONNX and, last, the card into `folder`."""
-    metrics = {}
-    for number, name in enumerate(task.tested_on):
-        tell(f"testing on {name}", number / len(task.tested_on))
-        metrics[name] = metrics_on(task, learner.predict, name, facts.test_volumes)
+    """Test the averaged weights on every family of the task, and on atoms where a catalogue is given; write weights,
+    ONNX and, last, the card into `folder`.
+    """
+    metrics = _metrics(task, learner, facts, tell)
     network, example = learner.trained(), _example(task)
     with torch.no_grad():
         output_shape = tuple(network(example).shape[1:])
@@ -63,6 +66,19 @@ def release(task: Task, learner: Learner, facts: Facts, folder: Path, tell: Call
     )
     write_card(folder, card)
     return card
+
+
+def _metrics(
+    task: Task, learner: Learner, facts: Facts, tell: Callable[[str, float], None]
+) -> dict[str, dict[str, float]]:
+    metrics = {}
+    for number, name in enumerate(task.tested_on):
+        tell(f"testing on {name}", number / len(task.tested_on))
+        metrics[name] = metrics_on(task, learner.predict, name, facts.test_volumes)
+    if facts.catalogue is not None:
+        tell(f"testing on {ATOMS}", 1.0)
+        metrics[ATOMS] = metrics_on_atoms(task, learner.predict, facts.catalogue, facts.test_volumes)
+    return metrics
 
 
 def _example(task: Task) -> torch.Tensor:

@@ -13,15 +13,18 @@ from typing import Any, NamedTuple
 import torch
 
 from models.cards import Card
-from models.engine.precision import Wanted, chosen_precision
+from models.engine.precision import Wanted
+from models.simulate.atoms.store import require_catalogue
 from models.simulate.draws import seeded
 from models.simulate.families import family
-from models.simulate.scenes import TRAINING_SEEDS_FROM, Scenes, random_scenes
+from models.simulate.scenes import TRAINING_SEEDS_FROM, random_scenes
+from models.training.arithmetic import trained_in
 from models.training.budget import Budget, Clock, learning_rate_factor
 from models.training.checkpoint import read_checkpoint, require_same, write_checkpoint
 from models.training.curve import Curve, Point, read_curve
 from models.training.examine import mean_loss, validation_examples
 from models.training.learner import Learner
+from models.training.memory import memory_told
 from models.training.picture import draw_curves
 from models.training.release import Facts, release
 from models.training.task import TRAINED_ON, Examples, Task
@@ -31,8 +34,6 @@ CHECKPOINT, CURVE, PICTURE = "checkpoint.pt", "curve.csv", "curve.png"
 LOOKS = 20
 # Seconds between two pictures of the curve on the way: each takes half a second.
 PICTURE_S = 60.0
-# Batches that the simulator may refuse one after another: more is no chance.
-DRAWS = 10
 
 Tell = Callable[[str, float], None]  # what is being done, how much of it (0 to 1)
 
@@ -43,7 +44,8 @@ class Plan:
 
     `folder` of everything that is written; `minutes` of training, validation included, the tests at the end not;
     `device` cpu or cuda; `precision` bf16, fp32 or auto: bf16 where the device computes in it; `checkpoint_s` and
-    `point_s` between two checkpoints and two points of the curve; volumes of the frozen sets.
+    `point_s` between two checkpoints and two points of the curve; volumes of the frozen sets; `catalogue` of relaxed
+    crystals that the network is tested on too.
     """
 
     folder: Path
@@ -55,24 +57,29 @@ class Plan:
     point_s: float = 0.2
     validation_volumes: int = 32
     test_volumes: int = 64
+    catalogue: Path | None = None
 
 
 class Run:
     """A task in training: `begin` or `resume`, then `train`.
 
-    Raises ValueError where the device is not there or does not compute as the plan wants, and for an edge that the
-    network cannot halve.
+    `precision` is that of training, `reason` why it is not bf16 where the device computes in it. Raises ValueError
+    where the device is not there or does not compute as the plan wants, for an edge that the network cannot halve, for
+    a catalogue that is none, and where memory does not suffice.
     """
 
     def __init__(self, task: Task, plan: Plan, clock: Clock = time.monotonic) -> None:
         if task.edge % task.multiple:
             raise ValueError(f"edge is {task.edge}, expected a multiple of {task.multiple}")
-        self.precision = chosen_precision(plan.precision, torch.device(plan.device))
+        self.precision, self.reason = trained_in(task, plan.precision, torch.device(plan.device))
         self.step = 0
         self._task, self._plan, self._clock = task, plan, clock
+        if plan.catalogue is not None:
+            require_catalogue(plan.catalogue)
         self._learner = Learner(task, plan.seed, plan.device, self.precision)
         self._generator = seeded(TRAINING_SEEDS_FROM + plan.seed, plan.device)
-        self._validation = validation_examples(task, TRAINED_ON, plan.validation_volumes)
+        with memory_told():
+            self._validation = validation_examples(task, TRAINED_ON, plan.validation_volumes)
         self._curve = Curve(plan.folder / CURVE)
         self._used_s = 0.0
 
@@ -93,14 +100,20 @@ class Run:
     def train(self, tell: Tell) -> Card:
         """Use up the minutes, then test and release; return the card.
 
-        Raises ValueError where the loss is not a number any more: the last checkpoint is from before.
+        Raises ValueError where the loss is not a number any more (the last checkpoint, if any, is from before), where
+        memory does not suffice, and where something cannot be written.
         """
         budget = Budget(60.0 * self._plan.minutes, self._clock, self._used_s)
-        self._curve.begin(self.step)
-        self._use_up(budget, tell)
-        self._save()
-        self._draw()
-        return release(self._task, self._learner, self._facts(), self._plan.folder, tell)
+        try:
+            with memory_told():
+                self._curve.begin(self.step)
+                self._use_up(budget, tell)
+                self._save()
+                self._draw()
+                return release(self._task, self._learner, self._facts(), self._plan.folder, tell)
+        except OSError as error:
+            where, why = error.filename or self._plan.folder, error.strerror or error
+            raise ValueError(f"{where} cannot be written: {why}; {self._way_on('free space')}") from error
 
     def _use_up(self, budget: Budget, tell: Tell) -> None:
         plan = self._plan
@@ -134,27 +147,17 @@ class Run:
             loss, gradient = self._learner.learn(examples, factor)
         except FloatingPointError as error:
             raise ValueError(
-                f"training broke at step {self.step + 1}: {error}; the last good checkpoint is kept in "
-                f"{self._plan.folder}: lower the learning rate of the task, then --resume"
+                f"training broke at step {self.step + 1}: {error}; {self._way_on('lower learning_rate in the task')}"
             ) from error
         self.step += 1
         return _Step(loss, gradient, simulated_s - began_s, time.perf_counter() - began_s)
 
     def _examples(self) -> Examples:
-        examples = self._task.examples(self._scenes())
+        task, shape = self._task, (self._task.edge, self._task.edge, self._task.edge)
+        examples = task.examples(random_scenes(self._generator, family(TRAINED_ON), task.batch, shape))
         if self._plan.device == "cuda":
             torch.cuda.synchronize()  # or the time of simulation would be told as that of the step
         return examples
-
-    def _scenes(self) -> Scenes:
-        """Draw until crystals come out: among millions one is too thin for its voxels, and that must not end a run."""
-        edge = self._task.edge
-        for _ in range(DRAWS):
-            try:
-                return random_scenes(self._generator, family(TRAINED_ON), self._task.batch, (edge, edge, edge))
-            except ValueError as error:
-                refusal = error
-        raise refusal
 
     def _validation_loss(self) -> float:
         return mean_loss(self._task, self._learner.predict, self._validation)
@@ -172,6 +175,11 @@ class Run:
             "learner": self._learner.state(),
         }
         write_checkpoint(self._plan.folder / CHECKPOINT, state)
+
+    def _way_on(self, first: str) -> str:
+        if (self._plan.folder / CHECKPOINT).exists():
+            return f"{first}, then the same command with --resume goes on from the last checkpoint"
+        return f"{first}, then begin again: there is no checkpoint yet"
 
     def _identity(self) -> dict[str, Any]:
         """What must be the same for a run to go on: another device draws other numbers from the same generator."""
@@ -191,6 +199,7 @@ class Run:
             device=self._plan.device,
             precision=self.precision,
             test_volumes=self._plan.test_volumes,
+            catalogue=self._plan.catalogue,
         )
 
 

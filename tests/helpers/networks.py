@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,13 +12,14 @@ import torch
 from torch import nn
 
 from models.cards import Card, save_weights, write_card
+from models.engine.tensorrt import TensorRTEngine
 from models.engine.tensorrt_build import MODULES
 from models.unet import UNet
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
-needs_tensorrt = pytest.mark.skipif(
-    not any(map(find_spec, MODULES)), reason="TensorRT is not installed: pip install 'braggloop[tensorrt]'"
-)
+INSTALLED = any(map(find_spec, MODULES))
+INSTALL = "TensorRT is not installed: pip install 'braggloop[tensorrt]'"
+builds_tensorrt = pytest.mark.skipif(not INSTALLED, reason=INSTALL)
 WIDTHS, SHAPE = (8, 16), (1, 16, 16, 16)
 CODE = f"""
 from models.unet import UNet
@@ -30,6 +33,24 @@ def small_unet(seed: int = 0) -> nn.Module:
     """Return a U-Net of two levels for volumes of SHAPE, with random weights."""
     torch.manual_seed(seed)
     return UNet(widths=WIDTHS).eval()
+
+
+@functools.cache
+def tensorrt_refusal() -> str:
+    """Return why TensorRT does not run here, in its own words, "" where it does: a GPU may be too old or too new."""
+    if not INSTALLED:
+        return INSTALL
+    if not torch.cuda.is_available():
+        return ""  # needs_cuda says so
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            TensorRTEngine(small_unet(), SHAPE, cache=Path(folder)).run(torch.zeros(1, *SHAPE, device="cuda"))
+        except ValueError as error:
+            return str(error)
+    return ""
+
+
+needs_tensorrt = pytest.mark.skipif(bool(tensorrt_refusal()), reason=tensorrt_refusal())
 
 
 def write_network(root: Path, name: str, module: nn.Module) -> Path:

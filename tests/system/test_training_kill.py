@@ -9,7 +9,7 @@ import pytest
 from models.cards import read_card
 from models.training.curve import read_curve
 from models.training.run import CURVE
-from tests.helpers.training import train_with_kills
+from tests.helpers.training import LOG, train_with_kills
 
 MINUTES = 0.1
 
@@ -22,5 +22,8 @@ def test_killed_training_goes_on(tmp_path: Path) -> None:
     card, points = read_card(tmp_path / "denoise"), read_curve(tmp_path / "denoise" / CURVE)
     assert card.steps == points[-1].step > kills[-1].checkpoint_step > 0
     assert MINUTES <= card.minutes < 2 * MINUTES
+    log = (tmp_path / LOG).read_text()
+    assert "not tested on relaxed atoms: `python -m models.simulate.atoms.catalogue FILE`" in log
+    assert "fp32 on cpu" in log or "fp32 (on a CPU the gradients of 2^3 voxels" in log
     used_s = [point.used_s for point in points]
     assert used_s == sorted(used_s)

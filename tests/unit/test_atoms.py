@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 from scipy.spatial import cKDTree
 
+from models.cards import read_card
 from models.simulate.atoms.bulk import lattice_constant_nm, stacking_fault_energy_mj_m2
 from models.simulate.atoms.catalogue import make, relaxed_nanocrystal, table
 from models.simulate.atoms.labels import SURFACE_DEPTH, hcp_layers
@@ -19,11 +20,13 @@ from models.simulate.atoms.nanocrystals import CHARACTERS_DEG, Inserted, random_
 from models.simulate.atoms.potentials import POTENTIALS, Potential, potential_of, potentials_folder
 from models.simulate.atoms.relaxation import relaxed
 from models.simulate.atoms.specimens import frozen_atomic_scenes
-from models.simulate.atoms.store import entries, gather, write_crystal
+from models.simulate.atoms.store import entries, gather, require_catalogue, write_crystal
 from models.simulate.atoms.threads import dislocation_threads, neighbour_vectors
 from models.simulate.draws import seeded
 from models.simulate.families import Defect
 from models.simulate.fcc import shockley_partials, slip_systems
+from models.training.run import Plan, Run
+from tests.helpers.training import TICK_S, TINY, TickingClock
 
 LATTICE_NM = 0.4
 RADIUS_NM = 3.0
@@ -213,8 +216,30 @@ def test_a_catalogue_is_gathered_from_what_is_there_and_read_back(tmp_path: Path
     assert [len(scenes.counts) for scenes in first] == [2, 1]
     assert torch.equal(first[0].counts, again[0].counts)
     assert set(first[0].specimens.labels.defect.tolist()) <= {Defect.NONE, Defect.TWIN}
+    (cut,) = frozen_atomic_scenes(out, "test", 1, (24, 24, 24), batch=2)
+    assert torch.equal(cut.counts, first[0].counts[:1])
+
+    plan = Plan(folder=tmp_path, minutes=TICK_S / 60.0, validation_volumes=2, test_volumes=2, catalogue=out)
+    metrics = Run(TINY, plan, TickingClock()).train(lambda said, share: None).metrics
+    assert metrics.keys() == {"train", "detectors", "atoms"}
+    assert metrics["atoms"].keys() == metrics["train"].keys()
+    assert metrics["atoms"]["error"] not in (0.0, metrics["train"]["error"])
+    assert read_card(tmp_path).metrics == metrics
     assert torch.isfinite(first[0].expected).all()
     assert first[0].specimens.filling.amax() > 0.8
+
+
+def test_what_is_no_catalogue_is_told(tmp_path: Path) -> None:
+    other = tmp_path / "other.h5"
+    other.write_text("no HDF5")
+    with pytest.raises(ValueError, match="is no catalogue of crystals: Unable"):
+        require_catalogue(other)
+    for content in ({}, {"counts": np.zeros(3)}, {"Au-edge/before": np.zeros(3)}):
+        with h5py.File(other, "w") as file:
+            for name, values in content.items():
+                file[name] = values
+        with pytest.raises(ValueError, match="is no catalogue of crystals: it lacks after/positions_nm; make one with"):
+            require_catalogue(other)
 
 
 def test_a_catalogue_is_whole_or_not_there(tmp_path: Path) -> None:

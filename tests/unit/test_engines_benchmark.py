@@ -28,6 +28,12 @@ def test_the_slower_of_the_two_binds(bytes_per_s: float, binds: str) -> None:
     assert found["limit_ms"] == pytest.approx(1e3 if binds == "arithmetic" else 1e3 * 68 / bytes_per_s)
 
 
+def test_tf32_is_off_within_and_as_it_was_after() -> None:
+    before = torch.backends.cudnn.allow_tf32
+    assert engines.without_tf32(lambda: torch.backends.cudnn.allow_tf32)() is False
+    assert torch.backends.cudnn.allow_tf32 is before
+
+
 def test_it_runs_and_draws(tmp_path: Path) -> None:
     assert engines.main(["--edge", "16", "--rounds", "1", "--json", str(tmp_path / "engines.json")]) == 0
     found = json.loads((tmp_path / "engines.json").read_text())

@@ -17,7 +17,7 @@ from models.engine.measure import relative_error
 from models.engine.port import specs
 from models.engine.precision import Precise, Precision
 from models.unet import UNet
-from tests.helpers.networks import SHAPE, needs_tensorrt, small_unet
+from tests.helpers.networks import SHAPE, builds_tensorrt, small_unet
 
 BATCH = (1, 4)
 
@@ -67,19 +67,19 @@ def build(module: nn.Module, shape: tuple[int, ...], model: bytes, batch: tuple[
     return tensorrt_build.build(model, specs(module, shape, batch)[0])
 
 
-@needs_tensorrt
+@builds_tensorrt
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
 def test_tensorrt_builds_the_model_in_each_precision(precision: Precision) -> None:
     assert len(build(small_unet(), SHAPE, exported(precision))) > len(exported(precision))
 
 
-@needs_tensorrt
+@builds_tensorrt
 def test_tensorrt_builds_the_whole_unet_for_one_batch_alone() -> None:
     module, shape, batch = UNet(), (1, 64, 64, 64), (2, 2)
     assert build(module, shape, export.onnx_model(module, shape, batch=batch, precision="bf16"), batch)
 
 
-@needs_tensorrt
+@builds_tensorrt
 @pytest.mark.parametrize("name", registry.names())
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
 def test_tensorrt_builds_every_trained_network(name: str, precision: Precision) -> None:
@@ -88,7 +88,7 @@ def test_tensorrt_builds_every_trained_network(name: str, precision: Precision) 
     assert build(module, shape, export.onnx_model(module, shape, batch=BATCH, precision=precision))
 
 
-@needs_tensorrt
+@builds_tensorrt
 def test_tensorrt_says_why_it_cannot() -> None:
     with pytest.raises(ValueError, match=r"^tensorrt\w* [\d.]+ cannot read the model: .*ONNX"):
         build(small_unet(), SHAPE, exported("fp32")[:100])
@@ -96,7 +96,7 @@ def test_tensorrt_says_why_it_cannot() -> None:
         build(small_unet(), (1, 24, 16, 16), exported("fp32"))  # a profile for other volumes
 
 
-@needs_tensorrt
+@builds_tensorrt
 def test_tensorrt_for_rtx_has_no_transposed_convolution_in_bfloat16() -> None:
     """Why `onnx_model` leaves them in float32; where this fails, it need not any more."""
     if not tensorrt_build.version().startswith("tensorrt_rtx"):

@@ -7,9 +7,11 @@ import math
 import pytest
 import torch
 
+from models.simulate.atoms.nanocrystals import with_twin
 from models.simulate.crystals import Polyhedra
 from models.simulate.diffraction import far_field
 from models.simulate.draws import seeded, uniform
+from models.simulate.fcc import shared_by_twin, visibility
 from models.simulate.grid import Grid, oversampled_grid, random_frame, reciprocal_basis
 from models.simulate.nufft import far_field_at, far_field_on, object_of_atoms
 
@@ -67,6 +69,23 @@ def test_the_object_has_the_pattern_of_the_atoms_and_the_shape_of_the_crystal() 
     assert torch.allclose(object_[inner].abs(), torch.ones(13, 13, 13), atol=0.15)
     assert object_[inner].angle().abs().max() < 0.05
     assert float((object_.abs() * filling).sum() / (object_.abs().norm() * filling.norm())) > 0.97
+
+
+@pytest.mark.parametrize("reflection", [(1, 1, 1), (1, 1, -1), (2, 0, 0), (2, 2, 0), (2, -2, 0), (5, -1, -1)])
+def test_a_twin_has_the_reflections_that_are_said_to_be_shared(reflection: tuple[int, int, int]) -> None:
+    """Atoms below (111) and their mirror image above it: in phase where the reflection is shared, dark elsewhere."""
+    normal = torch.ones(3, dtype=torch.float64) / 3.0**0.5
+    ball = with_twin(cube_of_atoms(10.0), normal, LATTICE_NM)
+    ball = ball[ball.norm(dim=1) < 4.5]
+    grid, hkl = cubic_grid(40, 0.5), torch.tensor(reflection, dtype=torch.float64)
+    object_ = object_of_atoms(ball, grid, hkl * (2 * math.pi / LATTICE_NM), LATTICE_NM)
+    height, inside = grid.project(normal.float()[None])[0], grid.points_nm()[0].norm(dim=0) < 3.5
+    below, above = object_[inside & (height < -1.0)].mean(), object_[inside & (height > 1.0)].mean()
+    assert abs(below - 1) < 0.05
+    shared = bool(shared_by_twin(normal, hkl))
+    assert shared == (reflection in [(1, 1, 1), (2, -2, 0), (5, -1, -1)])
+    assert abs(above - float(shared)) < 0.15  # the tail of the rings at the boundary
+    assert float(visibility(hkl, torch.zeros(3), normal, torch.tensor(True))) == float(not shared)
 
 
 def test_the_phase_is_minus_q_u_in_sign_and_size() -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.simulate.draws import seeded
+from models.simulate.dislocations import circle, dislocation_loop
+from models.simulate.draws import seeded, unit
 from models.simulate.families import FAMILIES, Defect, Family, Shape, family
 from models.simulate.scenes import frozen_scenes, random_scenes, training_scenes
 from models.simulate.specimens import random_specimens
@@ -44,6 +45,11 @@ def test_a_seed_names_the_draw_and_sets_do_not_share_it() -> None:
     assert torch.equal(test[1].counts, twice[1].counts)
     assert not torch.equal(test[0].counts, validation[0].counts)
     trained_on = [next(training_scenes("train", 2, SHAPE, seed, "cpu")).counts for seed in range(4)]
+    cut = list(frozen_scenes("train", "test", 1, SHAPE, batch=2))
+    assert torch.equal(cut[0].counts, test[0].counts[:1])
+    assert torch.equal(test[1].counts, list(frozen_scenes("train", "test", 4, SHAPE, batch=2))[1].counts[:1])
+    assert cut[0].specimens.grid.shape == SHAPE
+    assert len(cut[0].specimens.labels.line) == cut[0].specimens.grid.batch == 1
     assert not any(torch.equal(counts, frozen[0].counts) for counts in trained_on for frozen in (test, validation))
     with pytest.raises(ValueError, match="no family is called 'nothing': expected one of train"):
         family("nothing")
@@ -52,7 +58,7 @@ def test_a_seed_names_the_draw_and_sets_do_not_share_it() -> None:
 @pytest.mark.parametrize("shape", Shape)
 @pytest.mark.parametrize("defect", [Defect.NONE, Defect.LOOP])
 def test_each_shape_can_be_drawn_alone(shape: Shape, defect: Defect) -> None:
-    drawn = random_specimens(seeded(0), replace(FAMILIES["train"], shapes=(shape,), defects=(defect,)), 3, SHAPE)
+    drawn = random_specimens(seeded(1), replace(FAMILIES["train"], shapes=(shape,), defects=(defect,)), 3, SHAPE)
     assert torch.all(drawn.filling.sum((1, 2, 3)) > 20)
     assert torch.all(drawn.labels.defect == int(defect))
 
@@ -67,7 +73,7 @@ def test_a_defect_shows_where_its_label_says_so(defect: Defect) -> None:
     turn = torch.angle(drawn.object_ * plain.object_.conj()).abs()
     largest = torch.where(both, turn, 0.0).amax((1, 2, 3))
     visible = drawn.labels.visibility.abs() > 1e-3
-    if defect in (Defect.NONE, Defect.TWIN):
+    if defect is Defect.NONE:
         assert not visible.any()
     else:
         assert visible.any()
@@ -76,8 +82,39 @@ def test_a_defect_shows_where_its_label_says_so(defect: Defect) -> None:
     elif defect is Defect.FAULT:
         whole = (drawn.labels.visibility - drawn.labels.visibility.round()).abs() < 1e-3
         assert torch.all((largest > 1.0) == ~whole)
+    elif defect is Defect.TWIN:
+        lost = 1.0 - drawn.filling.sum((1, 2, 3)) / plain.filling.sum((1, 2, 3))
+        assert torch.all((lost > 0.05) == visible)
+        assert torch.allclose(drawn.object_.abs(), drawn.filling, atol=1e-5)
     elif defect is Defect.NONE:
         assert largest.max() < 1e-4
+
+
+def test_labels_are_zero_where_there_is_nothing_to_name() -> None:
+    labels = random_specimens(seeded(2), FAMILIES["train"], 64, SHAPE).labels
+    assert set(labels.defect.tolist()) == set(Defect)
+    for defect, burgers, line, glide in zip(labels.defect, labels.burgers, labels.line, labels.glide, strict=True):
+        lengths = [round(float(vector.norm()), 3) for vector in (burgers, line, glide)]
+        assert lengths == {
+            Defect.NONE: [0.0, 0.0, 0.0],
+            Defect.LOOP: [0.707, 0.0, 1.0],
+            Defect.FAULT: [0.408, 0.0, 1.0],
+            Defect.TWIN: [0.0, 0.0, 1.0],
+        }.get(Defect(int(defect)), [0.707, 1.0, 1.0])
+
+
+def test_loops_are_of_vacancies_and_of_interstitials_and_the_label_says_which() -> None:
+    """Near the plane of a loop of interstitials the lattice is pushed apart: u along the normal grows across it."""
+    base = replace(FAMILIES["train"], shapes=(Shape.POLYHEDRON,), phase_range=(0.0, 0.0), defects=(Defect.LOOP,))
+    labels = random_specimens(seeded(4), base, 32, SHAPE).labels
+    along = (unit(labels.burgers) * labels.glide).sum(-1)
+    assert torch.allclose(along.abs(), torch.ones(32), atol=1e-5)
+    assert 8 < int((along > 0).sum()) < 24
+    for sense, closes in ((1.0, True), (-1.0, False)):
+        burgers, normal = torch.tensor([[0.0, 0.0, 0.3]]), torch.tensor([[0.0, 0.0, sense]])
+        corners = circle(torch.zeros(1, 3), normal, torch.tensor([5.0]))
+        above, below = dislocation_loop(torch.tensor([[[0.1, 0.1], [0.0, 0.0], [1.0, -1.0]]]), corners, burgers)[0, 2]
+        assert (above < below) == closes
 
 
 def test_the_burgers_vector_of_a_label_is_what_the_phase_winds_by() -> None:
@@ -99,6 +136,16 @@ def test_the_burgers_vector_of_a_label_is_what_the_phase_winds_by() -> None:
 
 def wrapped(phase: torch.Tensor) -> torch.Tensor:
     return torch.remainder(phase + np.pi, 2 * np.pi) - np.pi
+
+
+def test_no_scene_is_empty_however_a_crystal_is_cut() -> None:
+    """Grains that are turned away and the dark half of a twin together may leave nothing: that batch is drawn anew."""
+    base = replace(FAMILIES["train"], shapes=(Shape.GRAINS,))
+    plain = random_specimens(seeded(0), replace(base, defects=(Defect.NONE,)), 256, (16, 16, 16))
+    assert torch.all(plain.filling[:, 8, 8, 8] > 0)
+    generator, twins = seeded(0), replace(base, defects=(Defect.TWIN,))
+    for _ in range(16):
+        assert torch.all(random_scenes(generator, twins, 16, (16, 16, 16)).expected.sum((1, 2, 3)) > 0)
 
 
 def test_oversampling_stays_within_what_a_family_says() -> None:

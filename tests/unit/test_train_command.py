@@ -32,6 +32,10 @@ def refused(tmp_path: Path, *line: str) -> tuple[int, str]:
         (["denoise", "--device", "tpu"], "device is tpu, expected cpu or cuda"),
         (["denoise", "--precision", "fp8"], "precision is fp8, expected auto, fp32, bf16"),
         (["denoise", "--resume"], "nothing to resume: "),
+        (["denoise", "--edge", "100000"], "memory does not suffice: make --batch or --edge smaller"),
+        (["denoise", "--seed", str(2**31 + 1)], "2147483648"),
+        (["denoise", "--catalogue", "nowhere.h5"], "nowhere.h5 is not there: make one with `python -m models."),
+        (["denoise", "--catalogue", __file__], "is no catalogue of crystals"),
     ],
 )
 def test_wishes_that_cannot_be_met_are_two(line: list[str], said: str, tmp_path: Path) -> None:

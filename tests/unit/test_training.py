@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import itertools
 import math
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import conv3d
 
 from models.cards import load_weights, read_card
+from models.engine.precision import precisions
+from models.training.arithmetic import trained_in
 from models.training.budget import LAST, WARM_UP, Budget, learning_rate_factor
 from models.training.checkpoint import read_checkpoint, write_checkpoint
 from models.training.curve import Curve, Point, read_curve
 from models.training.learner import Learner
+from models.training.memory import memory_told
 from models.training.run import CHECKPOINT, CURVE, LOOKS, PICTURE, Plan, Run
 from models.training.task import Examples, Task, find_task, task_names
 from tests.helpers.training import TICK_S, TINY, TickingClock
@@ -227,6 +234,77 @@ def test_edge_that_cannot_be_halved_is_refused(tmp_path: Path) -> None:
         Run(replace(find_task("denoise"), edge=20), plan(tmp_path))
 
 
+BF16_HERE = "bf16" in precisions(torch.device("cpu"))
+
+
+@pytest.mark.parametrize(("edge", "multiple", "precision"), [(16, 8, "fp32"), (16, 1, "bf16"), (24, 8, "bf16")])
+@pytest.mark.skipif(not BF16_HERE, reason="this CPU does not compute in bf16")
+def test_bf16_is_left_where_its_gradients_would_be_wrong(edge: int, multiple: int, precision: str) -> None:
+    task = replace(TINY, edge=edge, multiple=multiple)
+    chosen, reason = trained_in(task, "auto", torch.device("cpu"))
+    assert chosen == precision
+    assert ("coarsest level of 16^3" in reason) == (precision == "fp32")
+    if precision == "fp32":
+        with pytest.raises(ValueError, match="are wrong in bf16: choose fp32, or an edge of at least 24"):
+            trained_in(task, "bf16", torch.device("cpu"))
+    assert trained_in(task, "fp32", torch.device("cpu")) == ("fp32", "")
+
+
+@pytest.mark.parametrize("voxels", [(3, 3, 3), (4, 4, 4)])
+@pytest.mark.skipif(not BF16_HERE, reason="this CPU does not compute in bf16")
+def test_bf16_gradients_of_the_smallest_volumes_that_are_trained_are_right(voxels: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    volumes, weights = torch.randn(4, 32, *voxels), torch.randn(64, 32, 3, 3, 3)
+    found = []
+    for dtype in (torch.float32, torch.bfloat16):
+        given = weights.detach().to(dtype).clone().requires_grad_()
+        (conv3d(volumes.to(dtype), given, padding=1) ** 2).sum().backward()
+        assert given.grad is not None
+        found.append(given.grad.float())
+    assert (found[1] - found[0]).norm() < 0.02 * found[0].norm()
+
+
+def test_a_full_disk_is_told_with_the_way_on(tmp_path: Path) -> None:
+    run = begun(tmp_path)
+    with (
+        files_no_longer_than(1000),
+        pytest.raises(ValueError, match=r"cannot be written: File too large.*begin again") as raised,
+    ):
+        run.train(quiet)
+    assert "\n" not in str(raised.value)
+    train(begun(tmp_path))
+    again = resumed(tmp_path, minutes=2 * MINUTES)
+    whole = (tmp_path / CHECKPOINT).read_bytes()
+    said = r"cannot be written.*free space, then the same command with --resume goes on from the last checkpoint"
+    with files_no_longer_than(len(whole) // 2), pytest.raises(ValueError, match=said):
+        again.train(quiet)
+    assert (tmp_path / CHECKPOINT).read_bytes() == whole
+
+
+@contextmanager
+def files_no_longer_than(size: int) -> Iterator[None]:
+    """Writing beyond `size` bytes fails, as it does on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_memory_that_does_not_suffice_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="memory does not suffice: make --batch or --edge smaller"):
+        Run(replace(TINY, edge=100_000), plan(tmp_path))
+    with pytest.raises(RuntimeError, match="something else"), memory_told():
+        raise RuntimeError("something else")
+
+
+def test_broken_loss_before_the_first_checkpoint_promises_none(tmp_path: Path) -> None:
+    run = begun(tmp_path, replace(TINY, loss=lambda outputs, examples: TINY.loss(outputs, examples) * math.nan))
+    with pytest.raises(ValueError, match=r"training broke at step 1: .* begin again: there is no checkpoint yet"):
+        run.train(quiet)
+
+
 def test_broken_loss_keeps_the_checkpoint_before(tmp_path: Path) -> None:
     calls = itertools.count()
 
@@ -234,7 +312,9 @@ def test_broken_loss_keeps_the_checkpoint_before(tmp_path: Path) -> None:
         return TINY.loss(outputs, examples) * (math.nan if next(calls) > 20 else 1.0)
 
     run = begun(tmp_path, replace(TINY, loss=breaking))
-    with pytest.raises(ValueError, match=r"training broke at step .*: loss nan.* the last good checkpoint is kept in"):
+    with pytest.raises(
+        ValueError, match=r"training broke at step .*: loss nan.*--resume goes on from the last checkpoint"
+    ):
         run.train(quiet)
     state = read_checkpoint(tmp_path / CHECKPOINT)
     assert 0 < state["step"] <= run.step

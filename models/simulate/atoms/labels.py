@@ -13,7 +13,7 @@ from models.simulate.atoms.relaxation import HCP, Atoms
 from models.simulate.atoms.threads import dislocation_threads
 from models.simulate.crystals import Polyhedra
 from models.simulate.families import Defect
-from models.simulate.fcc import shockley_partials, slip_systems
+from models.simulate.fcc import shockley_partials, slip_systems, visibility
 from models.simulate.specimens import REFLECTIONS
 
 # Nearer to a facet than this many lattice constants nothing is read: surfaces are rough.
@@ -28,8 +28,8 @@ SCREW_BELOW_DEG, EDGE_ABOVE_DEG = 15.0, 75.0
 class Findings:
     """Labels of one crystal. `burgers` (3,), in lattice constants, is the sum over the lines, or the shift across a
     fault, or zero; `line` and `glide` (3,) unit or zero; `character_deg` the angle between line and Burgers vector, nan
-    where no line runs through; `visibility` (reflections,) = g.b for each of REFLECTIONS; `partials` how many of the
-    `lines` are partial ones; `faulted` the number of {111} layers with hcp stacking.
+    where no line runs through; `visibility` (reflections,) of each of REFLECTIONS, see Labels; `partials` how many of
+    the `lines` are partial ones; `faulted` the number of {111} layers with hcp stacking.
     """
 
     defect: Defect
@@ -57,14 +57,14 @@ def findings(atoms: Atoms, facets: Polyhedra, lattice_nm: float) -> Findings:
         burgers, glide = found.loops[0].burgers, found.loops[0].direction
     elif len(layers) > 1:
         burgers = _fault_shift(glide)
-    lines = (*found.through, *found.loops)
+    lines, defect = (*found.through, *found.loops), _defect(found, len(layers))
     return Findings(
-        defect=_defect(found, len(layers)),
+        defect=defect,
         burgers=burgers,
         line=found.along,
         glide=glide,
         character_deg=angle_deg(burgers, found.along) if found.through else float("nan"),
-        visibility=np.array(REFLECTIONS) @ burgers,
+        visibility=_visibility(burgers, glide, defect),
         partials=sum(line.partial for line in lines),
         faulted=len(layers),
         lines=lines,
@@ -109,6 +109,11 @@ def _normal_of(
     normal = np.cross(along, burgers)
     length = np.linalg.norm(normal)
     return fallback if length <= 0.1 * np.linalg.norm(burgers) else np.asarray(normal / length)
+
+
+def _visibility(burgers: NDArray[np.float64], normal: NDArray[np.float64], defect: Defect) -> NDArray[np.float64]:
+    reflections, shift, plane = (torch.from_numpy(each) for each in (np.array(REFLECTIONS), burgers, normal))
+    return np.asarray(visibility(reflections, shift, plane, torch.tensor(defect == Defect.TWIN)).numpy())
 
 
 def _fault_shift(normal: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -10,24 +10,24 @@ from torch import Generator, Tensor
 
 from models.simulate.atoms.store import Entry, entries
 from models.simulate.draws import choice, seeded, uniform
-from models.simulate.families import Family, family
-from models.simulate.fcc import momentum_transfer, standing
+from models.simulate.families import Defect, Family, family
+from models.simulate.fcc import momentum_transfer, standing, visibility
 from models.simulate.grid import Grid, Triple, oversampled_grid, random_frame
 from models.simulate.nufft import object_of_atoms
-from models.simulate.scenes import FROZEN_SEEDS, Scenes, measured
+from models.simulate.scenes import FROZEN_SEEDS, Scenes, first_of, measured
 from models.simulate.specimens import REFLECTIONS, Labels, Specimens
 
 
 def frozen_atomic_scenes(path: Path, purpose: str, count: int, shape: Triple, batch: int = 8) -> Iterator[Scenes]:
     """Yield `count` scenes of the crystals of a catalogue, the same at each call; training never sees any of them.
 
-    `purpose` of FROZEN_SEEDS; measured as those of the family "train" are.
+    Fewer are the first of more. `purpose` of FROZEN_SEEDS; measured as those of the family "train" are.
     """
     crystals, generator = list(entries(path)), seeded(FROZEN_SEEDS[purpose])
     for start in range(0, count, batch):
-        drawn = choice(generator, torch.arange(len(crystals)), min(batch, count - start))
-        specimens = atomic_specimens(generator, family("train"), [crystals[n] for n in drawn.tolist()], shape)
-        yield measured(generator, family("train"), specimens)
+        drawn = choice(generator, torch.arange(len(crystals)), batch).tolist()
+        specimens = atomic_specimens(generator, family("train"), [crystals[n] for n in drawn], shape)
+        yield first_of(measured(generator, family("train"), specimens), count - start)
 
 
 def atomic_specimens(generator: Generator, beamline: Family, crystals: Sequence[Entry], shape: Triple) -> Specimens:
@@ -63,12 +63,13 @@ def _labels(crystals: Sequence[Entry], reflection: Tensor) -> Labels:
     def stacked(name: str) -> Tensor:
         return torch.tensor([getattr(crystal, name).tolist() for crystal in crystals], device=reflection.device)
 
-    burgers = stacked("burgers")
+    burgers, glide = stacked("burgers"), stacked("glide")
+    defect = torch.tensor([int(crystal.defect) for crystal in crystals], device=reflection.device)
     return Labels(
-        defect=torch.tensor([int(crystal.defect) for crystal in crystals], device=reflection.device),
+        defect=defect,
         burgers=burgers,
         line=stacked("line"),
-        glide=stacked("glide"),
+        glide=glide,
         reflection=reflection,
-        visibility=(reflection * burgers).sum(-1),
+        visibility=visibility(reflection, burgers, glide, defect == Defect.TWIN),
     )

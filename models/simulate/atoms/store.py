@@ -18,6 +18,8 @@ from models.simulate.atoms.relaxation import Atoms
 from models.simulate.families import Defect
 from models.simulate.specimens import REFLECTIONS
 
+POSITIONS = "after/positions_nm"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relaxed:
@@ -103,6 +105,20 @@ def gather(parts: Mapping[str, Path], out: Path) -> None:
                     file.copy(name, group)
 
 
+def require_catalogue(path: Path) -> None:
+    """Raise ValueError in one line where `path` is no catalogue of crystals."""
+    make = f"make one with `python -m models.simulate.atoms.catalogue {path}`"
+    if not path.is_file():
+        raise ValueError(f"{path} is not there: {make}")
+    try:
+        with h5py.File(path) as file:
+            good = len(file) > 0 and all(isinstance(each, h5py.Group) and POSITIONS in each for each in file.values())
+    except OSError as error:
+        raise ValueError(f"{path} is no catalogue of crystals: {' '.join(str(error).split())}; {make}") from error
+    if not good:
+        raise ValueError(f"{path} is no catalogue of crystals: it lacks {POSITIONS}; {make}")
+
+
 def entries(path: Path) -> Iterator[Entry]:
     """Yield the crystals of a catalogue, as they are at rest."""
     with h5py.File(path) as catalogue:
@@ -111,7 +127,7 @@ def entries(path: Path) -> Iterator[Entry]:
             yield Entry(
                 name=name,
                 lattice_nm=float(labels["lattice_nm"]),
-                positions_nm=group["after/positions_nm"][()].astype(np.float64),
+                positions_nm=group[POSITIONS][()].astype(np.float64),
                 structure=group["after/structure"][()],
                 inserted=Defect[labels["inserted"]],
                 defect=Defect[labels["defect"]],
