@@ -16,17 +16,26 @@ class UNet(nn.Module):
     """Volumes float (batch, `inputs`, z, y, x) -> (batch, `outputs`, z, y, x).
 
     `widths` are the channels of each level; between levels each edge is halved, so edges must be multiples of
-    2^(levels - 1). The default has 1.4 million parameters.
+    2^(levels - 1). The default has 1.4 million parameters. Not `normalised`, features keep their level and their scale:
+    for what depends on the number of counts, not on contrast alone.
     """
 
-    def __init__(self, inputs: int = 1, outputs: int = 1, widths: Sequence[int] = (16, 32, 64, 128)) -> None:
+    def __init__(
+        self,
+        inputs: int = 1,
+        outputs: int = 1,
+        widths: Sequence[int] = (16, 32, 64, 128),
+        normalised: bool = True,
+    ) -> None:
         super().__init__()
         self.multiple = 2 ** (len(widths) - 1)
         befores = (inputs, *widths[:-1])
-        self.down = nn.ModuleList(_block(before, width) for before, width in zip(befores, widths, strict=True))
+        self.down = nn.ModuleList(
+            _block(before, width, normalised) for before, width in zip(befores, widths, strict=True)
+        )
         pairs = list(pairwise(widths))[::-1]
         self.up = nn.ModuleList(nn.ConvTranspose3d(deep, width, 2, stride=2) for width, deep in pairs)
-        self.merge = nn.ModuleList(_block(2 * width, width) for width, _ in pairs)
+        self.merge = nn.ModuleList(_block(2 * width, width, normalised) for width, _ in pairs)
         self.head = nn.Conv3d(widths[0], outputs, 1)
 
     def forward(self, volume: Tensor) -> Tensor:
@@ -42,12 +51,10 @@ class UNet(nn.Module):
         return head
 
 
-def _block(before: int, width: int) -> nn.Sequential:
+def _block(before: int, width: int, normalised: bool) -> nn.Sequential:
     layers: list[nn.Module] = []
     for channels in (before, width):
-        layers += [
-            nn.Conv3d(channels, width, 3, padding=1, bias=False),
-            nn.GroupNorm(max(1, width // GROUP), width),
-            nn.SiLU(inplace=True),
-        ]
+        layers.append(nn.Conv3d(channels, width, 3, padding=1, bias=not normalised))
+        layers += [nn.GroupNorm(max(1, width // GROUP), width)] if normalised else []
+        layers.append(nn.SiLU(inplace=True))
     return nn.Sequential(*layers)

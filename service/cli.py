@@ -30,6 +30,12 @@ app.add_typer(engines, name="engines")
 
 Endpoint = Annotated[str, typer.Argument(help="ZeroMQ PUSH endpoint.", metavar="ENDPOINT")]
 Existing = Annotated[Path, typer.Argument(help="A recorded scan.", metavar="FILE", exists=True)]
+Counts = Annotated[Path, typer.Argument(help="A recorded scan, or counts as an array.", metavar="IN", exists=True)]
+Target = Annotated[Path, typer.Argument(help="HDF5 file to write; it must not be there yet.", metavar="OUT")]
+Dataset = Annotated[str, typer.Option("--dataset", help="Path of the counts in an HDF5 file that is no scan.")]
+MaskFile = Annotated[
+    Path | None, typer.Option("--mask", help="Detector mask, .npy or HDF5, True is good.", metavar="FILE", exists=True)
+]
 ScanName = Annotated[str, typer.Option("--scan", help="Scan N.M of an ESRF master; default: the first.", metavar="N.M")]
 Size = Annotated[
     int | None, typer.Option("--size", help="Edge of the cube that is inverted, voxels; default: chosen from the data.")
@@ -189,6 +195,13 @@ def reconstruct(
     recipe: Recipe = None,
     seed: Seed = None,
     device: Device = None,
+    inpaint: Annotated[
+        bool | None, typer.Option("--inpaint", help="Fill gaps with a network; see --use-filled.")
+    ] = None,
+    use_filled: Annotated[
+        bool | None,
+        typer.Option("--use-filled", help="Phase retrieval uses what was filled in as far as it is sure, else not."),
+    ] = None,
     denoise: Annotated[
         bool | None, typer.Option("--denoise", help="Show the counts denoised too; they are not what is inverted.")
     ] = None,
@@ -209,8 +222,80 @@ def reconstruct(
         from service.commands.reconstruct import reconstruct_file
 
         phasing = {"size": size, "starts": starts, "recipe": recipe, "seed": seed, "device": device}
-        chosen = settings_from(settings, out, phasing=phasing, repair={"denoise": denoise})
+        repair = {"inpaint": inpaint or use_filled, "use_filled": use_filled, "denoise": denoise}
+        chosen = settings_from(settings, out, phasing=phasing, repair=repair)
         reconstruct_file(file, scan, begin, chosen, report, repeats or ())
+
+
+@app.command()
+def inpaint(
+    source: Counts,
+    target: Target,
+    scan: ScanName = "",
+    dataset: Dataset = "",
+    mask: MaskFile = None,
+    guided: Annotated[
+        bool | None,
+        typer.Option(
+            "--guided/--fast", help="With or without a short phase retrieval as a guide.", show_default="guided"
+        ),
+    ] = None,
+    adapt_s: Annotated[
+        float, typer.Option("--adapt", help="Adapt the network to this scan for so long, s.", min=0.0)
+    ] = 0.0,
+    out: Out = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Fill the gaps of a scan or a frame: expected counts with their standard deviations; nothing is inverted.
+
+    IN is a recorded scan, a .npy file (NaN is a gap), or an HDF5 file with --dataset. OUT lies in --out where that is
+    given.
+
+    [dim]Example:[/]  braggloop inpaint scan54.h5 filled.h5
+    """
+    report = report_for(json)
+    with one_line_errors(report, debug):
+        from service.commands.repair import inpaint_file
+
+        chosen = settings_from(settings, out, repair={"guided": guided}, detector={"mask": mask})
+        inpaint_file(source, (out or Path()) / target, chosen, report, scan=scan, dataset=dataset, adapt_s=adapt_s)
+
+
+@app.command()
+def denoise(
+    source: Counts,
+    target: Target,
+    scan: ScanName = "",
+    dataset: Dataset = "",
+    mask: MaskFile = None,
+    background: Annotated[
+        Path | None,
+        typer.Option(
+            "--background", help="Counts a frame without the sample, .npy or HDF5, subtracted by monitor.", exists=True
+        ),
+    ] = None,
+    out: Out = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Tell what a scan or a frame would count on average, with standard deviations; nothing is inverted.
+
+    IN is a recorded scan, a .npy file (NaN is a gap), or an HDF5 file with --dataset. OUT lies in --out where that is
+    given.
+
+    [dim]Example:[/]  braggloop denoise scan54.h5 denoised.h5
+    """
+    report = report_for(json)
+    with one_line_errors(report, debug):
+        from service.commands.repair import denoise_file
+
+        chosen = settings_from(settings, out, detector={"mask": mask})
+        denoise_file(
+            source, (out or Path()) / target, chosen, report, scan=scan, dataset=dataset, background=background
+        )
 
 
 @app.command()
@@ -260,6 +345,12 @@ def train(
         Path | None,
         typer.Option("--catalogue", help="Relaxed crystals of atoms to test on as well, HDF5.", show_default="none"),
     ] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(
+            "--pairs", help="denoise: learn from short and long exposures in this HDF5 file.", show_default="none"
+        ),
+    ] = None,
     out: Out = None,
     settings: SettingsFile = None,
     json: Json = False,
@@ -278,7 +369,7 @@ def train(
 
         wishes = Wishes(
             task=task, minutes=minutes, device=device, precision=precision, seed=seed, edge=edge, batch=batch,
-            checkpoint_s=checkpoint_s, resume=resume, catalogue=catalogue,
+            checkpoint_s=checkpoint_s, resume=resume, catalogue=catalogue, pairs=pairs,
         )  # fmt: skip
         train_network(wishes, settings_from(settings, out).out, report)
 

@@ -210,9 +210,9 @@ def checked(found: Network) -> nn.Module:
         return registry.build(found)
 
 
-def engine(settings: EngineSettings, module: nn.Module, shape: tuple[int, ...]) -> Engine:
-    """The engine that the settings name, of `module` for items of `shape` (channels, z, y, x)."""
-    batch = (1, settings.largest_batch)
+def engine(settings: EngineSettings, module: nn.Module, shape: tuple[int, ...], at_once: int = 1) -> Engine:
+    """The engine that the settings name, of `module` for items of `shape` (channels, z, y, x), `at_once` at least."""
+    batch = (1, max(settings.largest_batch, at_once))
     try:
         match settings.backend:
             case "torch":
@@ -230,9 +230,9 @@ def engine(settings: EngineSettings, module: nn.Module, shape: tuple[int, ...]) 
         raise SettingsError(f"engine: {error}") from error
 
 
-def trained_engine(settings: EngineSettings, name: str, shape: tuple[int, ...]) -> Engine:
-    """The engine of a trained network for items of `shape` (channels, z, y, x)."""
-    return engine(settings, checked(network(settings, name)), shape)
+def trained_engine(settings: EngineSettings, name: str, shape: tuple[int, ...], at_once: int = 1) -> Engine:
+    """The engine of a trained network for items of `shape` (channels, z, y, x), `at_once` at least."""
+    return engine(settings, checked(network(settings, name)), shape, at_once)
 
 
 def repair() -> Repair:

@@ -1,4 +1,4 @@
-"""From a volume to a reconstruction: preprocess > repair > phase > orthogonalise > strain > quality, each timed."""
+"""From a volume to a reconstruction, stage by stage (STAGES), each timed."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from models.bcdi.trust import agreement, doubt, explained, peak_outside
 from models.layouts import chosen_layout
 from service.adapters.scans.plane import detector_planes
 from service.errors import BraggloopError, DataError, GeometryError, SettingsError
-from service.records import Figures, Reconstruction, Volume
-from service.repair import Repair, Repaired
+from service.records import Figures, Reconstruction, Repaired, Volume
+from service.repair import Crop, Repair
 from service.results.slices import bulk_of
 from service.settings import DetectorSettings, PhasingSettings, Settings
 
@@ -42,12 +42,14 @@ Progress = Callable[[str, float], None]  # stage, share of the whole that is don
 FEWEST = 4  # frames, rows and columns; the peak is looked for in blocks of as many voxels a side
 STAGES = {
     "preprocess": 0.0,
-    "repair": 0.03,
-    "phase": 0.04,
+    "inpaint": 0.03,
+    "denoise": 0.05,
+    "phase": 0.06,
     "orthogonalise": 0.9,
     "strain": 0.94,
     "quality": 0.97,
 }  # where each begins
+NETWORKS = ("inpaint", "denoise")  # stages that only run where the settings switch them on
 
 
 def run(
@@ -73,10 +75,15 @@ def run(
         prepared = _prepare(volume, settings.detector, settings.phasing)
     with stages.stage("preprocess", GeometryError):
         frame = _frame_of(volume, prepared)
-    with stages.stage("repair", DataError):
-        repaired = repair(prepared, settings) if repair is not None else None
+    crop = Crop(prepared)
+    if repair is not None and settings.repair.inpaint:
+        with stages.stage("inpaint", DataError):
+            repair.inpaint(crop, settings)
+    if repair is not None and settings.repair.denoise:
+        with stages.stage("denoise", DataError):
+            repair.denoise(crop, settings)
     with stages.stage("phase", DataError):
-        phased = _invert(prepared, settings.phasing, start, stages.within("phase"))
+        phased = _invert(crop, settings.phasing, start, stages.within("phase"))
         known = previous if previous is not None and _alike(previous, frame, phased.object_.shape) else None
         object_, support, notes = _take_hand(phased, known)
     with stages.stage("orthogonalise", GeometryError):
@@ -92,6 +99,7 @@ def run(
             **_strain_figures(strain[bulk_of(object_lab, support_lab)]),
             hand_chosen=known is not None,
             **_trust_figures(phased, volume, prepared),
+            **_repair_figures(crop),
         )
     return Reconstruction(
         series_id=volume.series_id,
@@ -111,13 +119,13 @@ def run(
         prtf_q=transfer_q,
         figures=figures,
         crop=_crop_facts(prepared),
-        recipe=_recipe_facts(phased, settings.phasing, repaired),
+        recipe=_recipe_facts(phased, settings.phasing, crop),
         geometry=volume.geometry,
         accounting=volume.accounting,
         latencies_s=stages.latencies_s,
-        notes=(*prepared.notes, *notes),
+        notes=(*prepared.notes, *crop.notes, *notes),
         warnings=_warnings(figures, volume, prepared),
-        denoised=repaired.denoised if repaired else None,
+        repaired=crop.repaired,
     )
 
 
@@ -152,7 +160,7 @@ class _Stages:
         """Return what a long stage calls with its own share done."""
         names = list(STAGES)
         first, last = STAGES[name], STAGES[names[names.index(name) + 1]]
-        return lambda share: self._tell(name, first + (last - first) * share)
+        return lambda share: self._tell(name, first * (1.0 - share) + last * share)
 
     def _tell(self, name: str, share: float) -> None:
         if self.progress is not None:
@@ -217,13 +225,14 @@ def _frame_of(volume: Volume, prepared: Preprocessed) -> _Frame:
 
 
 def _invert(
-    prepared: Preprocessed,
+    crop: Crop,
     settings: PhasingSettings,
     start: NDArray[np.complex64] | None,
     progress: Callable[[float], None],
 ) -> Phased:
     chosen = settings.model_dump(include={known.name for known in fields(PhasingConfig)})
     config = PhasingConfig(**chosen | {"keep": min(settings.keep, settings.starts)})
+    prepared = crop.prepared
     return phase_retrieval(
         prepared.counts,
         prepared.mask,
@@ -231,6 +240,7 @@ def _invert(
         scale=prepared.scale,
         background=prepared.background,
         start=start,
+        filled=crop.filled,
         progress=progress,
     )
 
@@ -275,13 +285,12 @@ def _transfer(phased: Phased, prepared: Preprocessed, frame: _Frame) -> tuple[ND
 
 
 def _fit_figures(phased: Phased, volume: Volume, prepared: Preprocessed) -> dict[str, Any]:
-    good = np.where(volume.mask, volume.counts, 0.0)
     return {
         "chi": phased.figures.chi,
         "r_factor": phased.figures.r_factor,
         "chi2": phased.figures.chi2,
         "free_log_likelihood": phased.figures.free_log_likelihood,
-        "flux_counts": float(good.sum(dtype=np.float64)),
+        "flux_counts": float(volume.rocking_curve.sum()),
         "peak_counts": float(prepared.counts.max()),
     }
 
@@ -314,9 +323,19 @@ def _trust_figures(phased: Phased, volume: Volume, prepared: Preprocessed) -> di
     )
     alike = agreement(phased.mode_weights)
     received = np.ones(len(volume.counts), np.bool_) if volume.received is None else volume.received
-    curve = np.where(volume.mask, volume.counts, 0.0).sum((1, 2), dtype=np.float64)
-    why = doubt(share, alike) or peak_outside(curve, received)
+    why = doubt(share, alike) or peak_outside(volume.rocking_curve, received)
     return {"explained": share, "agreement": alike, "doubt": why}
+
+
+def _repair_figures(crop: Crop) -> dict[str, Any]:
+    made, said = crop.repaired or Repaired(), "; ".join(crop.doubts)
+    filled = np.zeros(0) if made.filled is None or made.filled_std is None else made.filled[made.filled_std > 0]
+    return {
+        "filled_voxels": len(filled),
+        "filled_counts": float(filled.sum(dtype=np.float64)),
+        "denoised_counts": 0.0 if made.denoised is None else float(made.denoised.sum(dtype=np.float64)),
+        "repair_doubt": said,
+    }
 
 
 def _crop_facts(prepared: Preprocessed) -> dict[str, Any]:
@@ -331,8 +350,10 @@ def _crop_facts(prepared: Preprocessed) -> dict[str, Any]:
     }
 
 
-def _recipe_facts(phased: Phased, settings: PhasingSettings, repaired: Repaired | None) -> dict[str, Any]:
-    return ({"denoiser": dict(repaired.by)} if repaired else {}) | {
+def _recipe_facts(phased: Phased, settings: PhasingSettings, crop: Crop) -> dict[str, Any]:
+    networks = {"networks": {name: dict(by) for name, by in crop.by.items()}} if crop.by else {}
+    return networks | {
+        "filled_voxels_used": crop.filled is not None,
         "recipe": phased.recipe,
         "asked": settings.recipe,
         "starts": settings.starts,
@@ -349,7 +370,7 @@ def _recipe_facts(phased: Phased, settings: PhasingSettings, repaired: Repaired 
 
 def _warnings(figures: Figures, volume: Volume, prepared: Preprocessed) -> tuple[str, ...]:
     frames = volume.accounting
-    said = [figures.doubt] if figures.doubt else []
+    said = [doubt for doubt in (figures.doubt, figures.repair_doubt) if doubt]
     if not frames.complete:
         few = (
             f"incomplete: {frames.received} of {frames.sent} frames, {frames.missed} missed, {frames.rejected} rejected"

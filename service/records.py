@@ -116,6 +116,11 @@ class Volume:
     latencies_s: Mapping[str, float] = field(default_factory=dict)
 
     @property
+    def rocking_curve(self) -> NDArray[np.float64]:
+        """Good counts of each frame, float64 [rocking]."""
+        return np.asarray(np.einsum("zyx,zyx->z", self.counts, self.mask, dtype=np.float64))
+
+    @property
     def saturated(self) -> NDArray[np.bool_] | None:
         """True [rocking, row, column] where a working pixel is masked in a frame that came; None where unknown."""
         if self.received is None or self.working is None:
@@ -143,6 +148,8 @@ class Figures:
     hand_chosen: the hand was taken nearest to the last result. explained: share of what a flat pattern leaves of the
     held-out counts, 1 at most, about 0 for noise. agreement: correlation of the kept starts, 1 for one object. Both NaN
     where unknown. doubt: why the result must not be trusted, empty where nothing speaks against it.
+    Of the crop: filled_voxels and filled_counts that a network put into gaps, denoised_counts all counts as a network
+    expects them without noise (0 where none was asked), repair_doubt why neither must be trusted.
     """
 
     chi: float
@@ -162,6 +169,31 @@ class Figures:
     explained: float
     agreement: float
     doubt: str
+    filled_voxels: int = 0
+    filled_counts: float = 0.0
+    denoised_counts: float = 0.0
+    repair_doubt: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repaired:
+    """What networks made of the counts of a crop, float32 [rocking, row, column] each, None where none was asked.
+
+    `filled`: as measured, gaps filled; `filled_std` standard deviations of the filled counts, 0 elsewhere. `denoised`:
+    expected counts, `denoised_std` how far off they may be. Figures of merit use the measured counts.
+    """
+
+    filled: NDArray[np.float32] | None = None
+    filled_std: NDArray[np.float32] | None = None
+    denoised: NDArray[np.float32] | None = None
+    denoised_std: NDArray[np.float32] | None = None
+
+    @property
+    def shown(self) -> NDArray[np.float32] | None:
+        """The counts with all that was done to them: denoised, in gaps as filled."""
+        if self.filled is None or self.filled_std is None or self.denoised is None:
+            return self.denoised if self.filled is None else self.filled
+        return np.where(self.filled_std > 0, self.filled, self.denoised)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,8 +208,7 @@ class Reconstruction:
     Rotations float64 (3, 3) of components x, y, z (docs/reference/frames.md): `crystal_rotation` from the laboratory to
     the crystal frame along Q, `sample_rotation` from the sample at zero angles to the laboratory at the peak.
     `latencies_s` maps stage -> seconds. `notes` say what was done, `warnings` what somebody should look at, the doubt
-    first. `denoised` float32 [rocking, row, column]: the crop's counts as a network expects them without noise, for the
-    eye, None where none was asked.
+    first. `repaired`: what networks made of the crop, None where none was asked.
     """
 
     series_id: int
@@ -203,7 +234,7 @@ class Reconstruction:
     latencies_s: Mapping[str, float]
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    denoised: NDArray[np.float32] | None = None
+    repaired: Repaired | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,9 +244,10 @@ class ResultSummary:
     `sequence` counts from 1, grows by one with every summary and survives restarts, as long as the worker keeps its
     `journal` (its random name: another one means that the count began anew). `again`: the series was inverted again,
     its frames are counted already. `slices` maps 'amplitude', 'phase', 'strain' -> float32 [row, column], the central
-    slice of the laboratory grid. `latency_s`: from the last frame to this summary, None where there is no object or the
-    series was inverted again. `latencies_s` maps stage -> seconds; all but 'assemble', which goes on while frames come,
-    lie between the two. `picture` is drawn after the summary was published.
+    slice of the laboratory grid; where networks ran, 'measured' and 'repaired' counts too, the crop's brightest frame.
+    `latency_s`: from the last frame to this summary, None where there is no object or the series was inverted again.
+    `latencies_s` maps stage -> seconds; all but 'assemble', which goes on while frames come, lie between the two.
+    `picture` is drawn after the summary was published.
     """
 
     sequence: int

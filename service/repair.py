@@ -2,53 +2,114 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.bcdi.pattern import Filled
 from models.bcdi.preprocess import Preprocessed
 from models.denoise.predict import denoise, item_shape
 from models.engine.port import Engine
+from models.inpaint.predict import BATCH, ITEM, inpaint
+from models.inpaint.trial import trial
+from service.records import Repaired
 from service.settings import EngineSettings, Settings
 
-DENOISER = "denoise"  # name of the network
-MakeEngine = Callable[[EngineSettings, str, tuple[int, ...]], Engine]  # of a network by name, for items of a shape
+DENOISER, INPAINTER = "denoise", "inpaint"  # names of the networks
+# Of a network by name, for items of a shape, so many of them at once.
+MakeEngine = Callable[[EngineSettings, str, tuple[int, ...], int], Engine]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Repaired:
-    """`denoised` float32 [rocking, row, column] of the crop, expected counts; `by` says which engine, for the record.
+@dataclass(slots=True)
+class Crop:
+    """A crop on its way through the networks: what each of them made of it, by which engine, and what speaks against
+    it.
 
-    Phase retrieval and figures of merit use the measured counts.
+    `filled` for phase retrieval, where the settings let it use what was filled in.
     """
 
-    denoised: NDArray[np.float32]
-    by: Mapping[str, str]
+    prepared: Preprocessed
+    filled: Filled | None = None
+    repaired: Repaired | None = None
+    by: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
 
 
 class Repair:
-    """Called with one crop after the other; keeps its engine as long as settings and shape stay. For one thread."""
+    """Called with one crop after the other; keeps its engines as long as settings and shape stay. For one thread.
+
+    Raises SettingsError or SourceError where there is no such engine or network.
+    """
 
     def __init__(self, make: MakeEngine) -> None:
         self._make = make
-        self._made: tuple[tuple[EngineSettings, tuple[int, ...]], Engine] | None = None
+        self._made: dict[str, tuple[tuple[EngineSettings, tuple[int, ...]], Engine]] = {}
 
-    def __call__(self, prepared: Preprocessed, settings: Settings) -> Repaired | None:
-        """Return what `settings.repair` asks for, None where that is nothing.
+    def inpaint(self, crop: Crop, settings: Settings) -> None:
+        """Fill the gaps; doubt it where the network is wrong about voxels that it is shown to be wrong about."""
+        wanted, prepared = settings.repair, crop.prepared
+        engine = self._engine(settings.engine, INPAINTER, ITEM, BATCH)
+        found = inpaint(prepared.counts, prepared.mask, engine=engine, guided=wanted.guided)
+        crop.repaired = Repaired(filled=found.volume, filled_std=found.std)
+        crop.by[INPAINTER] = engine.describe()
+        voxels = int(np.count_nonzero(found.filled))
+        use = "used as far as they are sure" if wanted.use_filled else "left free in phase retrieval"
+        crop.notes.append(f"{voxels} voxels filled by a network, {use}" if voxels else "no gap to fill")
+        if wanted.use_filled and voxels:
+            crop.filled = Filled(counts=found.volume, std=found.std)
+        if voxels:
+            crop.doubts += _doubts_of_filling(found.volume[found.filled], found.std[found.filled])
+            missed = trial(prepared.counts, prepared.mask, engine)
+            if missed > wanted.doubt_above**2:
+                crop.doubts.append(f"inpainting: counts beside the gap are missed by {math.sqrt(missed):.1f} sigma")
 
-        Raises SettingsError or SourceError where there is no such engine or network.
-        """
-        if not settings.repair.denoise:
-            return None
-        engine = self._engine(settings.engine, item_shape(prepared.counts.shape))
-        denoised = denoise(prepared.counts, prepared.mask, engine)
-        return Repaired(denoised=denoised, by={"network": DENOISER, **engine.describe()})
+    def denoise(self, crop: Crop, settings: Settings) -> None:
+        """Tell what the counts would be without noise; doubt it where the measured ones are not noise about that."""
+        counts, mask = crop.prepared.counts, crop.prepared.mask
+        engine = self._engine(settings.engine, DENOISER, item_shape(counts.shape), 1)
+        found = denoise(counts, mask, engine=engine)
+        before = crop.repaired or Repaired()
+        crop.repaired = replace(before, denoised=found.frames, denoised_std=found.std)
+        crop.by[DENOISER] = engine.describe()
+        missed = off_noise(counts[mask], found.frames[mask], found.std[mask])
+        if missed > settings.repair.doubt_above**2:
+            crop.doubts.append(f"denoising: the counts are {math.sqrt(missed):.1f} sigma off what is told")
 
-    def _engine(self, settings: EngineSettings, shape: tuple[int, ...]) -> Engine:
+    def _engine(self, settings: EngineSettings, name: str, shape: tuple[int, ...], at_once: int) -> Engine:
         key = (settings, shape)
-        if self._made is None or self._made[0] != key:
-            self._made = None  # let go of the former one before the next takes its memory
-            self._made = key, self._make(settings, DENOISER, shape)
-        return self._made[1]
+        if name not in self._made or self._made[name][0] != key:
+            self._made.pop(name, None)  # let go of the former one before the next takes its memory
+            self._made[name] = key, self._make(settings, name, shape, at_once)
+        return self._made[name][1]
+
+
+# Counts from which noise is nearly normal, and the largest square that a single voxel counts for: one hot pixel is no
+# reason to doubt a network. Fewer voxels than the last say nothing.
+BRIGHT, LARGEST_SQUARE, FEWEST = 10.0, 25.0, 50
+
+
+def off_noise(counts: NDArray[np.float32], told: NDArray[np.float32], std: NDArray[np.float32]) -> float:
+    """Return the mean square of (counted - told) over the deviation of both, about 1 where `told` is right, NaN in the
+    dark.
+
+    All float32 [voxels].
+    """
+    bright = np.maximum(told, counts) >= BRIGHT
+    if np.count_nonzero(bright) < FEWEST:
+        return math.nan
+    square = (counts - told)[bright] ** 2 / (told + std**2 + 1.0)[bright]
+    return float(np.minimum(square, LARGEST_SQUARE).mean(dtype=np.float64))
+
+
+# Filled counts whose standard deviations are more than this share of them, on average, are a guess.
+MOST_UNSURE = 0.5
+
+
+def _doubts_of_filling(counts: NDArray[np.float32], std: NDArray[np.float32]) -> list[str]:
+    noise = np.sqrt(counts)
+    unsure = float(np.sqrt(np.maximum(std**2 - noise**2, 0.0)).sum() / max(float(counts.sum()), 1.0))
+    return [f"inpainting: the filled counts are unsure by {unsure:.0%}"] if unsure > MOST_UNSURE else []

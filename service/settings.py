@@ -99,6 +99,20 @@ class RepairSettings(Section):
         description="show the counts as the network `denoise` expects them without noise, in file and picture; what is"
         " inverted and judged are the measured ones",
     )
+    inpaint: bool = Field(False, description="fill gaps with the network `inpaint`, in file and picture")
+    guided: bool = Field(
+        True,
+        description="a short phase retrieval guides the filling: nearer to the truth, and slower (about 1 s on a CPU)",
+    )
+    use_filled: bool = Field(
+        False, description="phase retrieval uses filled voxels as far as they are sure; otherwise they are free"
+    )
+    doubt_above: float = Field(
+        2.0,
+        gt=0,
+        description="a network that misses counts it should know by more than this, in its own standard deviations,"
+        " is doubted",
+    )
 
 
 class DetectorSettings(Section):

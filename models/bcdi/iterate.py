@@ -48,7 +48,9 @@ class Batch:
         self.kernel = kernel
         self._spectrum = torch.empty_like(objects)
         self._amplitude = _both_parts(pattern.amplitude)
-        self._unseen = (~pattern.seen).flatten().nonzero().flatten()
+        self._unseen = (pattern.trust < 1.0).flatten().nonzero().flatten()
+        trust = pattern.trust.flatten()[self._unseen]
+        self._trust = trust if bool(trust.any()) else None
         self._inside: Tensor | None = None
 
     def step(self, algorithm: str) -> None:
@@ -69,7 +71,9 @@ class Batch:
             old.mul_(self.beta).add_(projected, alpha=1.0 - 2.0 * self.beta).lerp_(projected, self._inside)
 
     def project(self) -> Tensor:
-        """Return the objects with the measured amplitudes where the pattern was seen, their own elsewhere."""
+        """Return the objects with the measured amplitudes where the pattern was seen, their own elsewhere; where a
+        guess is trusted in part, as far between the two.
+        """
         spectrum = torch.fft.fftn(self.objects, dim=AXES)
         if self.kernel is None:
             torch.sgn(spectrum, out=self._spectrum)
@@ -78,8 +82,11 @@ class Batch:
             blurred = self.kernel.apply(_square(spectrum))
             torch.mul(spectrum, self.pattern.amplitude * torch.rsqrt(blurred + _TINY), out=self._spectrum)
         if len(self._unseen):
+            flat = self._spectrum.view(len(spectrum), -1)
             own = spectrum.view(len(spectrum), -1).index_select(1, self._unseen)
-            self._spectrum.view(len(spectrum), -1).index_copy_(1, self._unseen, own)
+            if self._trust is not None:
+                own += self._trust * (flat.index_select(1, self._unseen) - own)
+            flat.index_copy_(1, self._unseen, own)
         projected: Tensor = torch.fft.ifftn(self._spectrum, dim=AXES)
         return projected
 

@@ -25,8 +25,9 @@ class Pattern:
     """One level of the measurement, in the order of FFTs (zero frequency first), on one device.
 
     `counts`, `scale`, `background` float32 and `seen`, `held_out` bool, all [z, y, x]: counts are Poisson draws of
-    scale * |F|^2 + background where `seen` or `held_out` (never both) is True. `amplitude` is the measured |F|, zero
-    where it is not `seen`.
+    scale * |F|^2 + background where `seen` or `held_out` (never both) is True. `amplitude` is the measured |F| where
+    `seen`, a guess of it elsewhere; `trust` float32 is how much it is believed: 1 where seen, 0 where there is no
+    guess.
     """
 
     counts: Tensor
@@ -35,10 +36,27 @@ class Pattern:
     seen: Tensor
     held_out: Tensor
     amplitude: Tensor
+    trust: Tensor
 
     @property
     def shape(self) -> tuple[int, ...]:
         return tuple(self.counts.shape)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filled:
+    """A guess at what was not seen: `counts` float32 [z, y, x] and the standard deviation `std` of a count there,
+    Poisson noise included; 0 where nothing is guessed.
+    """
+
+    counts: NDArray[np.float32]
+    std: NDArray[np.float32]
+
+    @property
+    def trust(self) -> NDArray[np.float32]:
+        """Variance that a counted amplitude has (1/4), over that of the guessed one: at most 1, 0 where none is."""
+        share = (self.counts + 0.25) / np.maximum(self.std, 1e-6) ** 2
+        return np.where(self.std > 0, np.minimum(share, 1.0), 0.0).astype(np.float32)
 
 
 def hold_out(mask: NDArray[np.bool_], fraction: float, seed: int) -> NDArray[np.bool_]:
@@ -81,15 +99,23 @@ def measured_pattern(
     scale: NDArray[np.float32],
     background: NDArray[np.float32],
     device: str,
+    filled: Filled | None = None,
 ) -> Pattern:
-    """Return the pattern of centred arrays [z, y, x] (peak at index n // 2); `scale` and `background` broadcast."""
+    """Return the pattern of centred arrays [z, y, x] (peak at index n // 2); `scale` and `background` broadcast.
+
+    What is `filled` counts where the mask shows nothing.
+    """
 
     def corner(array: NDArray[np.generic]) -> Tensor:
         whole = np.broadcast_to(array, counts.shape)
         return torch.from_numpy(np.ascontiguousarray(np.fft.ifftshift(whole))).to(device)
 
     seen = mask & ~held_out
-    amplitude = np.sqrt(np.maximum(counts - background, 0.0) / scale) * seen
+    trust = seen.astype(np.float32)
+    if filled is not None:
+        counts = np.where(mask, counts, filled.counts)
+        trust = np.where(mask, trust, filled.trust)
+    amplitude = np.sqrt(np.maximum(counts - background, 0.0) / scale) * (trust > 0)
     return Pattern(
         counts=corner(counts),
         scale=corner(scale),
@@ -97,6 +123,7 @@ def measured_pattern(
         seen=corner(seen),
         held_out=corner(mask & held_out),
         amplitude=corner(amplitude.astype(np.float32)),
+        trust=corner(trust),
     )
 
 
@@ -124,19 +151,22 @@ def coarse_pattern(pattern: Pattern, level: Level, transfer: Tensor | None, reac
             array = array.index_select(axis, index.to(array.device))
         return array
 
-    seen = take(pattern.seen)
+    trust = take(pattern.trust)
     return Pattern(
         counts=take(pattern.counts),
         scale=take(pattern.scale),
         background=take(pattern.background),
-        seen=seen,
+        seen=take(pattern.seen),
         held_out=take(pattern.held_out),
-        amplitude=take(smooth).sqrt_() * seen,
+        amplitude=take(smooth).sqrt_() * (trust > 0),
+        trust=trust,
     )
 
 
 def _filled(pattern: Pattern) -> Tensor:
-    """Return the measured intensity, float32 [z, y, x], the unseen voxels as the mean of the seen ones around them."""
+    """Return the measured intensity, float32 [z, y, x]; the unseen voxels are the mean of the seen ones around them,
+    the less the more a guess is trusted.
+    """
     intensity = pattern.amplitude.square()
     if bool(pattern.seen.all()):
         return intensity
@@ -144,10 +174,10 @@ def _filled(pattern: Pattern) -> Tensor:
     blur = gaussian_transfer(shape, FILLING_SIGMA_VOXELS, intensity.device)
     values, shares = (
         torch.fft.irfftn(torch.fft.rfftn(one, dim=AXES) * blur, s=shape, dim=AXES)
-        for one in (intensity, pattern.seen.to(intensity.dtype))
+        for one in (intensity * pattern.seen, pattern.seen.to(intensity.dtype))
     )
     mean = values.clamp_(min=0.0) / shares.clamp_(min=1e-3)
-    return torch.where(pattern.seen, intensity, mean)
+    return torch.lerp(mean, intensity, pattern.trust)
 
 
 def gaussian_transfer(shape: tuple[int, ...], sigma: float, device: torch.device) -> Tensor:

@@ -22,6 +22,7 @@ from models.bcdi.iterate import ShrinkWrap, coherent_intensity
 from models.bcdi.levels import coarse_to_fine, full_level
 from models.bcdi.modes import align, mode_decomposition
 from models.bcdi.pattern import (
+    Filled,
     Level,
     Pattern,
     coarse_pattern,
@@ -140,6 +141,7 @@ def phase_retrieval(
     scale: NDArray[np.float32] | None = None,
     background: NDArray[np.float32] | None = None,
     start: NDArray[np.complex64] | None = None,
+    filled: Filled | None = None,
     progress: Callable[[float], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Phased:
@@ -148,13 +150,15 @@ def phase_retrieval(
     `counts` float32 and `mask` bool (True: good) [z, y, x]. `scale` float32 [z] (monitor times transmission of each
     frame) or anything that broadcasts against the counts (flat field too), `background` likewise, counts. `start`
     complex64 of any shape: an object on the same detector pixels (a coarser or finer voxel) from which every start sets
-    out. `progress` receives a share 0..1; `cancelled` is asked between iterations, True raises PhasingCancelled. Raises
-    ValueError in one line where there is nothing to invert or the configuration is impossible. Not for streaming.
+    out. `filled` is a guess at what the mask hides, used as far as its standard deviation allows; without it those
+    voxels are free. Figures of merit are those of the voxels that were seen. `progress` receives a share 0..1;
+    `cancelled` is asked between iterations, True raises PhasingCancelled. Raises ValueError in one line where there is
+    nothing to invert or the configuration is impossible. Not for streaming.
     """
     config = config or PhasingConfig()
     if config.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device is cuda, but PyTorch finds no CUDA device here: take cpu")
-    measured = _validated(counts, mask, config, scale, background)
+    measured = _validated(counts, mask, config, scale, background, filled)
     if start is not None:
         _require_object(start)
     return _Run(measured, config, Watch(progress, cancelled)).result(start)
@@ -169,6 +173,7 @@ class _Measured:
     scale: NDArray[np.float32]
     background: NDArray[np.float32]
     held_out: NDArray[np.bool_]
+    filled: Filled | None
 
 
 class _Run:
@@ -186,6 +191,7 @@ class _Run:
             scale=measured.scale,
             background=measured.background,
             device=config.device,
+            filled=measured.filled,
         )
         self.extent = extent(self.pattern)
         self.kernel = None if config.coherence == "full" else Kernel(config.coherence, self.pattern)
@@ -297,6 +303,7 @@ def _validated(
     config: PhasingConfig,
     scale: NDArray[np.float32] | None,
     background: NDArray[np.float32] | None,
+    filled: Filled | None,
 ) -> _Measured:
     if counts.ndim != 3 or min(counts.shape) < 2:
         raise ValueError(f"counts must be a volume [z, y, x] of at least 2 voxels an axis, got shape {counts.shape}")
@@ -315,6 +322,8 @@ def _validated(
     dark = _broadcastable("background", np.float32(0.0) if background is None else background, counts.shape)
     if not np.all((dark >= 0) & np.isfinite(dark)):
         raise ValueError("background has values that are negative or not finite: give counts, 0 where there is none")
+    if filled is not None:
+        _require_filled(filled, counts.shape)
     held_out = hold_out(good, config.held_out, config.seed if config.held_out_seed is None else config.held_out_seed)
     if not np.any((counts > dark) & good & ~held_out):
         raise ValueError("no counts above the background in the voxels that are fitted: nothing to invert")
@@ -324,7 +333,14 @@ def _validated(
         scale=factor,
         background=dark,
         held_out=held_out,
+        filled=filled,
     )
+
+
+def _require_filled(filled: Filled, shape: tuple[int, ...]) -> None:
+    for name, values in (("counts", filled.counts), ("std", filled.std)):
+        if values.shape != shape or not np.all((values >= 0) & np.isfinite(values)):
+            raise ValueError(f"filled {name} of shape {values.shape}: expected {shape}, finite and not negative")
 
 
 def _require_object(start: NDArray[np.complex64]) -> None:

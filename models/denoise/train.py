@@ -1,83 +1,102 @@
-"""What the denoiser learns: the crystal's photons without noise, background and faults, from one exposure."""
+"""What the denoiser learns: the expected counts behind one exposure, and how sure of them it can be."""
 
 from __future__ import annotations
 
 import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
-from torch.nn.functional import smooth_l1_loss
 
-from models.denoise.network import MULTIPLE, build, decoded, encoded
-from models.simulate.scenes import Scenes
+from models.denoise.network import MULTIPLE, build, decoded
+from models.denoise.schemes import SCHEMES
 from models.training.task import Examples, Task
 
+AXES = (-3, -2, -1)
 # Widths (sigma, voxels) of the Gaussian filters among which the baseline has its choice.
 FILTERS = (0.3, 0.5, 0.7, 1.0, 1.4, 2.0)
-# Where the loss turns from square to straight: the relative error of a few counts.
-STRAIGHT_FROM = 0.5
-
-
-def examples(scenes: Scenes) -> Examples:
-    """Return log1p of counts beside the announced mask, and log1p of the expected counts, asked for where announced."""
-    return Examples(
-        inputs=encoded(scenes.counts, scenes.announced),
-        targets=scenes.expected.log1p()[:, None],
-        weights=scenes.announced.float()[:, None],
-    )
+# A voxel of e counts weighs 1 / ((e + FLOOR) (1 + OVER e)): as Poisson noise does, but where it is bright, as a share.
+FLOOR, OVER = 0.1, 0.1
+# Of the likelihood of the standard deviation, beside the error of the intensity.
+LIKELIHOOD_SHARE = 0.1
 
 
 def loss(outputs: Tensor, examples: Examples) -> Tensor:
-    """Return smooth L1 of the logarithms, mean over the voxels asked for."""
-    error = smooth_l1_loss(outputs, examples.targets, reduction="none", beta=STRAIGHT_FROM)
-    return (error * examples.weights).sum() / examples.weights.sum()
+    """Return a quasi-likelihood of the expected counts and one of their standard deviation, mean over what is asked
+    for.
+
+    The first (Wedderburn, Biometrika 61 (1974) 439) is linear in the target, so that its mean has the same minimum
+    whether the target has noise or not, and the minimum is the mean: no bias. It is taken relative to its value where
+    the target is met.
+    """
+    expected, sigma = decoded(outputs)
+    target, variance = examples.targets[:, 0], examples.targets[:, 1]
+    missed = _quasi(expected, target) - _quasi(target.clamp(min=0.0), target)
+    level = expected.detach() + 1.0
+    relative = sigma / (expected + 1.0)
+    square = ((target - expected.detach()).square() - variance) / level.square()
+    unlikely = relative.log() + square / (2.0 * relative.square())
+    weights = examples.weights[:, 0]
+    return ((missed + LIKELIHOOD_SHARE * unlikely) * weights).sum() / weights.sum().clamp(min=1.0)
 
 
-def metrics(outputs: Tensor, scenes: Scenes) -> dict[str, Tensor]:
+def _quasi(expected: Tensor, target: Tensor) -> Tensor:
+    """Integral of (expected - target) / ((expected + FLOOR) (1 + OVER expected)) over expected."""
+    rest = 1.0 - OVER * FLOOR
+    dim = (target + FLOOR) / rest * (expected + FLOOR).log()
+    bright = (1.0 + OVER * target) / (OVER * rest) * (OVER * expected).log1p()
+    return bright - dim
+
+
+def metrics(outputs: Tensor, examples: Examples) -> dict[str, Tensor]:
     """Return errors against the noise-free truth, each beside what the counts and a Gaussian filter have.
 
     `log`: mean of |log1p found - log1p true|; `amplitude`: sum (sqrt found - sqrt true)^2 / sum true; both over the
     announced voxels. The filter has the width that is best for the volume, told from the truth: a real one does worse.
+    `total`: all counts found, as a share of the true ones; `within_sigma`: share of the voxels with one count or more
+    whose truth is no farther from what was found than the standard deviation told.
     """
+    found, sigma = decoded(outputs)
+    shown, seen = examples.inputs[:, 0], examples.inputs[:, 1]
+    truth = examples.targets[:, 0]
+    counts = (shown.sign() * shown.abs().expm1()).clamp(min=0.0)
     guesses = {
-        "": decoded(outputs)[None],
-        "_counts": scenes.counts[None],
-        "_filter": torch.stack([_filtered(scenes, width) for width in FILTERS]),
+        "": found[None],
+        "_counts": counts[None],
+        "_filter": torch.stack([_filtered(counts, seen, width) for width in FILTERS]),
     }
-    found = {}
+    errors = {}
     for suffix, guess in guesses.items():
-        found[f"log{suffix}"] = _log_error(guess, scenes).amin(0)
-        found[f"amplitude{suffix}"] = _amplitude_error(guess, scenes).amin(0)
-    return found
+        errors[f"log{suffix}"] = _mean((guess.log1p() - truth.log1p()).abs(), seen).amin(0)
+        amplitude = (guess.sqrt() - truth.sqrt()).square()
+        errors[f"amplitude{suffix}"] = (_mean(amplitude, seen) / _mean(truth, seen)).amin(0)
+    bright = seen * (truth >= 1.0)
+    inside = _mean(((found - truth).abs() <= sigma).float(), bright)
+    return errors | {
+        "total": _mean(found, seen) / _mean(truth, seen),
+        "within_sigma": inside[bright.sum(AXES) > 0],
+    }
 
 
-def _filtered(scenes: Scenes, width: float) -> Tensor:
+def _filtered(counts: Tensor, seen: Tensor, width: float) -> Tensor:
     """Return the counts smoothed over the announced voxels, (batch, z, y, x)."""
     sigma = (0.0, width, width, width)
-    counts, seen = (
-        torch.from_numpy(gaussian_filter(array.float().numpy(), sigma, mode="constant"))
-        for array in (scenes.counts, scenes.announced)
-    )
-    return counts / seen.clamp(min=1e-6)
+    smooth, share = (torch.from_numpy(gaussian_filter(a.numpy(), sigma, mode="constant")) for a in (counts, seen))
+    return smooth / share.clamp(min=1e-6)
 
 
-def _log_error(guess: Tensor, scenes: Scenes) -> Tensor:
-    error = (guess.log1p() - scenes.expected.log1p()).abs() * scenes.announced
-    return error.sum((-3, -2, -1)) / scenes.announced.sum((-3, -2, -1))
-
-
-def _amplitude_error(guess: Tensor, scenes: Scenes) -> Tensor:
-    error = (guess.sqrt() - scenes.expected.sqrt()).square() * scenes.announced
-    return error.sum((-3, -2, -1)) / (scenes.expected * scenes.announced).sum((-3, -2, -1))
+def _mean(values: Tensor, weights: Tensor) -> Tensor:
+    """Mean over the voxels of each volume that count, (..., batch)."""
+    return (values * weights).sum(AXES) / weights.sum(AXES).clamp(min=1.0)
 
 
 TASK = Task(
     name="denoise",
-    summary="Expected counts from one noisy exposure around a Bragg peak",
+    summary="Expected counts from one noisy exposure around a Bragg peak, with their standard deviation",
     build=build,
-    examples=examples,
+    examples=SCHEMES["noise2truth", "poisson"],
     loss=loss,
     metrics=metrics,
+    tests=SCHEMES["noise2truth", "poisson"],
     multiple=MULTIPLE,
     batch=4,
-    learning_rate=3e-3,
+    learning_rate=2e-3,
 )

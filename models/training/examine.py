@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from models.simulate.atoms.specimens import frozen_atomic_scenes
+from models.simulate.draws import seeded
 from models.simulate.grid import Triple
-from models.simulate.scenes import Scenes, frozen_scenes
+from models.simulate.scenes import FROZEN_SEEDS, Scenes, frozen_scenes
 from models.training.task import Examples, Task
 
 Predict = Callable[[Tensor], Tensor]
@@ -28,15 +29,18 @@ def metrics_on_atoms(task: Task, predict: Predict, catalogue: Path, volumes: int
 
 def _means(task: Task, predict: Predict, frozen: Iterator[Scenes]) -> dict[str, float]:
     found: dict[str, list[Tensor]] = {}
+    generator = seeded(FROZEN_SEEDS["test"])
     for scenes in frozen:
-        for name, values in task.metrics(predict(task.examples(scenes).inputs).cpu(), scenes).items():
+        examples = (task.tests or task.examples)(scenes, generator)
+        for name, values in task.metrics(predict(examples.inputs).cpu(), examples).items():
             found.setdefault(name, []).append(values)
     return {name: float(torch.cat(values).mean()) for name, values in found.items()}
 
 
 def validation_examples(task: Task, family: str, volumes: int) -> list[Examples]:
     """Return the family's frozen validation set as examples, on the CPU."""
-    return [task.examples(scenes) for scenes in _frozen(task, family, "validation", volumes)]
+    generator = seeded(FROZEN_SEEDS["validation"])
+    return [task.examples(scenes, generator) for scenes in _frozen(task, family, "validation", volumes)]
 
 
 @torch.no_grad()

@@ -26,6 +26,7 @@ from models.training.examine import mean_loss, validation_examples
 from models.training.learner import Learner
 from models.training.memory import memory_told
 from models.training.picture import draw_curves
+from models.training.pool import Pool
 from models.training.release import Facts, release
 from models.training.task import TRAINED_ON, Examples, Task
 
@@ -44,7 +45,8 @@ class Plan:
 
     `folder` of everything that is written; `minutes` of training, validation included, the tests at the end not;
     `device` cpu or cuda; `precision` bf16, fp32 or auto: bf16 where the device computes in it; `checkpoint_s` and
-    `point_s` between two checkpoints and two points of the curve; volumes of the frozen sets; `catalogue` of relaxed
+    `point_s` between two checkpoints and two points of the curve; volumes of the frozen sets, for validation as many as
+    the task says where None; `catalogue` of relaxed
     crystals that the network is tested on too.
     """
 
@@ -55,7 +57,7 @@ class Plan:
     precision: Wanted = "auto"
     checkpoint_s: float = 30.0
     point_s: float = 0.2
-    validation_volumes: int = 32
+    validation_volumes: int | None = None
     test_volumes: int = 64
     catalogue: Path | None = None
 
@@ -79,7 +81,8 @@ class Run:
         self._learner = Learner(task, plan.seed, plan.device, self.precision)
         self._generator = seeded(TRAINING_SEEDS_FROM + plan.seed, plan.device)
         with memory_told():
-            self._validation = validation_examples(task, TRAINED_ON, plan.validation_volumes)
+            self._validation = validation_examples(task, TRAINED_ON, plan.validation_volumes or task.validation_volumes)
+        self._pool = Pool(self._made, task.pool)
         self._curve = Curve(plan.folder / CURVE)
         self._used_s = 0.0
 
@@ -153,11 +156,15 @@ class Run:
         return _Step(loss, gradient, simulated_s - began_s, time.perf_counter() - began_s)
 
     def _examples(self) -> Examples:
-        task, shape = self._task, (self._task.edge, self._task.edge, self._task.edge)
-        examples = task.examples(random_scenes(self._generator, family(TRAINED_ON), task.batch, shape))
+        task = self._task
+        examples = self._pool.draw(task.draw, self._generator) if task.pool else self._made()
         if self._plan.device == "cuda":
             torch.cuda.synchronize()  # or the time of simulation would be told as that of the step
         return examples
+
+    def _made(self) -> Examples:
+        task, shape = self._task, (self._task.edge, self._task.edge, self._task.edge)
+        return task.examples(random_scenes(self._generator, family(TRAINED_ON), task.batch, shape), self._generator)
 
     def _validation_loss(self) -> float:
         return mean_loss(self._task, self._learner.predict, self._validation)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from models.simulate.families import FAMILIES
 from models.simulate.scenes import Scenes
@@ -34,21 +34,28 @@ class Examples:
 class Task:
     """A network and what it is trained for.
 
-    `build` makes the untrained network; `examples` turns scenes into examples; `loss` of outputs (float32) and examples
-    is a scalar; `metrics` of outputs and scenes are values (batch,) by name, baselines among them, one per volume.
+    `build` makes the untrained network; `examples` turns scenes into examples, with a generator for what it draws;
+    `loss` of outputs (float32) and examples is a scalar; `metrics` of outputs and examples are values (batch,) by name,
+    baselines among them, one per example, on those that `tests` makes of scenes where they are not like in training.
     `edge` of the volumes in voxels, a multiple of `multiple`; `batch` volumes a step; `learning_rate` its highest.
+    Where examples are dear, a `pool` of so many is kept, of which each step takes `draw`; each is seen a few times.
+    `validation_volumes` of the frozen set that is looked at on the way.
     """
 
     name: str
     summary: str
     build: Callable[[], nn.Module]
-    examples: Callable[[Scenes], Examples]
+    examples: Callable[[Scenes, Generator], Examples]
     loss: Callable[[Tensor, Examples], Tensor]
-    metrics: Callable[[Tensor, Scenes], Mapping[str, Tensor]]
+    metrics: Callable[[Tensor, Examples], Mapping[str, Tensor]]
+    tests: Callable[[Scenes, Generator], Examples] | None = None
     edge: int = 32
     multiple: int = 8
     batch: int = 8
     learning_rate: float = 1e-3
+    pool: int = 0
+    draw: int = 0
+    validation_volumes: int = 32
     tested_on: tuple[str, ...] = tuple(FAMILIES)
 
 

@@ -41,6 +41,7 @@ class Wishes:
     checkpoint_s: float
     resume: bool | None
     catalogue: Path | None
+    pairs: Path | None = None
 
 
 def train_network(wishes: Wishes, out: Path, report: Report) -> Card:
@@ -85,7 +86,18 @@ def _task(wishes: Wishes) -> Task:
     from models.training.task import find_task
 
     task = find_task(wishes.task)
+    if wishes.pairs is not None:
+        task = _learned_from(wishes.pairs, task)
     return dataclasses.replace(task, edge=wishes.edge or task.edge, batch=wishes.batch or task.batch)
+
+
+def _learned_from(pairs: Path, task: Task) -> Task:
+    from models.denoise.pairs import task_of
+    from models.denoise.train import TASK
+
+    if task.name != TASK.name:
+        raise ValueError(f"pairs of exposures are learned from by {TASK.name}, not by {task.name}")
+    return task_of(pairs)
 
 
 def _run(task: Task, wishes: Wishes, folder: Path) -> Run:

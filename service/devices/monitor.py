@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from service.devices.monitor_status import NAN, MonitorStatus
+from service.devices.monitor_status import NAN, MonitorStatus, no_image
 from service.devices.status import Board, State
 from service.errors import DeviceError, DropError, SettingsError
 from service.records import Accounting, Figures, ResultSummary, SeriesStatus
@@ -39,6 +39,7 @@ Request = Callable[..., Mapping[str, Any]]
 
 FIGURES = tuple(item.name for item in dataclasses.fields(Figures))
 SLICES = ("amplitude", "phase", "strain")
+REPAIR_SLICES = ("measured", "repaired")  # not in every result
 
 
 class Monitor:
@@ -196,6 +197,7 @@ def _result(summary: ResultSummary) -> dict[str, Any]:
     return {
         **{name: getattr(summary.figures, name) for name in FIGURES},
         **{name: summary.slices[name] for name in SLICES if name in summary.slices},
+        **{name: summary.slices.get(name, no_image()) for name in REPAIR_SLICES},
         "latency_s": NAN if summary.latency_s is None else summary.latency_s,
         "latency_stages": tuple(stages),
         "latencies_s": tuple(float(seconds) for seconds in stages.values()),

@@ -101,6 +101,27 @@ class MonitorStatus(Status):
         "", label="Doubt", description="Why the last result must not be trusted; empty where nothing speaks against it."
     )
 
+    filled_voxels: int = count("Filled voxels", "Voxels of gaps that a network filled.")
+    filled_counts: float = reading(
+        0.0,
+        label="Filled counts",
+        description="Counts that a network put into gaps.",
+        unit="counts",
+        format="%.6g",
+        limits=(0, None),
+    )
+    denoised_counts: float = reading(
+        0.0,
+        label="Denoised counts",
+        description="All counts of the crop as a network expects them without noise; 0 where none was asked.",
+        unit="counts",
+        format="%.6g",
+        limits=(0, None),
+    )
+    repair_doubt: str = reading(
+        "", label="Repair doubt", description="Why what networks made of the counts must not be trusted; else empty."
+    )
+
     amplitude: NDArray[np.float32] = field(
         default_factory=no_image,
         metadata=described(label="Amplitude", description="Central slice, laboratory grid.", format="%.6g"),
@@ -113,6 +134,19 @@ class MonitorStatus(Status):
         default_factory=no_image,
         metadata=described(
             label="Strain", description="Central slice of the strain along Q; NaN outside.", format="%.6g"
+        ),
+    )
+
+    measured: NDArray[np.float32] = field(
+        default_factory=no_image,
+        metadata=described(
+            label="Measured", description="Counts of the brightest frame; NaN in gaps.", unit="counts", format="%.6g"
+        ),
+    )
+    repaired: NDArray[np.float32] = field(
+        default_factory=no_image,
+        metadata=described(
+            label="Repaired", description="The same frame as networks repaired it.", unit="counts", format="%.6g"
         ),
     )
 

@@ -4,6 +4,7 @@
   image_1  data_1              CXI: object [z, y, x] in the detector-conjugate frame, with its support
   image_2  data_2              CXI: the measured counts [rocking, row, column] of the crop, with the bad pixels
   image_3  data_3              CXI: the same counts denoised, where a network was asked
+  image_4  data_4              CXI: the same counts, gaps filled by a network, with the standard deviations there
   amplitude phase displacement strain support object_lab    NXdata on the orthogonal laboratory grid
   central_slice prtf rocking_curve                           NXdata, plots
   geometry_1 instrument_1 sample_1 process_1 result_1        how, with what, and how well
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 from models.bcdi.geometry import Geometry
 from models.files import written_whole
 from service.errors import ResultError, SourceError
-from service.records import Accounting, Figures, Reconstruction, Volume
+from service.records import Accounting, Figures, Reconstruction, Repaired, Volume
 from service.results.durable import result_name
 from service.results.nexus_values import get, new_group, put
 from service.results.slices import central_slices, fields_of, measured_window
@@ -174,8 +175,13 @@ def _write_measured(entry: h5py.Group, result: Reconstruction, volume: Volume) -
     put(image, "mask", np.where(volume.mask[window], 0, CXI_PIXEL_INVALID).astype(np.uint32))
     put(image, "scale", volume.scale[window[: volume.scale.ndim]])
     image["detector_1"] = h5py.SoftLink("/entry_1/instrument_1/detector_1")
-    if result.denoised is not None:
-        _counts(entry, 3, "expected counts of the crop by a network, for the eye", result.denoised)
+    repaired = result.repaired or Repaired()
+    if repaired.denoised is not None:
+        denoised = _counts(entry, 3, "expected counts of the crop by a network, for the eye", repaired.denoised)
+        put(denoised, "data_errors", repaired.denoised_std, units="counts")
+    if repaired.filled is not None:
+        filled = _counts(entry, 4, "counts of the crop, gaps filled by a network", repaired.filled)
+        put(filled, "data_errors", repaired.filled_std, units="counts")
 
 
 def _counts(entry: h5py.Group, number: int, title: str, counts: NDArray[np.float32]) -> h5py.Group:
@@ -210,7 +216,7 @@ def _write_plots(entry: h5py.Group, result: Reconstruction, volume: Volume) -> N
         entry, "central_slice", {name: slices[name] for name in ("strain", "amplitude", "phase")}, axes[1:], UNITS
     )
     plot.attrs["title"] = "strain, central slice across the beam"
-    curve = volume.counts.sum(axis=(1, 2), dtype=np.float64)
+    curve = volume.rocking_curve
     rocking = ("angle", np.asarray(volume.geometry.rocking_deg), "deg")
     _plot(entry, "rocking_curve", {"counts": curve}, [rocking], {"counts": "counts"})
     _plot(entry, "prtf", {"data": result.prtf}, [("q", result.prtf_q, "1/angstrom")], {"data": "1"})
@@ -270,8 +276,19 @@ def _read(entry: h5py.Group) -> Reconstruction:
         latencies_s=process["latencies_s"],
         notes=process["notes"],
         warnings=process["warnings"],
-        denoised=entry["image_3/data"][()] if "image_3" in entry else None,
+        repaired=_read_repaired(entry),
     )
+
+
+def _read_repaired(entry: h5py.Group) -> Repaired | None:
+    places = {
+        "denoised": "image_3/data",
+        "denoised_std": "image_3/data_errors",
+        "filled": "image_4/data",
+        "filled_std": "image_4/data_errors",
+    }
+    found = {name: entry[place][()] for name, place in places.items() if place in entry}
+    return Repaired(**found) if found else None
 
 
 def _fields(record: Any) -> dict[str, Any]:

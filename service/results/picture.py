@@ -56,8 +56,8 @@ def write_picture(reconstruction: Reconstruction, volume: Volume, path: Path) ->
 
 
 def _figure(reconstruction: Reconstruction, volume: Volume) -> Figure:
-    denoised = reconstruction.denoised
-    rows = CRYSTAL_ROWS + (1 if denoised is None else 2)
+    repaired = reconstruction.repaired.shown if reconstruction.repaired else None
+    rows = CRYSTAL_ROWS + (1 if repaired is None else 2)
     figure = Figure(figsize=(13.2, ROW_INCHES * rows))
     figure.text(0.045, 0.962, _title(reconstruction, volume), fontsize=14, weight="bold", color=INK)
     figure.text(0.045, 0.938, _subtitle(reconstruction), fontsize=9, color=FAINT)
@@ -69,8 +69,8 @@ def _figure(reconstruction: Reconstruction, volume: Volume) -> Figure:
     window = measured_window(reconstruction, volume)
     measured = np.where(volume.mask[window], volume.counts[window], np.nan)
     _draw_pattern(figure, volumes, CRYSTAL_ROWS, measured, "measured counts")
-    if denoised is not None:
-        _draw_pattern(figure, volumes, CRYSTAL_ROWS + 1, denoised, "denoised, expected counts")
+    if repaired is not None:
+        _draw_pattern(figure, volumes, CRYSTAL_ROWS + 1, repaired, "repaired counts")
     side = GridSpecFromSubplotSpec(3, 1, grid[1], height_ratios=(1, 1, 2.0), hspace=0.42)
     _draw_rocking_curve(figure.add_subplot(side[0]), volume, reconstruction)
     _draw_prtf(figure.add_subplot(side[1]), reconstruction)
@@ -176,7 +176,7 @@ def _dress(axis: Axes, title: str, below: str, left: str) -> None:
 
 
 def _draw_rocking_curve(axis: Axes, volume: Volume, reconstruction: Reconstruction) -> None:
-    curve = np.where(volume.mask, volume.counts, 0).sum(axis=(1, 2), dtype=np.float64)
+    curve = volume.rocking_curve
     angles = np.asarray(volume.geometry.rocking_deg)
     inverted = angles[measured_window(reconstruction, volume)[0]]
     axis.axvspan(inverted.min(), inverted.max(), color=ACCENT, alpha=0.08, lw=0)

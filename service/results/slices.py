@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from service.records import Reconstruction, Volume
+from service.records import Reconstruction, Repaired, Volume
 
 SURFACE_SHARE = 0.5  # of the median amplitude
 
@@ -61,3 +61,21 @@ def measured_window(reconstruction: Reconstruction, volume: Volume) -> tuple[sli
         for start, stop, size in zip(crop["start"], crop["stop"], volume.counts.shape, strict=True)
     )
     return z, y, x
+
+
+def before_and_after(reconstruction: Reconstruction, volume: Volume) -> dict[str, NDArray[np.float32]]:
+    """Return 'measured' and 'repaired' -> counts float32 [row, column] of the crop's brightest frame, NaN where nothing
+    is known; empty where no network was asked.
+    """
+    made = reconstruction.repaired or Repaired()
+    window = measured_window(reconstruction, volume)
+    mask = volume.mask[window]
+    if made.shown is None or made.shown.shape != mask.shape:  # a crop that reaches beyond the detector has no picture
+        return {}
+    known = mask if made.filled_std is None else mask | (made.filled_std > 0)
+    measured = np.where(mask, volume.counts[window], np.float32(np.nan))
+    brightest = int(np.nansum(measured, axis=(1, 2)).argmax())
+    return {
+        "measured": np.ascontiguousarray(measured[brightest]),
+        "repaired": np.where(known, made.shown, np.float32(np.nan))[brightest],
+    }

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from service.records import Reconstruction
+from service.records import Figures, Reconstruction
 
 
 def figure_rows(reconstruction: Reconstruction) -> list[tuple[str, str]]:
@@ -30,6 +30,7 @@ def figure_rows(reconstruction: Reconstruction) -> list[tuple[str, str]]:
         ("strain rms, bulk", f"{_strain(figures.strain_rms)} ·10⁻⁴"),
         ("strain range", f"{_strain(figures.strain_min)} … {_strain(figures.strain_max)} ·10⁻⁴"),
         ("flux, peak", f"{figures.flux_counts:.3g}, {figures.peak_counts:,.0f} counts"),
+        *_repaired(figures),
         ("crop", describe_crop(reconstruction.crop)),
         ("hand", "nearest to the last result" if figures.hand_chosen else "undetermined: this or its conjugate twin"),
         (
@@ -38,6 +39,15 @@ def figure_rows(reconstruction: Reconstruction) -> list[tuple[str, str]]:
         ),
         ("time to invert", f"{sum(reconstruction.latencies_s.values()):.1f} s, without reading and writing"),
     ]
+
+
+def _repaired(figures: Figures) -> list[tuple[str, str]]:
+    rows = []
+    if figures.filled_voxels:
+        rows.append(("filled", f"{figures.filled_voxels:,} voxels, {figures.filled_counts:.3g} counts"))
+    if figures.denoised_counts:
+        rows.append(("denoised", f"{figures.denoised_counts:.4g} counts in the crop"))
+    return rows
 
 
 def outcome_rows(reconstruction: Reconstruction, path: Path, picture: Path | None) -> list[tuple[str, str]]:

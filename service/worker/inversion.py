@@ -14,7 +14,7 @@ from service.records import Reconstruction, Volume
 from service.repair import Repair
 from service.results.nexus import read_result, write_result
 from service.results.picture import write_picture
-from service.results.slices import central_slices
+from service.results.slices import before_and_after, central_slices
 from service.settings import Settings
 from service.worker.inverter import Product
 
@@ -48,7 +48,7 @@ class Inversion:
             figures=reconstruction.figures,
             path=path,
             picture=picture,
-            slices=central_slices(reconstruction),
+            slices=central_slices(reconstruction) | before_and_after(reconstruction, volume),
             latencies_s={**reconstruction.latencies_s, "write": time.perf_counter() - began_s},
             notes=reconstruction.notes,
             warnings=reconstruction.warnings,

@@ -195,13 +195,14 @@ def test_stream_goes_through_worker_and_a_network_on_each_engine(
     (path,) = (tmp_path / "results").glob("*.h5")
     result = read_result(path)
     assert result.accounting.complete
-    assert result.denoised is not None
-    assert result.denoised.shape == result.object_.shape
-    assert {name: result.recipe["denoiser"][name] for name in ("backend", "device")} == {
+    assert result.repaired is not None
+    assert result.repaired.denoised is not None
+    assert result.repaired.denoised.shape == result.object_.shape
+    assert {name: result.recipe["networks"]["denoise"][name] for name in ("backend", "device")} == {
         "backend": backend,
         "device": device,
     }
-    assert result.latencies_s["repair"] > 0.0
+    assert result.latencies_s["denoise"] > 0.0
 
 
 def test_worker_that_cannot_begin_says_why_and_ends(tmp_path: Path) -> None:

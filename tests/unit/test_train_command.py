@@ -36,6 +36,8 @@ def refused(tmp_path: Path, *line: str) -> tuple[int, str]:
         (["denoise", "--seed", str(2**31 + 1)], "2147483648"),
         (["denoise", "--catalogue", "nowhere.h5"], "nowhere.h5 is not there: make one with `python -m models."),
         (["denoise", "--catalogue", __file__], "is no catalogue of crystals"),
+        (["denoise", "--pairs", __file__], "holds no pairs of exposures"),
+        (["inpaint", "--pairs", __file__], "pairs of exposures are learned from by denoise, not by inpaint"),
     ],
 )
 def test_wishes_that_cannot_be_met_are_two(line: list[str], said: str, tmp_path: Path) -> None:

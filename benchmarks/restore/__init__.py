@@ -1,0 +1,1 @@
+"""Repair beside its peers; see __main__.py."""

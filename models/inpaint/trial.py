@@ -1,0 +1,63 @@
+"""Whether the inpainter understands a pattern: a gap like its own is put where the counts are known."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.engine.port import Engine
+from models.inpaint.predict import predicted, variance
+
+Counts = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+# The gap is moved by one of these, px, along rows, columns or both, as a cross must be; at most a share of it may fall
+# on what is hidden.
+SHIFTS = (4, 6, 8, 12, 16, 20, 24)
+WAYS = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, -1), (1, -1), (-1, 1))
+MOST_HIDDEN = 0.2
+# Counts from which a standard deviation is one of a nearly normal distribution.
+BRIGHT = 10.0
+# Squares of deviations count up to this: a single hot pixel says nothing of the network.
+LARGEST_SQUARE = 25.0
+# Fewer voxels than this say nothing either.
+FEWEST = 50
+
+
+def trial(counts: Counts, seen: Mask, engine: Engine) -> float:
+    """Return the mean square of (counted - told) / (standard deviation told), 1 where the network is as good as it
+    says.
+
+    `counts` float32, 0 where not `seen` bool, both [z, y, x]; without a guide, which would take too long. NaN where the
+    gap fits nowhere else or lies in the dark.
+    """
+    asked = moved_gap(seen)
+    if asked is None:
+        return float("nan")
+    left = seen & ~asked
+    intensity, sigma = predicted(np.where(left, counts, np.float32(0.0)), left, asked, engine, guided=False)
+    judged = asked & (np.maximum(intensity, counts) >= BRIGHT)
+    if np.count_nonzero(judged) < FEWEST:
+        return float("nan")
+    square = (counts - intensity)[judged] ** 2 / np.maximum(variance(intensity, sigma)[judged], 1.0)
+    return float(np.minimum(square, LARGEST_SQUARE).mean(dtype=np.float64))
+
+
+def moved_gap(seen: Mask) -> Mask | None:
+    """Return seen voxels that lie like the hidden ones a little aside, None where there is no room for them."""
+    hidden = ~seen
+    for shift in SHIFTS:
+        for rows, columns in WAYS:
+            moved = _shifted(_shifted(hidden, rows * shift, 1), columns * shift, 2)
+            if np.count_nonzero(moved & hidden) <= MOST_HIDDEN * np.count_nonzero(hidden) and (moved & seen).any():
+                return moved & seen
+    return None
+
+
+def _shifted(mask: Mask, by: int, axis: int) -> Mask:
+    """Return the mask moved along an axis, False where it comes from beyond."""
+    if not by:
+        return mask
+    moved = np.roll(mask, by, axis=axis)
+    np.moveaxis(moved, axis, 0)[slice(0, by) if by > 0 else slice(by, None)] = False
+    return moved

@@ -1,0 +1,188 @@
+"""Fills gaps or denoises what lies in a file, without inverting it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from models.files import written_whole
+from service.adapters.scans.plane import read_plane
+from service.commands.reconstruct import read_volume
+from service.commands.report import Report
+from service.compose import trained_engine
+from service.errors import DataError, ResultError, SettingsError, SourceError, raised_as
+from service.results.nexus_values import new_group, put
+from service.settings import Settings
+
+SUFFIXES = (".h5", ".hdf5", ".nxs", ".cxi")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """`counts` float32 and `mask` bool, True where seen, [rocking, row, column] or [row, column]; `monitor` float32
+    [rocking] where it is known, 1 on average.
+    """
+
+    counts: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    monitor: NDArray[np.float32] | None = None
+
+
+def inpaint_file(
+    source: Path,
+    out: Path,
+    settings: Settings,
+    report: Report,
+    *,
+    scan: str = "",
+    dataset: str = "",
+    adapt_s: float = 0.0,
+) -> None:
+    """Fill the gaps of the counts in `source`, write them and their standard deviations to `out`, and tell `report`.
+
+    `source` is a recorded scan, a NumPy file, or an HDF5 file whose `dataset` is named; `adapt_s` seconds are spent on
+    adapting the network to it.
+    """
+    from models.inpaint.adapt import adapted_engine
+    from models.inpaint.predict import BATCH, ITEM, inpaint
+
+    _require_out(out)
+    guided = settings.repair.guided
+    with report.progress() as advance:
+        given = read_counts(source, scan, dataset, settings, lambda share: advance("reading", 0.3 * share))
+        began_s = time.perf_counter()
+        with raised_as(DataError):
+            if adapt_s:
+                advance(f"adapting for {adapt_s:g} s", 0.3)
+                engine = adapted_engine(given.counts, given.mask, adapt_s, guided=guided)
+            else:
+                engine = trained_engine(settings.engine, "inpaint", ITEM, BATCH)
+            advance("filling gaps", 0.6)
+            found = inpaint(given.counts, given.mask, engine=engine, guided=guided)
+        took_s = time.perf_counter() - began_s
+    filled, hidden = int(np.count_nonzero(found.filled)), int(np.count_nonzero(~given.mask))
+    write_counts(
+        out,
+        "counts, gaps filled by a network",
+        {
+            "data": found.volume,
+            "data_errors": found.std,
+            "filled": found.filled.astype(np.uint8),
+            "mask": given.mask.astype(np.uint8),
+        },
+        {"network": "inpaint", "guided": int(guided), "adapted_s": adapt_s, **engine.describe()},
+    )
+    inside, seen = (
+        float(counts.sum(dtype=np.float64)) for counts in (found.volume[found.filled], given.counts[given.mask])
+    )
+    rows = {
+        "filled": f"{filled:,} of {hidden:,} hidden voxels",
+        "counts": f"{inside:.4g} filled in, {seen:.4g} seen",
+        "time": f"{took_s:.1f} s",
+        "result": str(out),
+    }
+    report.table(str(source), list(rows.items()))
+    report.finish({"path": str(out.resolve()), "filled_voxels": filled, "hidden_voxels": hidden, "seconds": took_s})
+
+
+def denoise_file(
+    source: Path,
+    out: Path,
+    settings: Settings,
+    report: Report,
+    *,
+    scan: str = "",
+    dataset: str = "",
+    background: Path | None = None,
+) -> None:
+    """Denoise the counts in `source`, write them and their standard deviations to `out`, and tell `report`.
+
+    `background` holds counts a frame without the sample [row, column]; it is subtracted in proportion to the monitor.
+    """
+    from models.denoise.predict import denoise, item_shape
+
+    _require_out(out)
+    with report.progress() as advance:
+        given = read_counts(source, scan, dataset, settings, lambda share: advance("reading", 0.5 * share))
+        plane = None if background is None else read_plane(background).astype(np.float32)
+        began_s = time.perf_counter()
+        advance("denoising", 0.5)
+        with raised_as(DataError):
+            engine = trained_engine(settings.engine, "denoise", item_shape(given.counts.shape))
+            found = denoise(given.counts, given.mask, engine=engine, background=plane, monitor=given.monitor)
+        took_s = time.perf_counter() - began_s
+    write_counts(
+        out,
+        "expected counts, denoised by a network" + ("" if plane is None else ", background subtracted"),
+        {"data": found.frames, "data_errors": found.std, "mask": given.mask.astype(np.uint8)},
+        {"network": "denoise", "background": str(background or ""), **engine.describe()},
+    )
+    before, after = (float(counts[given.mask].sum(dtype=np.float64)) for counts in (given.counts, found.frames))
+    rows = {"counts": f"{before:.4g} seen, {after:.4g} told", "time": f"{took_s:.1f} s", "result": str(out)}
+    report.table(str(source), list(rows.items()))
+    report.finish({"path": str(out.resolve()), "counts": before, "denoised_counts": after, "seconds": took_s})
+
+
+def read_counts(source: Path, scan: str, dataset: str, settings: Settings, advance: Any) -> Given:
+    """Return counts and mask of a file; what is NaN in a plain array is masked, and so is what the settings mask."""
+    monitor = None
+    if source.suffix == ".npy" or dataset:
+        counts = _array(source, dataset)
+        mask = np.isfinite(counts)
+    else:
+        volume = read_volume(source, scan, settings, advance)
+        counts, mask, monitor = volume.counts, volume.mask, volume.scale
+    if settings.detector.mask is not None:
+        plane = read_plane(settings.detector.mask).astype(bool)
+        if plane.shape != counts.shape[-2:]:
+            raise SettingsError(f"detector.mask has shape {plane.shape}, frames {counts.shape[-2:]}")
+        mask = mask & plane
+    return Given(counts=counts, mask=mask, monitor=monitor)
+
+
+def _array(source: Path, dataset: str) -> NDArray[np.float32]:
+    try:
+        if source.suffix == ".npy":
+            array = np.load(source, allow_pickle=False)
+        else:
+            with h5py.File(source) as file:
+                array = np.asarray(file[dataset][()])
+    except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
+        raise SourceError(f"{source}: {error}; a .npy file, or an HDF5 file and --dataset, is expected") from error
+    if array.ndim not in (2, 3) or array.dtype.kind not in "biuf":
+        raise SourceError(f"{source}: shape {array.shape} of {array.dtype}; counts [rocking, row, column] are expected")
+    return np.asarray(array, dtype=np.float32)
+
+
+def _require_out(out: Path) -> None:
+    if out.suffix.lower() not in SUFFIXES:
+        raise SettingsError(f"{out}: the result is an HDF5 file; give a name that ends in {', '.join(SUFFIXES)}")
+    if out.exists():
+        raise SettingsError(f"{out} is there already; give another name")
+    if not out.parent.is_dir():
+        raise SettingsError(f"{out.parent} is no folder; make it first")
+
+
+def write_counts(path: Path, title: str, arrays: dict[str, NDArray[Any]], how: dict[str, Any]) -> None:
+    """Write arrays as an NXdata whose signal is `data`, whole or not at all; raise ResultError where it cannot be."""
+    with h5py.File("counts", "w", driver="core", backing_store=False) as file:
+        file.attrs.update(NX_class="NXroot", default="entry_1", creator="braggloop")
+        entry = new_group(file, "entry_1", "NXentry", default="data_1")
+        group = new_group(entry, "data_1", "NXdata", signal="data", interpretation="image")
+        put(group, "title", title)
+        for name, values in arrays.items():
+            put(group, name, values, units="counts" if name.startswith("data") else None)
+        put(new_group(entry, "process_1", "NXprocess"), "how", how)
+        file.flush()
+        content = bytes(file.id.get_file_image())
+    try:
+        with written_whole(path) as partial:
+            partial.write_bytes(content)
+    except OSError as error:
+        raise ResultError(f"{path}: {error}; free space or choose another place") from error

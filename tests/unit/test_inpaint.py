@@ -1,0 +1,351 @@
+"""The inpainter: what it is shown, what it is asked for, how windows become a volume, what it refuses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.engine.port import Engine
+from models.engine.torch import TorchEngine
+from models.inpaint.guide import guide
+from models.inpaint.masks import WIDEST, random_hidden
+from models.inpaint.network import CHANNELS, EDGE, FLOOR_COUNTS, build, decoded, trend
+from models.inpaint.predict import BATCH, ITEM, SIGMA_SHARE, inpaint, variance
+from models.inpaint.symmetry import centre_sums
+from models.inpaint.train import GAPS, TASK, WINDOWS
+from models.inpaint.trial import moved_gap, trial
+from models.inpaint.windows import Pattern, blended, cut, encoded, pattern_of, placed
+from models.registry import build as trained
+from models.registry import network
+from models.simulate.draws import seeded
+from models.simulate.scenes import Scenes, training_scenes
+from models.training.task import Examples
+from tests.helpers.patterns import bright, poisson, strained_crystal, transform
+
+SHAPE = (32, 36, 40)
+
+
+class Telling:
+    """An engine that tells the same intensity everywhere."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, counts: float, sigma: float) -> None:
+        network = TorchEngine(build(), ITEM, batch=(1, BATCH))
+        self.takes, self.gives = network.takes, network.gives
+        self._outputs = torch.tensor([np.log1p(counts), np.log(sigma)], dtype=torch.float32).view(1, 2, 1, 1, 1)
+        self.windows = 0
+
+    def run(self, volumes: torch.Tensor) -> torch.Tensor:
+        self.takes.require(volumes, self.device)
+        self.windows += len(volumes)
+        return self._outputs.expand(len(volumes), 2, EDGE, EDGE, EDGE)
+
+    def describe(self) -> dict[str, str]:
+        return {"backend": "told"}
+
+
+@pytest.fixture(scope="module")
+def pattern() -> np.ndarray:
+    return poisson(np.abs(transform(bright(strained_crystal(48), 1e5))) ** 2)
+
+
+def cross(shape: tuple[int, ...], width: int = 6) -> np.ndarray:
+    mask = np.ones(shape, bool)
+    mask[..., shape[-2] // 2 : shape[-2] // 2 + width, :] = False
+    mask[..., shape[-1] // 2 - 9 : shape[-1] // 2 - 9 + width] = False
+    return mask
+
+
+# The centre of symmetry.
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.tuples(*(st.integers(-9, 9) for _ in range(3))), st.integers(0, 2**31), st.booleans())
+def test_centre_of_a_symmetric_pattern_is_found_behind_a_gap(off: tuple[int, ...], seed: int, hidden: bool) -> None:
+    generator = seeded(seed)
+    sums = torch.tensor(SHAPE) - 1 + torch.tensor(off)
+    axes = [torch.arange(n) - s / 2 for n, s in zip(SHAPE, sums, strict=True)]
+    away = sum((axis.view([-1 if a == b else 1 for b in range(3)]) / 5.0).square() for a, axis in enumerate(axes))
+    counts = torch.poisson(1e4 * torch.exp(-away) * (1.5 + torch.cos(3.0 * away)), generator=generator)
+    seen = torch.ones(SHAPE, dtype=torch.bool)
+    if hidden:
+        seen[:, :, int(sums[2]) // 2 - 2 : int(sums[2]) // 2 + 3] = False
+    found = centre_sums((counts * seen)[None], seen[None])[0]
+    assert (found - sums).abs().max() <= 1
+
+
+def test_no_counts_have_some_centre() -> None:
+    nothing = torch.zeros(1, *SHAPE)
+    assert centre_sums(nothing, nothing.bool()).shape == (1, 3)
+
+
+# Windows.
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.tuples(*(st.integers(1, 70) for _ in range(3))), st.integers(0, 2**31))
+def test_windows_cover_what_is_hidden_and_give_it_back(shape: tuple[int, int, int], seed: int) -> None:
+    generator = seeded(seed)
+    hidden = torch.rand(shape, generator=generator) < 0.02
+    hidden[:, :, shape[2] // 2] = True
+    starts = placed(hidden)
+    values = torch.rand(shape, generator=generator)
+    windows = cut(values[None], torch.zeros(len(starts), dtype=torch.long), starts)
+    whole = blended(windows[:, None], starts, shape)[0]
+    torch.testing.assert_close(whole[hidden], values[hidden])
+
+
+@given(st.integers(0, 60), st.integers(1, WIDEST))
+def test_a_line_lies_in_the_inner_half_of_one_row_of_windows(first: int, width: int) -> None:
+    hidden = torch.zeros(64, 64, 80, dtype=torch.bool)
+    hidden[:, :, first : first + width] = True
+    (start,) = placed(hidden)[:, 2].unique().tolist()
+    assert start + EDGE // 4 <= first
+    assert min(first + width, 80) <= start + 3 * EDGE // 4
+
+
+def test_the_partner_lies_opposite_the_centre() -> None:
+    counts = torch.rand(1, *SHAPE)
+    seen = torch.ones(1, *SHAPE, dtype=torch.bool)
+    sums = torch.tensor([[30, 37, 39]])
+    nothing = torch.zeros_like(counts), torch.zeros_like(seen), counts, counts
+    item, start = torch.tensor([0]), torch.tensor([[-3, 1, 5]])
+    channels = encoded(Pattern(counts, seen, sums, *nothing), item, start)[0]
+    assert channels.shape == (CHANNELS, EDGE, EDGE, EDGE)
+    z, y, x = 9, 4, 7  # of the window
+    here, there = (z - 3, y + 1, x + 5), (30 - (z - 3), 37 - (y + 1), 39 - (x + 5))
+    assert channels[0, z, y, x] == counts[0][here].log1p()
+    assert channels[2, z, y, x] == counts[0][there].log1p()
+    assert channels[1, 0].sum() == 0.0  # beyond the volume nothing is seen
+    torch.testing.assert_close(channels[6, z, y, x], torch.tensor((here[0] - 15.0) / 16.0))
+
+
+def test_trend_is_smooth_and_reaches_everything() -> None:
+    values, seen = torch.rand(2, 1, 32, 32, 32) + 1.0, torch.ones(2, 1, 32, 32, 32)
+    seen[0, :, :, :, 8:24] = 0.0
+    seen[1, :, 1:] = 0.0
+    level, spread = trend(values * seen, seen)
+    assert level.min() > 1.2
+    assert level.max() < 1.8
+    torch.testing.assert_close(spread.flatten(), torch.full((2,), 12**-0.5), rtol=0.1, atol=0)
+
+
+def test_brighter_patterns_have_the_same_fringes() -> None:
+    network = build().eval()
+    volume = torch.rand(1, CHANNELS, EDGE, EDGE, EDGE)
+    volume[:, 1::2] = (volume[:, 1::2] > 0.2).float()
+    volume[:, 7] = 0.3
+    brighter = volume.clone()
+    brighter[:, 0:6:2] += 4.0
+    brighter[:, 0] *= volume[:, 1]
+    volume[:, 0] *= volume[:, 1]
+    with torch.no_grad():
+        (level, _), (higher, _) = (trend(v[:, :1], v[:, 1:2]) for v in (volume, brighter))
+        dim, bright = network(volume)[:, :1] - level, network(brighter)[:, :1] - higher
+    torch.testing.assert_close(higher, level + 4.0)
+    assert (dim - bright).std() < 0.5 * dim.std()  # only the level itself is told apart
+
+
+# What is learned.
+
+
+@pytest.fixture(scope="module")
+def scenes() -> Scenes:
+    return next(training_scenes("train", 2, (64, 64, 64), seed=7, device="cpu"))
+
+
+@pytest.fixture(scope="module")
+def asked(scenes: Scenes) -> Examples:
+    return TASK.examples(scenes, seeded(0))
+
+
+def test_only_hidden_voxels_are_asked_for_and_none_of_them_is_shown(asked: Examples) -> None:
+    windows = len(asked.inputs)
+    assert windows == 2 * GAPS * WINDOWS
+    hidden = asked.weights[:, 0] > 0
+    assert hidden.flatten(1).any(1).all()
+    assert (asked.inputs[:, 1][hidden] == 0).all()
+    assert (asked.inputs[:, 0][hidden] == 0).all()
+    assert (asked.weights[:, 1] <= asked.weights[:, 0]).all()
+
+
+def test_truth_is_without_error(asked: Examples) -> None:
+    truth = torch.stack([asked.targets[:, 0], torch.full_like(asked.targets[:, 0], -2.0)], 1)
+    found = TASK.metrics(truth, asked)
+    assert found["log"].max() < 1e-4
+    assert found["pearson"][asked.targets[:, 0].flatten(1).amax(1) > 1].min() > 0.99
+    worse = torch.cat([truth[:, :1] + 0.5, truth[:, 1:]], 1)
+    assert TASK.loss(truth, asked) < TASK.loss(worse, asked)
+
+
+def test_the_likelihood_is_best_where_the_deviation_is_true() -> None:
+    generator = seeded(3)
+    amplitude = 30.0 + 3.0 * torch.randn(1, 32, 32, 32, generator=generator)
+    targets = torch.stack([amplitude.square().log1p(), amplitude.square()], 1)
+    asked = Examples(inputs=targets, targets=targets, weights=torch.ones_like(targets))
+
+    def loss(relative: float) -> float:
+        told = torch.full_like(amplitude, 900.0).log1p()
+        return float(TASK.loss(torch.stack([told, torch.full_like(told, np.log(relative))], 1), asked))
+
+    assert loss(0.1) < min(loss(0.05), loss(0.2))
+
+
+def test_gaps_of_every_kind_lie_near_the_peak() -> None:
+    peaks = torch.full((400, 3), 32)
+    hidden = random_hidden(seeded(1), peaks, (64, 64, 64))
+    share = hidden.float().mean((1, 2, 3))
+    assert (share > 0).float().mean() > 0.97  # some lie beyond the volume
+    assert share.max() < 0.5
+    across = hidden.all(1).all(1).sum(-1)  # columns that no voxel is seen in
+    assert set(across[across > 0].tolist()) <= set(range(1, WIDEST + 1))
+    assert (across > 0).float().mean() > 0.4
+    frames = hidden.all(-1).all(-1).any(-1)
+    assert 0.02 < frames.float().mean() < 0.12
+
+
+def test_the_guide_fits_what_is_seen_and_stays_within_its_cube(pattern: np.ndarray) -> None:
+    wide = np.zeros((48, 48, 90), np.float32)
+    wide[..., 20:68] = pattern
+    mask = cross(wide.shape)
+    counts, seen = torch.from_numpy(wide * mask), torch.from_numpy(mask)
+    told, where = guide(counts, seen, centre_sums(counts[None], seen[None])[0])
+    assert where.any((0, 1)).sum() == 64
+    bright = (counts > 100) & where
+    assert torch.corrcoef(torch.stack([told[bright].log(), counts[bright].log()]))[0, 1] > 0.98
+    thin, _ = counts[:8], seen[:8]
+    assert not guide(thin, seen[:8], torch.tensor([8, 48, 90]))[1].any()
+    assert not guide(counts * 0, seen, torch.tensor([48, 48, 90]))[1].any()
+
+
+# In use.
+
+
+def test_seen_voxels_stay_and_hidden_ones_are_told(pattern: np.ndarray) -> None:
+    mask, engine = cross(pattern.shape), Telling(100.0, 0.2)
+    found = inpaint(np.where(mask, pattern, np.nan), mask, engine=engine, guided=False)
+    assert found.volume.dtype == found.std.dtype == np.float32
+    np.testing.assert_array_equal(found.volume[mask], pattern[mask])
+    np.testing.assert_array_equal(found.filled, ~mask)
+    np.testing.assert_allclose(found.volume[~mask], 100.0, rtol=1e-4)
+    sigma = SIGMA_SHARE * 0.2 * np.sqrt(100.0 + FLOOR_COUNTS)
+    expected = np.sqrt(variance(np.float32(100.0), np.float32(sigma)))
+    np.testing.assert_allclose(found.std[~mask], expected, rtol=1e-3)
+    assert not found.std[mask].any()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(1.0, 1e4), st.floats(0.02, 0.4))
+def test_variance_is_that_of_counts_with_a_normal_amplitude(median: float, relative: float) -> None:
+    rng = np.random.default_rng(0)
+    sigma = relative * np.sqrt(median)
+    drawn = rng.poisson(rng.normal(np.sqrt(median), sigma, 200_000) ** 2)
+    about_the_mean = float(variance(np.float32(median), np.float32(sigma)))
+    assert drawn.var() == pytest.approx(about_the_mean, rel=0.03)
+
+
+def test_no_gap_is_the_identity_without_a_network(pattern: np.ndarray) -> None:
+    engine = Telling(1.0, 0.1)
+    found = inpaint(pattern, np.ones(pattern.shape, bool), engine=engine)
+    np.testing.assert_array_equal(found.volume, pattern)
+    assert not found.std.any()
+    assert not found.filled.any()
+    assert engine.windows == 0
+
+
+def test_what_lies_too_deep_is_left_empty_and_said(pattern: np.ndarray) -> None:
+    mask = np.ones(pattern.shape, bool)
+    mask[:, 4:44, 4:44] = False
+    found = inpaint(pattern, mask, engine=Telling(5.0, 0.1), guided=False)
+    assert found.filled[0, 5, 24]
+    assert not found.filled[0, 24, 24]
+    assert found.volume[0, 24, 24] == found.std[0, 24, 24] == 0.0
+
+
+@pytest.mark.parametrize("shape", [(40, 50), (1, 40, 50), (3, 9, 12), (100, 20, 33)])
+def test_frames_and_volumes_of_any_size(shape: tuple[int, ...]) -> None:
+    counts = np.random.default_rng(0).poisson(20.0, shape).astype(np.float32)
+    mask = cross(shape, 3)
+    found = inpaint(counts, mask, engine=Telling(7.0, 0.1))
+    assert found.volume.shape == found.std.shape == found.filled.shape == shape
+    np.testing.assert_allclose(found.volume[~mask], 7.0, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("counts", "mask", "said"),
+    [
+        (np.ones((4, 4, 4)), np.zeros((4, 4, 4), bool), "all voxels are masked: there is nothing to fill from"),
+        (np.full((4, 4, 4), np.nan), np.ones((4, 4, 4), bool), "64 voxels that the mask calls good are not finite"),
+        (-np.ones((4, 4, 4)), np.ones((4, 4, 4), bool), "negative counts: give counts as measured"),
+        (np.ones((4, 4, 4)), np.ones((4, 4, 5), bool), r"mask has shape \(4, 4, 5\), counts \(4, 4, 4\)"),
+        (np.ones(4), np.ones(4, bool), r"counts have shape \(4,\): expected \[rocking, row, column\]"),
+    ],
+)
+def test_bad_input_is_told_in_one_line(counts: np.ndarray, mask: np.ndarray, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        inpaint(counts.astype(np.float32), mask, engine=Telling(1.0, 0.1))
+
+
+# Its own test.
+
+
+def test_a_network_that_is_right_passes_its_own_test_and_one_that_is_wrong_does_not() -> None:
+    counts = np.random.default_rng(0).poisson(100.0, (40, 40, 40)).astype(np.float32)
+    mask = cross(counts.shape)
+    right, wrong = (trial(counts * mask, mask, Telling(told, 0.01)) for told in (100.0, 150.0))
+    assert 0.8 < right < 1.3
+    assert wrong > 5.0
+
+
+def test_a_moved_gap_hides_what_was_seen() -> None:
+    mask = cross((20, 60, 60))
+    moved = moved_gap(mask)
+    assert moved is not None
+    assert not (moved & ~mask).any()
+    assert 0.5 < moved.sum() / (~mask).sum() <= 1.0
+    assert moved_gap(np.zeros((4, 4, 4), bool)) is None
+
+
+def test_dark_patterns_say_nothing_about_the_network() -> None:
+    mask = cross((32, 32, 32))
+    assert np.isnan(trial(np.zeros(mask.shape, np.float32), mask, Telling(0.01, 0.1)))
+
+
+def test_pattern_without_guide_has_none(scenes: Scenes) -> None:
+    pattern = pattern_of(scenes.counts, scenes.announced, [False, False])
+    assert not pattern.guided.any()
+    assert not pattern.guide.any()
+
+
+def test_decoded_deviations_are_positive_and_bounded() -> None:
+    outputs = torch.tensor([[3.0, -50.0], [-2.0, 50.0]]).view(2, 2, 1, 1, 1)
+    intensity, sigma = decoded(outputs)
+    assert (intensity >= 0).all()
+    assert (sigma > 0).all()
+    assert torch.isfinite(sigma).all()
+
+
+def test_shipped_network_does_better_than_lines_and_says_so(asked: Examples) -> None:
+    found = network("inpaint")
+    assert found.card.name == TASK.name
+    for family in TASK.tested_on:
+        metrics = found.card.metrics[family]
+        assert metrics["log"] < metrics["log_line"]
+        assert metrics["pearson"] > metrics["pearson_line"]
+    with torch.no_grad():
+        values = TASK.metrics(trained(found)(asked.inputs), asked)
+    assert values["log"].mean() < values["log_line"].mean()
+
+
+def test_engine_contract(pattern: np.ndarray) -> None:
+    engine: Engine = TorchEngine(build(), ITEM, batch=(1, 2), precision="fp32")
+    mask = cross(pattern.shape)
+    first, again = (inpaint(pattern, mask, engine=engine, guided=False) for _ in range(2))
+    np.testing.assert_array_equal(first.volume, again.volume)
+    assert replace(first).std[~mask].min() > 0
