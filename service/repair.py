@@ -57,15 +57,20 @@ class Repair:
         crop.repaired = Repaired(filled=found.volume, filled_std=found.std)
         crop.by[INPAINTER] = engine.describe()
         voxels = int(np.count_nonzero(found.filled))
-        use = "used as far as they are sure" if wanted.use_filled else "left free in phase retrieval"
+        use = "to be used as far as they are sure" if wanted.use_filled else "left free in phase retrieval"
         crop.notes.append(f"{voxels} voxels filled by a network, {use}" if voxels else "no gap to fill")
-        if wanted.use_filled and voxels:
+        if not voxels:
+            return
+        crop.doubts += _doubts_of_filling(found.volume[found.filled], found.std[found.filled])
+        missed = trial(prepared.counts, prepared.mask, engine)
+        if math.isnan(missed):
+            crop.notes.append("inpainting could not be tried beside the gap: too dark there, or no room")
+        if missed > wanted.doubt_above**2:
+            crop.doubts.append(f"inpainting: counts beside the gap are missed by {math.sqrt(missed):.1f} sigma")
+        if wanted.use_filled and not crop.doubts:
             crop.filled = Filled(counts=found.volume, std=found.std)
-        if voxels:
-            crop.doubts += _doubts_of_filling(found.volume[found.filled], found.std[found.filled])
-            missed = trial(prepared.counts, prepared.mask, engine)
-            if missed > wanted.doubt_above**2:
-                crop.doubts.append(f"inpainting: counts beside the gap are missed by {math.sqrt(missed):.1f} sigma")
+        elif wanted.use_filled:
+            crop.notes.append("filled voxels are doubtful, so they are left free in phase retrieval")
 
     def denoise(self, crop: Crop, settings: Settings) -> None:
         """Tell what the counts would be without noise; doubt it where the measured ones are not noise about that."""
@@ -98,7 +103,7 @@ def off_noise(counts: NDArray[np.float32], told: NDArray[np.float32], std: NDArr
 
     All float32 [voxels].
     """
-    bright = np.maximum(told, counts) >= BRIGHT
+    bright = told >= BRIGHT  # not by what was counted: that would choose what fluctuated upwards
     if np.count_nonzero(bright) < FEWEST:
         return math.nan
     square = (counts - told)[bright] ** 2 / (told + std**2 + 1.0)[bright]

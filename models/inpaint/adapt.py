@@ -15,7 +15,7 @@ from models.engine.port import Engine
 from models.engine.torch import TorchEngine
 from models.inpaint.masks import random_hidden
 from models.inpaint.network import CHANNELS, EDGE, decoded
-from models.inpaint.predict import BATCH, ITEM, NAME
+from models.inpaint.predict import BATCH, ITEM, NAME, as_volume, require
 from models.inpaint.windows import Pattern, cut, encoded, pattern_of
 from models.simulate.draws import seeded
 
@@ -42,8 +42,9 @@ def adapted_engine(
     `volume` float32 counts [rocking, row, column] and `mask` bool, True where seen, as in `predict.inpaint`: only seen
     voxels are looked at, and nothing is kept but the engine. On the CPU. Raises ValueError where nothing is seen.
     """
-    if not mask.any():
-        raise ValueError("all voxels are masked: there is nothing to adapt to")
+    require(volume, mask)
+    shape = as_volume(volume.shape)
+    volume, mask = volume.reshape(shape), mask.reshape(shape)
     until = clock() + seconds
     network = registry.build(registry.network(NAME)).train()
     counts = torch.from_numpy(np.where(mask, volume, np.float32(0.0)).astype(np.float32))

@@ -14,7 +14,7 @@ from torch import Tensor
 from models import registry
 from models.engine.port import Engine
 from models.engine.torch import TorchEngine
-from models.inpaint.masks import WIDEST
+from models.inpaint.masks import WIDEST, WIDEST_FRAMES
 from models.inpaint.network import CHANNELS, EDGE, decoded
 from models.inpaint.windows import Pattern, blended, encoded, pattern_of, placed
 
@@ -33,8 +33,8 @@ class Inpainted:
 
     `volume` float32: the counts as given where they are seen, what is expected in gaps. `std` float32: standard
     deviation of the count that the detector would have shown there, Poisson noise included; 0 where it was seen.
-    `filled` bool: where something was filled in. Voxels deeper than half the widest gap that was trained (8 px) inside
-    what is hidden stay 0, with `std` 0 and `filled` False: nobody knows what is there.
+    `filled` bool: where something was filled in. Voxels deeper than half the widest gap that was trained (8 px, 2
+    frames) inside what is hidden stay 0, with `std` 0 and `filled` False: nobody knows what is there.
     """
 
     volume: NDArray[np.float32]
@@ -53,8 +53,8 @@ def inpaint(
     longer than the network. Without a gap the volume comes back as it is. Safe in streaming.
     Raises ValueError in one line where nothing is seen, for counts that are negative or not numbers, for other shapes.
     """
-    _require(volume, mask)
-    counts = np.where(mask, volume, np.float32(0.0)).astype(np.float32).reshape(_as_volume(volume.shape))
+    require(volume, mask)
+    counts = np.where(mask, volume, np.float32(0.0)).astype(np.float32).reshape(as_volume(volume.shape))
     seen = np.asarray(mask, dtype=bool).reshape(counts.shape)
     filled = ~seen & within_reach(seen)
     if not filled.any():
@@ -76,8 +76,12 @@ def variance(intensity: NDArray[np.float32], sigma: NDArray[np.float32]) -> NDAr
 
 
 def within_reach(seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return where a seen voxel is near enough for the network to tell something, bool [z, y, x]."""
-    return np.asarray(ndimage.distance_transform_edt(~seen) <= WIDEST / 2)
+    """Return where a seen voxel is near enough for the network to tell something, bool [z, y, x].
+
+    Half the widest gap of training: 8 px, 2 frames.
+    """
+    sampling = (WIDEST / WIDEST_FRAMES, 1.0, 1.0)
+    return np.asarray(ndimage.distance_transform_edt(~seen, sampling=sampling) <= WIDEST / 2)
 
 
 def predicted(
@@ -115,7 +119,8 @@ def default_engine() -> Engine:
     return TorchEngine(registry.build(registry.network(NAME)), ITEM, batch=(1, BATCH))
 
 
-def _require(volume: NDArray[np.float32], mask: NDArray[np.bool_]) -> None:
+def require(volume: NDArray[np.float32], mask: NDArray[np.bool_]) -> None:
+    """Raise ValueError in one line where counts and mask are none that can be filled."""
     if volume.ndim not in (2, 3):
         raise ValueError(f"counts have shape {volume.shape}: expected [rocking, row, column] or [row, column]")
     if mask.shape != volume.shape:
@@ -130,5 +135,6 @@ def _require(volume: NDArray[np.float32], mask: NDArray[np.bool_]) -> None:
         raise ValueError("negative counts: give counts as measured, without subtraction")
 
 
-def _as_volume(shape: tuple[int, ...]) -> tuple[int, ...]:
+def as_volume(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of a volume that holds a frame or a volume of `shape`."""
     return shape if len(shape) == 3 else (1, *shape)

@@ -31,7 +31,8 @@ def centre_sums(counts: Tensor, seen: Tensor) -> Tensor:
 
 
 def _centroid(counts: Tensor) -> Tensor:
-    """Mean index of the counts along each axis, (batch, 3)."""
+    """Mean index of the squared counts along each axis, (batch, 3): no background outweighs the peak."""
+    counts = counts.square()
     total = counts.sum(AXES).clamp(min=1e-6)
     means = []
     for axis in AXES:

@@ -36,7 +36,7 @@ def trial(counts: Counts, seen: Mask, engine: Engine) -> float:
         return float("nan")
     left = seen & ~asked
     intensity, sigma = predicted(np.where(left, counts, np.float32(0.0)), left, asked, engine, guided=False)
-    judged = asked & (np.maximum(intensity, counts) >= BRIGHT)
+    judged = asked & (intensity >= BRIGHT)  # not by what was counted: that would choose what fluctuated upwards
     if np.count_nonzero(judged) < FEWEST:
         return float("nan")
     square = (counts - intensity)[judged] ** 2 / np.maximum(variance(intensity, sigma)[judged], 1.0)

@@ -157,7 +157,10 @@ def _array(source: Path, dataset: str) -> NDArray[np.float32]:
         raise SourceError(f"{source}: {error}; a .npy file, or an HDF5 file and --dataset, is expected") from error
     if array.ndim not in (2, 3) or array.dtype.kind not in "biuf":
         raise SourceError(f"{source}: shape {array.shape} of {array.dtype}; counts [rocking, row, column] are expected")
-    return np.asarray(array, dtype=np.float32)
+    counts = np.asarray(array, dtype=np.float32)
+    if array.dtype.kind in "iu" and array.dtype.itemsize > 1:  # what detectors write where they count nothing
+        counts[(array == np.iinfo(array.dtype).max) | (array < 0)] = np.nan
+    return counts
 
 
 def _require_out(out: Path) -> None:

@@ -180,8 +180,9 @@ def _complaint(summary: ResultSummary) -> str:
     """Why somebody should look at a series: it failed, or its result is doubtful; empty where neither."""
     if summary.status is SeriesStatus.FAILED:
         return summary.error
-    doubt = summary.figures.doubt if summary.figures else ""
-    return f"doubtful result of series {summary.series_id}: {doubt}" if doubt else ""
+    figures = summary.figures
+    doubts = "; ".join(filter(None, (figures.doubt, figures.repair_doubt))) if figures else ""
+    return f"doubtful result of series {summary.series_id}: {doubts}" if doubts else ""
 
 
 def _counted(now: MonitorStatus, frames: Accounting) -> dict[str, Any]:

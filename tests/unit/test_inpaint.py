@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from models.engine.port import Engine
 from models.engine.torch import TorchEngine
+from models.inpaint.adapt import adapted_engine
 from models.inpaint.guide import guide
 from models.inpaint.masks import WIDEST, random_hidden
 from models.inpaint.network import CHANNELS, EDGE, FLOOR_COUNTS, build, decoded, trend
@@ -78,6 +79,12 @@ def test_centre_of_a_symmetric_pattern_is_found_behind_a_gap(off: tuple[int, ...
         seen[:, :, int(sums[2]) // 2 - 2 : int(sums[2]) // 2 + 3] = False
     found = centre_sums((counts * seen)[None], seen[None])[0]
     assert (found - sums).abs().max() <= 1
+
+
+def test_a_background_over_a_whole_frame_does_not_move_the_centre() -> None:
+    counts = torch.poisson(torch.full((1, 16, 128, 128), 0.5), generator=seeded(0))
+    counts[0, 6:11, 18:23, 18:23] += 2000.0
+    assert centre_sums(counts, torch.ones_like(counts, dtype=torch.bool)).tolist() == [[16, 40, 40]]
 
 
 def test_no_counts_have_some_centre() -> None:
@@ -301,6 +308,22 @@ def test_a_network_that_is_right_passes_its_own_test_and_one_that_is_wrong_does_
     right, wrong = (trial(counts * mask, mask, Telling(told, 0.01)) for told in (100.0, 150.0))
     assert 0.8 < right < 1.3
     assert wrong > 5.0
+
+
+def test_a_scan_that_the_network_adapts_to_may_be_a_frame(pattern: np.ndarray) -> None:
+    mask = cross(pattern.shape)
+    engine = adapted_engine(pattern[24], mask[24], 0.2, guided=False)
+    assert np.isfinite(inpaint(pattern[24], mask[24], engine=engine).volume).all()
+    with pytest.raises(ValueError, match="all voxels are masked"):
+        adapted_engine(pattern, np.zeros_like(mask), 0.1)
+
+
+def test_many_missing_frames_are_left_empty(pattern: np.ndarray) -> None:
+    mask = np.ones(pattern.shape, bool)
+    mask[20:30] = False
+    found = inpaint(pattern, mask, engine=Telling(5.0, 0.1), guided=False)
+    assert found.filled[[20, 21, 28, 29]].all()
+    assert not found.filled[22:28].any()
 
 
 def test_a_moved_gap_hides_what_was_seen() -> None:

@@ -101,12 +101,20 @@ def test_gaps_are_filled_beside_the_measured_counts_and_left_free(filled: Recons
     np.testing.assert_array_equal(plain.object_, filled.object_)
 
 
-def test_filled_voxels_are_used_where_the_settings_say_so(filled: Reconstruction, gapped: Volume) -> None:
+def test_filled_voxels_are_used_where_the_settings_say_so_and_nothing_speaks_against_them(
+    filled: Reconstruction, gapped: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
     using = INPAINTING.model_copy(update={"use_filled": True})
+    monkeypatch.setattr("service.repair.trial", lambda *_: float("nan"))
+    monkeypatch.setattr("service.repair.MOST_UNSURE", 10.0)
     used = run(gapped, repairing(using), repair=compose.repair())
     assert np.abs(used.object_ - filled.object_).max() > 0.0
     assert used.recipe["filled_voxels_used"]
-    assert any("used as far as they are sure" in note for note in used.notes)
+    assert any("to be used as far as they are sure" in note for note in used.notes)
+    monkeypatch.setattr("service.repair.trial", lambda *_: 36.0)
+    doubted = run(gapped, repairing(using), repair=compose.repair())
+    np.testing.assert_array_equal(doubted.object_, filled.object_)
+    assert "filled voxels are doubtful, so they are left free in phase retrieval" in doubted.notes
 
 
 def test_without_a_gap_nothing_is_filled_and_that_is_said(volume: Volume) -> None:
