@@ -15,10 +15,13 @@ from models.denoise.predict import denoise, item_shape
 from models.engine.port import Engine
 from models.inpaint.predict import BATCH, ITEM, inpaint
 from models.inpaint.trial import trial
+from models.misfit import mean_square
 from service.records import Repaired
 from service.settings import EngineSettings, Settings
 
 DENOISER, INPAINTER = "denoise", "inpaint"  # names of the networks
+# Filled counts whose standard deviations are more than this share of them, on average, are a guess.
+MOST_UNSURE = 0.5
 # Of a network by name, for items of a shape, so many of them at once.
 MakeEngine = Callable[[EngineSettings, str, tuple[int, ...], int], Engine]
 
@@ -80,7 +83,8 @@ class Repair:
         before = crop.repaired or Repaired()
         crop.repaired = replace(before, denoised=found.frames, denoised_std=found.std)
         crop.by[DENOISER] = engine.describe()
-        missed = off_noise(counts[mask], found.frames[mask], found.std[mask])
+        told = found.frames[mask]
+        missed = mean_square(counts[mask], told, told + found.std[mask] ** 2 + 1.0)
         if missed > settings.repair.doubt_above**2:
             crop.doubts.append(f"denoising: the counts are {math.sqrt(missed):.1f} sigma off what is told")
 
@@ -90,28 +94,6 @@ class Repair:
             self._made.pop(name, None)  # let go of the former one before the next takes its memory
             self._made[name] = key, self._make(settings, name, shape, at_once)
         return self._made[name][1]
-
-
-# Counts from which noise is nearly normal, and the largest square that a single voxel counts for: one hot pixel is no
-# reason to doubt a network. Fewer voxels than the last say nothing.
-BRIGHT, LARGEST_SQUARE, FEWEST = 10.0, 25.0, 50
-
-
-def off_noise(counts: NDArray[np.float32], told: NDArray[np.float32], std: NDArray[np.float32]) -> float:
-    """Return the mean square of (counted - told) over the deviation of both, about 1 where `told` is right, NaN in the
-    dark.
-
-    All float32 [voxels].
-    """
-    bright = told >= BRIGHT  # not by what was counted: that would choose what fluctuated upwards
-    if np.count_nonzero(bright) < FEWEST:
-        return math.nan
-    square = (counts - told)[bright] ** 2 / (told + std**2 + 1.0)[bright]
-    return float(np.minimum(square, LARGEST_SQUARE).mean(dtype=np.float64))
-
-
-# Filled counts whose standard deviations are more than this share of them, on average, are a guess.
-MOST_UNSURE = 0.5
 
 
 def _doubts_of_filling(counts: NDArray[np.float32], std: NDArray[np.float32]) -> list[str]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from benchmarks.restore.gaps import Case
 from benchmarks.restore.interpolations import linear
-from models.bcdi.modes import align, nearest_hand
+from models.bcdi.modes import align
 from models.bcdi.pattern import Filled
 from models.bcdi.phasing import PhasingConfig, phase_retrieval
 from models.engine.port import Engine
@@ -82,8 +82,7 @@ def reconstructed(way: Way) -> Object:
 
 def compared(object_: Object, truth: Object) -> Errors:
     """Twin, shift and ramp removed; amplitudes scaled to the same mean inside."""
-    handed, _ = nearest_hand(object_, truth)
-    found = align(handed, truth).object_
+    found = align(object_, truth).object_
     inside = np.abs(truth) >= INSIDE * np.abs(truth).max()
     ratio = found[inside] * np.conj(truth[inside])
     found = found * np.exp(-1j * np.angle(ratio.sum()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import stats
 
+from benchmarks.bcdi_scan import Cube, box_around_peak
 from benchmarks.restore.interpolations import biharmonic, cubic, linear, nearest
 from benchmarks.restore.peers import PEERS
 from models.cards import load_weights
@@ -22,7 +24,7 @@ from models.inpaint.adapt import adapted_engine
 from models.inpaint.guide import guide
 from models.inpaint.predict import BATCH, ITEM, predicted, variance
 from models.inpaint.symmetry import centre_sums
-from models.simulate.diffraction import AXES, scaled_to_peak
+from models.simulate.diffraction import AXES, far_field, intensity, scaled_to_peak
 from models.simulate.draws import seeded
 from models.simulate.families import family
 from models.simulate.scenes import FROZEN_SEEDS, random_scenes
@@ -102,8 +104,8 @@ def network(engine: Engine, guided: bool) -> Fill:
     """Return a fill with the network of an engine."""
 
     def fill(counts: Counts, mask: Mask) -> Counts:
-        intensity, _ = predicted(np.where(mask, counts, np.float32(0.0)), mask, ~mask, engine, guided)
-        return np.where(mask, counts, intensity)
+        told, _ = predicted(np.where(mask, counts, np.float32(0.0)), mask, ~mask, engine, guided)
+        return np.where(mask, counts, told)
 
     return fill
 
@@ -141,18 +143,14 @@ def oracle(case: Case) -> Counts:
     assert case.object_ is not None
     counts, mask = torch.from_numpy(case.counts), torch.from_numpy(case.mask)
     object_ = torch.from_numpy(case.object_)
-    scale = (counts * mask).sum() / (_far(object_).abs().square() * mask).sum()
+    scale = (counts * mask).sum() / (intensity(far_field(object_)) * mask).sum()
     object_ = object_ * scale.sqrt()
     amplitude = object_.abs()
     for _ in range(ORACLE_STEPS):
-        spectrum = _far(object_)
+        spectrum = far_field(object_)
         spectrum = torch.where(mask, torch.sgn(spectrum) * counts.sqrt(), spectrum)
         object_ = torch.sgn(_near(spectrum)) * amplitude
-    return np.where(case.mask, case.counts, _far(object_).abs().square().numpy())
-
-
-def _far(object_: torch.Tensor) -> torch.Tensor:
-    return torch.fft.fftshift(torch.fft.fftn(torch.fft.ifftshift(object_, dim=AXES), dim=AXES), dim=AXES)
+    return np.where(case.mask, case.counts, intensity(far_field(object_)).numpy())
 
 
 def _near(spectrum: torch.Tensor) -> torch.Tensor:
@@ -204,8 +202,8 @@ def calibration(cases: Iterator[Case], engine: Engine, seed: int = 0) -> tuple[f
     transforms: list[NDArray[np.float64]] = []
     for case in cases:
         hidden = ~case.mask
-        intensity, sigma = predicted(np.where(case.mask, case.counts, np.float32(0.0)), case.mask, hidden, engine)
-        mean, spread, seen = (array[hidden].astype(np.float64) for array in (intensity, sigma, case.counts))
+        told, sigma = predicted(np.where(case.mask, case.counts, np.float32(0.0)), case.mask, hidden, engine)
+        mean, spread, seen = (array[hidden].astype(np.float64) for array in (told, sigma, case.counts))
         bright = mean >= BRIGHT
         within.append((np.abs(seen - mean) <= np.sqrt(variance(mean, spread)))[bright])
         transforms.append(_randomised_pit(mean[~bright], spread[~bright], seen[~bright], rng))
@@ -230,11 +228,14 @@ def interval(values: list[float], seed: int = 0) -> tuple[float, float]:
     return float(low), float(high)
 
 
+@functools.cache
+def _cube(path: Path, size: int) -> Cube:
+    return box_around_peak(path, size)
+
+
 def recorded(path: Path, size: int, width: int, kind: str, positions: int) -> Iterator[Case]:
     """Yield the cube of a real scan with artificial gaps over voxels that it knows."""
-    from benchmarks.bcdi_scan import box_around_peak
-
-    cube = box_around_peak(path, size)
+    cube = _cube(path, size)
     peak = np.unravel_index(cube.counts.argmax(), cube.counts.shape)
     places = np.random.default_rng((width, KINDS.index(kind)))
     for _ in range(positions):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CloughTocher2DInterpolator, LinearNDInterpolator, NearestNDInterpolator
+from scipy.ndimage import binary_dilation
 from skimage.restoration import inpaint_biharmonic
 
 Counts = NDArray[np.float32]
@@ -52,8 +53,6 @@ def _interpolated(kind: Callable[..., Callable[..., NDArray[np.float64]]], count
 
 
 def _dilated(hidden: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    from scipy.ndimage import binary_dilation
-
     return np.asarray(binary_dilation(hidden, np.ones((2 * AROUND + 1,) * 2, bool)))
 
 

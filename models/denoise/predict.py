@@ -13,6 +13,7 @@ from models import registry
 from models.denoise.network import CHANNELS, MULTIPLE, decoded, encoded
 from models.engine.port import Engine
 from models.engine.torch import TorchEngine
+from models.frames import as_volume
 
 NAME = "denoise"
 # Engines made here that are kept, of as many shapes.
@@ -33,7 +34,7 @@ class Denoised:
 
 def item_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape (channels, z, y, x) of items of an engine for counts of `shape`, [z, y, x] or [y, x]."""
-    return CHANNELS, *(-(-edge // MULTIPLE) * MULTIPLE for edge in _as_volume(shape))
+    return CHANNELS, *(-(-edge // MULTIPLE) * MULTIPLE for edge in as_volume(shape))
 
 
 def denoise(
@@ -57,7 +58,7 @@ def denoise(
     """
     shown = np.ones(frames.shape, bool) if mask is None else np.asarray(mask, bool)
     _require(frames, shown)
-    shape = _as_volume(frames.shape)
+    shape = as_volume(frames.shape)
     engine = engine or default_engine(item_shape(shape))
     if engine.takes.shape != item_shape(shape):
         wanted = item_shape(shape)
@@ -101,7 +102,3 @@ def _require(frames: NDArray[np.float32], mask: NDArray[np.bool_]) -> None:
     wrong = np.count_nonzero(~np.isfinite(frames[mask]))
     if wrong:
         raise ValueError(f"{wrong} voxels that the mask calls good are not finite: mask them")
-
-
-def _as_volume(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return shape if len(shape) == 3 else (1, *shape)

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from models.denoise.network import MULTIPLE, build, decoded
 from models.denoise.schemes import SCHEMES
+from models.training.means import AXES, weighted_mean
 from models.training.task import Examples, Task
 
-AXES = (-3, -2, -1)
 # Widths (sigma, voxels) of the Gaussian filters among which the baseline has its choice.
 FILTERS = (0.3, 0.5, 0.7, 1.0, 1.4, 2.0)
 # A voxel of e counts weighs 1 / ((e + FLOOR) (1 + OVER e)): as Poisson noise does, but where it is bright, as a share.
@@ -65,13 +65,13 @@ def metrics(outputs: Tensor, examples: Examples) -> dict[str, Tensor]:
     }
     errors = {}
     for suffix, guess in guesses.items():
-        errors[f"log{suffix}"] = _mean((guess.log1p() - truth.log1p()).abs(), seen).amin(0)
+        errors[f"log{suffix}"] = weighted_mean((guess.log1p() - truth.log1p()).abs(), seen).amin(0)
         amplitude = (guess.sqrt() - truth.sqrt()).square()
-        errors[f"amplitude{suffix}"] = (_mean(amplitude, seen) / _mean(truth, seen)).amin(0)
+        errors[f"amplitude{suffix}"] = (weighted_mean(amplitude, seen) / weighted_mean(truth, seen)).amin(0)
     bright = seen * (truth >= 1.0)
-    inside = _mean(((found - truth).abs() <= sigma).float(), bright)
+    inside = weighted_mean(((found - truth).abs() <= sigma).float(), bright)
     return errors | {
-        "total": _mean(found, seen) / _mean(truth, seen),
+        "total": weighted_mean(found, seen) / weighted_mean(truth, seen),
         "within_sigma": inside[bright.sum(AXES) > 0],
     }
 
@@ -81,11 +81,6 @@ def _filtered(counts: Tensor, seen: Tensor, width: float) -> Tensor:
     sigma = (0.0, width, width, width)
     smooth, share = (torch.from_numpy(gaussian_filter(a.numpy(), sigma, mode="constant")) for a in (counts, seen))
     return smooth / share.clamp(min=1e-6)
-
-
-def _mean(values: Tensor, weights: Tensor) -> Tensor:
-    """Mean over the voxels of each volume that count, (..., batch)."""
-    return (values * weights).sum(AXES) / weights.sum(AXES).clamp(min=1.0)
 
 
 TASK = Task(

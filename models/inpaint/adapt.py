@@ -13,13 +13,13 @@ from torch import Generator, Tensor, nn
 from models import registry
 from models.engine.port import Engine
 from models.engine.torch import TorchEngine
+from models.frames import as_volume
 from models.inpaint.masks import random_hidden
-from models.inpaint.network import CHANNELS, EDGE, decoded
-from models.inpaint.predict import BATCH, ITEM, NAME, as_volume, require
+from models.inpaint.network import EDGE, decoded
+from models.inpaint.predict import BATCH, ITEM, NAME, require
 from models.inpaint.windows import Pattern, cut, encoded, pattern_of
 from models.simulate.draws import seeded
 
-AXES = (-3, -2, -1)
 # Sets of gaps that are drawn over the scan; with a guide each costs as much as a reconstruction.
 LAYOUTS = 6
 WINDOWS = 4  # a step
@@ -88,7 +88,6 @@ def _windows(counts: Tensor, pattern: Pattern, asked: Tensor, generator: Generat
 
 def _loss(network: nn.Module, inputs: Tensor, wanted: Tensor, where: Tensor) -> Tensor:
     """Likelihood of the square roots of the counts, normal about the amplitude told."""
-    assert inputs.shape[1] == CHANNELS
     with torch.autocast("cpu", torch.bfloat16):
         outputs = network(inputs.contiguous(memory_format=torch.channels_last_3d))
     intensity, sigma = decoded(outputs.float())

@@ -14,6 +14,7 @@ from torch import Tensor
 from models import registry
 from models.engine.port import Engine
 from models.engine.torch import TorchEngine
+from models.frames import as_volume
 from models.inpaint.masks import WIDEST, WIDEST_FRAMES
 from models.inpaint.network import CHANNELS, EDGE, decoded
 from models.inpaint.windows import Pattern, blended, encoded, pattern_of, placed
@@ -133,8 +134,3 @@ def require(volume: NDArray[np.float32], mask: NDArray[np.bool_]) -> None:
         raise ValueError(f"{wrong} voxels that the mask calls good are not finite: mask them")
     if shown.min() < 0:
         raise ValueError("negative counts: give counts as measured, without subtraction")
-
-
-def as_volume(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape of a volume that holds a frame or a volume of `shape`."""
-    return shape if len(shape) == 3 else (1, *shape)

@@ -11,9 +11,9 @@ from models.inpaint.network import EDGE, FLOOR_COUNTS, LINE, build, decoded
 from models.inpaint.windows import cut, encoded, pattern_of
 from models.simulate.draws import chosen, normal
 from models.simulate.scenes import Scenes
+from models.training.means import AXES, weighted_mean
 from models.training.task import Examples, Task
 
-AXES = (-3, -2, -1)
 # Gaps that each scene is shown with, and windows of each: a window costs less than a scene, and less than a guide.
 GAPS, WINDOWS = 2, 9
 # Share of the gaps for which there is a guide.
@@ -81,12 +81,7 @@ def loss(outputs: Tensor, examples: Examples) -> Tensor:
     sigma = sigma / (intensity + FLOOR_COUNTS).sqrt() * amplitude
     away = ((wanted.expm1() + FLOOR_COUNTS).sqrt() - amplitude) / sigma
     unlikely = (sigma / amplitude).log() + away.square() / 2.0
-    return _mean(error + LIKELIHOOD_SHARE * unlikely, hidden).mean()
-
-
-def _mean(values: Tensor, weights: Tensor) -> Tensor:
-    """Mean over the voxels of each window that count, (batch,)."""
-    return (values * weights).sum(AXES) / weights.sum(AXES).clamp(min=1.0)
+    return weighted_mean(error + LIKELIHOOD_SHARE * unlikely, hidden).mean()
 
 
 def metrics(outputs: Tensor, examples: Examples) -> dict[str, Tensor]:
@@ -100,18 +95,18 @@ def metrics(outputs: Tensor, examples: Examples) -> dict[str, Tensor]:
     found = {}
     for suffix, guess in (("", outputs[:, 0].clamp(min=0.0)), ("_line", line)):
         found[f"pearson{suffix}"] = _pearson(guess, truth, hidden)
-        found[f"log{suffix}"] = _mean((guess - truth).abs(), hidden)
+        found[f"log{suffix}"] = weighted_mean((guess - truth).abs(), hidden)
     intensity, sigma = decoded(outputs)
     variance = 4.0 * intensity * sigma.square() + 2.0 * sigma.pow(4) + intensity + sigma.square()
     measured = examples.weights[:, 1] * (intensity >= 10.0)
     within = (examples.targets[:, 1] - intensity).square() <= variance
-    return found | {"within_sigma": _mean(within.float(), measured)[measured.sum(AXES) > 0]}
+    return found | {"within_sigma": weighted_mean(within.float(), measured)[measured.sum(AXES) > 0]}
 
 
 def _pearson(one: Tensor, other: Tensor, weights: Tensor) -> Tensor:
-    first, second = (values - _mean(values, weights).view(-1, 1, 1, 1) for values in (one, other))
-    spread = _mean(first.square(), weights) * _mean(second.square(), weights)
-    return _mean(first * second, weights) / spread.clamp(min=1e-12).sqrt()
+    first, second = (values - weighted_mean(values, weights).view(-1, 1, 1, 1) for values in (one, other))
+    spread = weighted_mean(first.square(), weights) * weighted_mean(second.square(), weights)
+    return weighted_mean(first * second, weights) / spread.clamp(min=1e-12).sqrt()
 
 
 TASK = Task(

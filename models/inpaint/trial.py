@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from models.engine.port import Engine
 from models.inpaint.predict import predicted, variance
+from models.misfit import mean_square
 
 Counts = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -16,12 +17,6 @@ Mask = NDArray[np.bool_]
 SHIFTS = (4, 6, 8, 12, 16, 20, 24)
 WAYS = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, -1), (1, -1), (-1, 1))
 MOST_HIDDEN = 0.2
-# Counts from which a standard deviation is one of a nearly normal distribution.
-BRIGHT = 10.0
-# Squares of deviations count up to this: a single hot pixel says nothing of the network.
-LARGEST_SQUARE = 25.0
-# Fewer voxels than this say nothing either.
-FEWEST = 50
 
 
 def trial(counts: Counts, seen: Mask, engine: Engine) -> float:
@@ -36,11 +31,7 @@ def trial(counts: Counts, seen: Mask, engine: Engine) -> float:
         return float("nan")
     left = seen & ~asked
     intensity, sigma = predicted(np.where(left, counts, np.float32(0.0)), left, asked, engine, guided=False)
-    judged = asked & (intensity >= BRIGHT)  # not by what was counted: that would choose what fluctuated upwards
-    if np.count_nonzero(judged) < FEWEST:
-        return float("nan")
-    square = (counts - intensity)[judged] ** 2 / np.maximum(variance(intensity, sigma)[judged], 1.0)
-    return float(np.minimum(square, LARGEST_SQUARE).mean(dtype=np.float64))
+    return mean_square(counts[asked], intensity[asked], np.maximum(variance(intensity[asked], sigma[asked]), 1.0))
 
 
 def moved_gap(seen: Mask) -> Mask | None:

@@ -46,8 +46,7 @@ class Plan:
     `folder` of everything that is written; `minutes` of training, validation included, the tests at the end not;
     `device` cpu or cuda; `precision` bf16, fp32 or auto: bf16 where the device computes in it; `checkpoint_s` and
     `point_s` between two checkpoints and two points of the curve; volumes of the frozen sets, for validation as many as
-    the task says where None; `catalogue` of relaxed
-    crystals that the network is tested on too.
+    the task says where None; `catalogue` of relaxed crystals that the network is tested on too.
     """
 
     folder: Path

@@ -68,14 +68,15 @@ def before_and_after(reconstruction: Reconstruction, volume: Volume) -> dict[str
     is known; empty where no network was asked.
     """
     made = reconstruction.repaired or Repaired()
+    shown = made.shown
     window = measured_window(reconstruction, volume)
     mask = volume.mask[window]
-    if made.shown is None or made.shown.shape != mask.shape:  # a crop that reaches beyond the detector has no picture
+    if shown is None or shown.shape != mask.shape:  # a crop that reaches beyond the detector has no picture
         return {}
     known = mask if made.filled_std is None else mask | (made.filled_std > 0)
     measured = np.where(mask, volume.counts[window], np.float32(np.nan))
     brightest = int(np.nansum(measured, axis=(1, 2)).argmax())
     return {
         "measured": np.ascontiguousarray(measured[brightest]),
-        "repaired": np.where(known, made.shown, np.float32(np.nan))[brightest],
+        "repaired": np.where(known, shown, np.float32(np.nan))[brightest],
     }
