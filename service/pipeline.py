@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from models.bcdi.geometry import ANGSTROM_PER_NM, direct_basis, momentum_transfe
 from models.bcdi.modes import nearest_hand, twin
 from models.bcdi.pattern import resample
 from models.bcdi.phasing import Phased, PhasingConfig, phase_retrieval
-from models.bcdi.preprocess import PreprocessConfig, Preprocessed, preprocess
+from models.bcdi.preprocess import Masked, PreprocessConfig, Preprocessed, masked_series, preprocess
 from models.bcdi.quality import prtf, resolution
 from models.bcdi.resample import along_q, to_lab
 from models.bcdi.strain import displacement_and_strain
@@ -194,24 +194,33 @@ def _prepare(volume: Volume, detector: DetectorSettings, phasing: PhasingSetting
     if min(volume.counts.shape) < FEWEST:
         shape = " x ".join(map(str, volume.counts.shape))
         raise ValueError(f"{shape} frames, rows and columns, expected at least {FEWEST} of each")
+    config, light = _known_of(volume, detector)
+    config = replace(config, size=phasing.size, binning=phasing.binning)
+    return preprocess(volume.counts, volume.mask, config, **light)
+
+
+def masked_volume(volume: Volume, detector: DetectorSettings) -> Masked:
+    """Return the whole volume with all masked that `invert` would mask; raise ValueError where nothing is left."""
+    config, light = _known_of(volume, detector)
+    return masked_series(volume.counts, volume.mask, config, **light)
+
+
+def _known_of(volume: Volume, detector: DetectorSettings) -> tuple[PreprocessConfig, dict[str, Any]]:
+    """What settings and volume say about detector and beam, as `preprocess` takes it."""
     mask, dark, flat = detector_planes(detector)
     config = PreprocessConfig(
         user_mask=None if mask is None else mask.astype(bool),
         chips=chosen_layout(detector.chip_layout, volume.counts.shape[1:]),
         region=detector.region,
         saturation_counts=detector.saturation_counts,
-        size=phasing.size,
-        binning=phasing.binning,
     )
-    return preprocess(
-        volume.counts,
-        volume.mask,
-        config,
-        dark=volume.dark if dark is None else dark.astype(np.float32),
-        flat=volume.flat if flat is None else flat.astype(np.float32),
-        scale=volume.scale,
-        saturated=volume.saturated,
-    )
+    light = {
+        "dark": volume.dark if dark is None else dark.astype(np.float32),
+        "flat": volume.flat if flat is None else flat.astype(np.float32),
+        "scale": volume.scale,
+        "saturated": volume.saturated,
+    }
+    return config, light
 
 
 def _frame_of(volume: Volume, prepared: Preprocessed) -> _Frame:

@@ -179,10 +179,12 @@ class Figures:
 class Repaired:
     """What networks made of the counts of a crop, float32 [rocking, row, column] each, None where none was asked.
 
-    `filled`: as measured, gaps filled; `filled_std` standard deviations of the filled counts, 0 elsewhere. `denoised`:
-    expected counts, `denoised_std` how far off they may be. Figures of merit use the measured counts.
+    `measured`: as they came, NaN where the detector did not count; None where read from a file. `filled`: gaps filled;
+    `filled_std` standard deviations of the filled counts, 0 elsewhere. `denoised`: expected counts, `denoised_std` how
+    far off they may be. Figures of merit use the measured counts.
     """
 
+    measured: NDArray[np.float32] | None = None
     filled: NDArray[np.float32] | None = None
     filled_std: NDArray[np.float32] | None = None
     denoised: NDArray[np.float32] | None = None

@@ -13,7 +13,7 @@ from models.bcdi.pattern import Filled
 from models.bcdi.preprocess import Preprocessed
 from models.denoise.predict import denoise, item_shape
 from models.engine.port import Engine
-from models.inpaint.predict import BATCH, ITEM, inpaint
+from models.inpaint.predict import BATCH, ITEM, inpaint, light_of
 from models.inpaint.trial import trial
 from models.misfit import mean_square
 from service.records import Repaired
@@ -56,8 +56,16 @@ class Repair:
         """Fill the gaps; doubt it where the network is wrong about voxels that it is shown to be wrong about."""
         wanted, prepared = settings.repair, crop.prepared
         engine = self._engine(settings.engine, INPAINTER, ITEM, BATCH)
-        found = inpaint(prepared.counts, prepared.mask, engine=engine, guided=wanted.guided)
-        crop.repaired = Repaired(filled=found.volume, filled_std=found.std)
+        found = inpaint(
+            prepared.counts,
+            prepared.mask,
+            engine=engine,
+            guided=wanted.guided,
+            scale=prepared.scale,
+            background=prepared.background,
+            leave=prepared.saturated,
+        )
+        crop.repaired = Repaired(measured=_measured(prepared), filled=found.volume, filled_std=found.std)
         crop.by[INPAINTER] = engine.describe()
         voxels = int(np.count_nonzero(found.filled))
         use = "to be used as far as they are sure" if wanted.use_filled else "left free in phase retrieval"
@@ -65,7 +73,8 @@ class Repair:
         if not voxels:
             return
         crop.doubts += _doubts_of_filling(found.volume[found.filled], found.std[found.filled])
-        missed = trial(prepared.counts, prepared.mask, engine)
+        light = light_of(prepared.counts.shape, prepared.mask, prepared.scale, prepared.background)
+        missed = trial(prepared.counts, prepared.mask, found.filled, engine, light)
         if math.isnan(missed):
             crop.notes.append("inpainting could not be tried beside the gap: too dark there, or no room")
         if missed > wanted.doubt_above**2:
@@ -80,7 +89,7 @@ class Repair:
         counts, mask = crop.prepared.counts, crop.prepared.mask
         engine = self._engine(settings.engine, DENOISER, item_shape(counts.shape), 1)
         found = denoise(counts, mask, engine=engine)
-        before = crop.repaired or Repaired()
+        before = crop.repaired or Repaired(measured=_measured(crop.prepared))
         crop.repaired = replace(before, denoised=found.frames, denoised_std=found.std)
         crop.by[DENOISER] = engine.describe()
         told = found.frames[mask]
@@ -94,6 +103,10 @@ class Repair:
             self._made.pop(name, None)  # let go of the former one before the next takes its memory
             self._made[name] = key, self._make(settings, name, shape, at_once)
         return self._made[name][1]
+
+
+def _measured(prepared: Preprocessed) -> NDArray[np.float32]:
+    return np.where(prepared.mask, prepared.counts, np.float32(np.nan))
 
 
 def _doubts_of_filling(counts: NDArray[np.float32], std: NDArray[np.float32]) -> list[str]:

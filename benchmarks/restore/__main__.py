@@ -34,7 +34,7 @@ from rich.table import Table
 from benchmarks.bcdi_scan import box_around_peak
 from benchmarks.restore import crystals, gaps, noise, speed
 from benchmarks.restore.gaps import BARS, KINDS, WIDTHS, Case, Fill, Scores
-from benchmarks.restore.peers import SCHEMED
+from benchmarks.restore.peers import PAIRS, SCHEMED
 from models import registry
 from models.denoise.predict import NAME as DENOISER
 from models.denoise.predict import item_shape
@@ -173,7 +173,7 @@ class Bench:
         rows = {"ours": noise.network(shipped)}
         for folder in sorted(self.options.peers.glob("*")) if self.options.peers else ():
             if folder.name != "masto":
-                name = f"ours, {folder.name}" if folder.name in SCHEMED else folder.name
+                name = f"ours, {folder.name}" if folder.name in (*SCHEMED, PAIRS) else folder.name
                 rows[name] = noise.network(gaps.peer(folder, item_shape(shape)))
         return {**rows, **noise.filters()}
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +14,12 @@ from torchmetrics.functional.image import (
     structural_similarity_index_measure,
 )
 
+from models.denoise.pairs import simulate, task_of
 from models.denoise.published import irunet, vdsr
 from models.denoise.schemes import SCHEMES
 from models.denoise.train import TASK as DENOISE
 from models.inpaint.train import TASK as INPAINT
+from models.inpaint.train import examples as inpaint_examples
 from models.training.task import Examples, Task
 
 AXES = (-3, -2, -1)
@@ -83,7 +87,13 @@ def masto_loss(outputs: Tensor, examples: Examples) -> Tensor:
 
 
 MASTO: Task = dataclasses.replace(
-    INPAINT, name="masto", summary="After Masto et al. 2024", build=Masto, loss=masto_loss, learning_rate=1e-3
+    INPAINT,
+    name="masto",
+    summary="After Masto et al. 2024",
+    build=Masto,
+    examples=functools.partial(inpaint_examples, guided=0.0),
+    loss=masto_loss,
+    learning_rate=1e-3,
 )
 
 
@@ -112,4 +122,15 @@ SCHEMED = {
     f"{scheme}-{noise}": dataclasses.replace(DENOISE, name=f"{scheme}-{noise}", examples=examples)
     for (scheme, noise), examples in SCHEMES.items()
 }
+# Ours, learned from simulated pairs of exposures, which are written beside it.
+PAIRS, PAIRS_FILE, PAIRED_CRYSTALS = "simulated-pairs", "pairs.h5", 64
 PEERS: dict[str, Task] = {task.name: task for task in (MASTO, VDSR, IRUNET, *SCHEMED.values())}
+
+
+def peer_task(name: str, folder: Path) -> Task:
+    """Return what a peer learns; `folder` is its own."""
+    if name != PAIRS:
+        return PEERS[name]
+    if not (folder / PAIRS_FILE).exists():
+        simulate(folder / PAIRS_FILE, PAIRED_CRYSTALS, seed=1)
+    return dataclasses.replace(task_of(folder / PAIRS_FILE), name=PAIRS)

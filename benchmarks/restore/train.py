@@ -9,27 +9,29 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.restore.peers import PEERS
+from benchmarks.restore.peers import PAIRS, PEERS, peer_task
 from models.training.run import CHECKPOINT, Plan, Run
+
+NAMES = sorted((*PEERS, PAIRS))
 
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="where to; a run that was killed goes on")
     parser.add_argument("--minutes", type=float, default=50.0, help="of each (default 50)")
-    parser.add_argument("--only", nargs="*", choices=sorted(PEERS), default=sorted(PEERS))
+    parser.add_argument("--only", nargs="*", choices=NAMES, default=NAMES)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     for name in options.only:
         folder = options.folder / name
         folder.mkdir(parents=True, exist_ok=True)
-        run = Run(PEERS[name], Plan(folder=folder, minutes=options.minutes))
+        run = Run(peer_task(name, folder), Plan(folder=folder, minutes=options.minutes))
         if (folder / CHECKPOINT).exists():
             run.resume()
         else:
             run.begin()
-        card = run.train(lambda what, share: print(f"{share:4.0%} {what}", end="\\r", flush=True))
+        card = run.train(lambda what, share: print(f"{share:4.0%} {what}", end="\r", flush=True))
         print(f"{name}: {card.steps} steps, {card.metrics}")
     return 0
 

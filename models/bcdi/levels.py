@@ -17,6 +17,12 @@ def full_level(shape: tuple[int, ...]) -> Level:
     return Level(shape=shape, step=(1,) * len(shape))
 
 
+def sparse_level(shape: tuple[int, ...], extent: tuple[int, ...]) -> Level:
+    """Return the level of the least field of view that leaves an object of `extent` voxels room, at full resolution."""
+    step = tuple(_largest_step(n, size) for n, size in zip(shape, extent, strict=True))
+    return Level(shape=tuple(n // k for n, k in zip(shape, step, strict=True)), step=step)
+
+
 def coarse_to_fine(shape: tuple[int, ...], extent: tuple[int, ...]) -> list[Level]:
     """Return levels from the coarsest to the whole pattern.
 
@@ -24,8 +30,8 @@ def coarse_to_fine(shape: tuple[int, ...], extent: tuple[int, ...]) -> list[Leve
     field of view) as long as the object leaves room, and the central half of what is left (half the resolution) while
     that is larger than COARSE_EDGE.
     """
-    step = tuple(_largest_step(n, size) for n, size in zip(shape, extent, strict=True))
-    sampled = tuple(n // k for n, k in zip(shape, step, strict=True))
+    sparse = sparse_level(shape, extent)
+    step, sampled = sparse.step, sparse.shape
     levels = [full_level(shape)]
     while True:
         levels.insert(0, Level(shape=sampled, step=step))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -144,23 +144,19 @@ def coarse_pattern(pattern: Pattern, level: Level, transfer: Tensor | None, reac
         inside = (index.abs() <= limit).to(spectrum.device)
         spectrum = spectrum * inside.view([-1 if axis == other else 1 for other in range(3)])
     smooth = torch.fft.irfftn(spectrum, s=pattern.shape, dim=AXES).clamp_(min=0.0)
-    chosen = [level.indices(n, axis) for axis, n in enumerate(pattern.shape)]
+    return picked(replace(pattern, amplitude=smooth.sqrt_() * (pattern.trust > 0)), level)
+
+
+def picked(pattern: Pattern, level: Level) -> Pattern:
+    """Return the voxels of a full pattern that a level has, as they are."""
+    chosen = [level.indices(n, axis).to(pattern.counts.device) for axis, n in enumerate(pattern.shape)]
 
     def take(array: Tensor) -> Tensor:
         for axis, index in enumerate(chosen):
-            array = array.index_select(axis, index.to(array.device))
+            array = array.index_select(axis, index)
         return array
 
-    trust = take(pattern.trust)
-    return Pattern(
-        counts=take(pattern.counts),
-        scale=take(pattern.scale),
-        background=take(pattern.background),
-        seen=take(pattern.seen),
-        held_out=take(pattern.held_out),
-        amplitude=take(smooth).sqrt_() * (trust > 0),
-        trust=trust,
-    )
+    return Pattern(**{field.name: take(getattr(pattern, field.name)) for field in fields(Pattern)})
 
 
 def _filled(pattern: Pattern) -> Tensor:

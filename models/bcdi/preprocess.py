@@ -46,11 +46,29 @@ class PreprocessConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Masked:
+    """A whole series, masked: arrays [rocking, row, column].
+
+    `counts` float32, raw but zero where masked. `mask` bool. `scale` and `background` float32, broadcast against the
+    counts. `saturated` bool: masked as too bright. `notes` say what was done, `warnings` what somebody should look at.
+    """
+
+    counts: Counts
+    mask: Mask
+    scale: Counts
+    background: Counts
+    saturated: Mask
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Preprocessed:
     """A series ready for phase retrieval, all arrays [rocking, row, column] of the crop.
 
     `counts` float32, raw but zero where masked. `mask` bool. `scale` and `background` float32, broadcast against the
-    counts. `crop` maps the crop to the volume; `peak_index` (z, y, x) is the peak in the volume, fractional voxels.
+    counts. `saturated` bool: masked as too bright. `crop` maps the crop to the volume; `peak_index` (z, y, x) is the
+    peak in the volume, fractional voxels.
     `notes` say what was done, `warnings` what somebody should look at.
     """
 
@@ -58,6 +76,7 @@ class Preprocessed:
     mask: Mask
     scale: Counts
     background: Counts
+    saturated: Mask
     crop: Crop
     peak_index: tuple[float, float, float]
     notes: tuple[str, ...]
@@ -95,6 +114,36 @@ def preprocess(
     Raises ValueError in one line where there is nothing to invert.
     """
     config = config or PreprocessConfig()
+    _require(
+        counts.ndim != 3 or len(counts) > 1,
+        "one frame only: a rocking curve needs more, a dozen at least to be inverted",
+    )
+    masked = masked_series(counts, mask, config, dark=dark, flat=flat, scale=scale, saturated=saturated)
+    remarks = _Remarks(notes=list(masked.notes), warnings=list(masked.warnings))
+    peak = find_peak(masked.counts, masked.mask)
+    _warn_of_peak(peak, masked.saturated, remarks)
+    crop, why = choose_crop(
+        masked.counts, masked.mask, peak.index, size=config.size, binning=config.binning, largest=config.largest
+    )
+    remarks.notes.append(why)
+    _warn_of_gaps(cut(masked.counts, crop, 0.0), cut(masked.mask, crop, False), crop, remarks)
+    return _cropped(masked, crop, peak, remarks)
+
+
+def masked_series(
+    counts: Counts,
+    mask: Mask,
+    config: PreprocessConfig | None = None,
+    *,
+    dark: Counts | None = None,
+    flat: Counts | None = None,
+    scale: Counts | None = None,
+    saturated: Mask | None = None,
+) -> Masked:
+    """Mask what did not count: chip edges, the user's mask, hot, noisy, insensitive and saturated pixels. Arguments and
+    errors as for `preprocess`.
+    """
+    config = config or PreprocessConfig()
     _check_shapes(counts, mask, config, dark=dark, flat=flat, scale=scale, saturated=saturated)
     remarks = _Remarks()
     frame_mask = _frame_mask(counts.shape[1:], config)
@@ -111,12 +160,15 @@ def preprocess(
     level = f", at {counts[found].min():g} counts or more" if found.any() else ""
     saturated = found | known
     _warn_of_saturation(saturated, level, good, remarks)
-    peak = find_peak(counts, good)
-    _warn_of_peak(peak, saturated, remarks)
-    crop, why = choose_crop(counts, good, peak.index, size=config.size, binning=config.binning, largest=config.largest)
-    remarks.notes.append(why)
-    _warn_of_gaps(cut(counts, crop, 0.0), cut(good, crop, False), crop, remarks)
-    return _cropped(counts, good, model, background, crop, peak, remarks)
+    return Masked(
+        counts=counts,
+        mask=good,
+        scale=model,
+        background=background,
+        saturated=saturated,
+        notes=tuple(remarks.notes),
+        warnings=tuple(remarks.warnings),
+    )
 
 
 def _check_shapes(
@@ -131,7 +183,6 @@ def _check_shapes(
 ) -> None:
     _require(counts.ndim == 3, f"counts must be [rocking, row, column], got shape {counts.shape}")
     _require(mask.shape == counts.shape, f"mask has shape {mask.shape}, counts {counts.shape}: expected the same")
-    _require(len(counts) > 1, "one frame only: a rocking curve needs more, a dozen at least to be inverted")
     for name, image in (("dark", dark), ("flat field", flat), ("user mask", config.user_mask)):
         if image is not None:
             _require(image.shape == counts.shape[1:], f"{name} has shape {image.shape}, frames {counts.shape[1:]}")
@@ -255,28 +306,21 @@ def _ranges(numbers: NDArray[np.intp]) -> str:
     return ", ".join(said) + (" and more" if len(runs) > MOST_RUNS else "")
 
 
-def _cropped(
-    counts: Counts,
-    good: Mask,
-    model: Counts,
-    background: Counts,
-    crop: Crop,
-    peak: Peak,
-    remarks: _Remarks,
-) -> Preprocessed:
-    binned_mask = bin_with(np.all, cut(good, crop, False), crop.binning)
-    binned_counts = bin_with(np.sum, cut(counts, crop, 0.0), crop.binning) * binned_mask
+def _cropped(masked: Masked, crop: Crop, peak: Peak, remarks: _Remarks) -> Preprocessed:
+    binned_mask = bin_with(np.all, cut(masked.mask, crop, False), crop.binning)
+    binned_counts = bin_with(np.sum, cut(masked.counts, crop, 0.0), crop.binning) * binned_mask
     _require(
         bool(np.any(binned_counts)), f"no counts left in the crop {crop.shape}: give a larger size or less binning"
     )
     missing = 1.0 - np.count_nonzero(binned_mask) / binned_mask.size
     remarks.notes.append(f"{missing:.1%} of the crop's voxels are masked")
-    full = np.broadcast_to(model, counts.shape), np.broadcast_to(background, counts.shape)
+    scale, background = (np.broadcast_to(part, masked.counts.shape) for part in (masked.scale, masked.background))
     return Preprocessed(
         counts=binned_counts.astype(np.float32),
         mask=binned_mask,
-        scale=bin_with(np.mean, cut(full[0], crop, 1.0), crop.binning).astype(np.float32),
-        background=bin_with(np.sum, cut(full[1], crop, 0.0), crop.binning).astype(np.float32),
+        scale=bin_with(np.mean, cut(scale, crop, 1.0), crop.binning).astype(np.float32),
+        background=bin_with(np.sum, cut(background, crop, 0.0), crop.binning).astype(np.float32),
+        saturated=bin_with(np.any, cut(masked.saturated, crop, False), crop.binning),
         crop=crop,
         peak_index=peak.index,
         notes=tuple(remarks.notes),

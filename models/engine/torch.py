@@ -60,13 +60,13 @@ class TorchEngine:
         for layer in filter(multiplies, network.modules()):
             layer.to(network.dtype)  # here once, or autocast does it in each call
         for parameter in network.parameters():
-            parameter.data = _channels_last(parameter.data)
+            parameter.data = channels_last(parameter.data)
         if self.device.type == "cpu" and self._precision == "fp32":
             exchange(network, zero_padded_conv3d, OneDNNConv3d)
         return network
 
     def _compute(self, volumes: Tensor) -> Tensor:
-        given: Tensor = self._network(_channels_last(volumes)).contiguous()
+        given: Tensor = self._network(channels_last(volumes)).contiguous()
         return given
 
     def _compute_cuda(self, volumes: Tensor) -> Tensor:
@@ -75,6 +75,7 @@ class TorchEngine:
             return self._compute(volumes)
 
 
-def _channels_last(tensor: Tensor) -> Tensor:
+def channels_last(tensor: Tensor) -> Tensor:
+    """Return `tensor` with its channels innermost in memory, if it is a batch of images, volumes or their kernels."""
     order = CHANNELS_LAST.get(tensor.dim())
     return tensor if order is None else tensor.contiguous(memory_format=order)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -34,8 +35,7 @@ class Inpainted:
 
     `volume` float32: the counts as given where they are seen, what is expected in gaps. `std` float32: standard
     deviation of the count that the detector would have shown there, Poisson noise included; 0 where it was seen.
-    `filled` bool: where something was filled in. Voxels deeper than half the widest gap that was trained (8 px, 2
-    frames) inside what is hidden stay 0, with `std` 0 and `filled` False: nobody knows what is there.
+    `filled` bool: where something was filled in. What is hidden and not filled stays 0, with `std` 0: nobody knows.
     """
 
     volume: NDArray[np.float32]
@@ -43,30 +43,95 @@ class Inpainted:
     filled: NDArray[np.bool_]
 
 
+class Light(NamedTuple):
+    """What a count is made of besides the crystal: counts ~ Poisson(scale * |F|^2 + background), both float32 and
+    broadcasting against the counts; the scale, of monitor, attenuators and flat field, is 1 on average.
+    """
+
+    scale: NDArray[np.float32]
+    background: NDArray[np.float32]
+
+
 def inpaint(
-    volume: NDArray[np.float32], mask: NDArray[np.bool_], *, engine: Engine | None = None, guided: bool = True
+    volume: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    *,
+    engine: Engine | None = None,
+    guided: bool = True,
+    scale: NDArray[np.float32] | None = None,
+    background: NDArray[np.float32] | None = None,
+    leave: NDArray[np.bool_] | None = None,
 ) -> Inpainted:
     """Fill what a detector did not count around a Bragg peak.
 
     `volume` float32 counts [rocking, row, column], or a single frame [row, column]; `mask` bool of the same shape, True
     where a voxel was seen; what the volume holds elsewhere is not looked at. `engine` runs the network on items of
-    ITEM, the one that comes with Braggloop where None; `guided` by a short phase retrieval of what is seen, which takes
-    longer than the network. Without a gap the volume comes back as it is. Safe in streaming.
+    ITEM, the one that comes with Braggloop where None; `guided` by the crystal of one density that explains what is
+    seen, which takes longer than the network. `scale` float32 (monitor times transmission times flat field; of the
+    counts' shape or [rocking]) and `background` float32 counts (of the counts' shape or [row, column]): what is filled
+    in is what would have been counted in that light. `leave` bool of the counts' shape: hidden voxels that are not
+    filled, as saturated ones, which hold more than their neighbours say.
+    Only voxels between seen ones are filled, up to half the widest gap of training away from them (8 px, 2 frames).
+    Without a gap the volume comes back as it is. Safe in streaming.
     Raises ValueError in one line where nothing is seen, for counts that are negative or not numbers, for other shapes.
     """
     require(volume, mask)
     counts = np.where(mask, volume, np.float32(0.0)).astype(np.float32).reshape(as_volume(volume.shape))
     seen = np.asarray(mask, dtype=bool).reshape(counts.shape)
-    filled = ~seen & within_reach(seen)
+    filled = fillable(seen) & (True if leave is None else ~leave.reshape(counts.shape))
     if not filled.any():
         nothing = np.zeros(volume.shape, np.float32)
         return Inpainted(volume=counts.reshape(volume.shape), std=nothing, filled=nothing.astype(bool))
-    intensity, sigma = predicted(counts, seen, filled, engine or default_engine(), guided)
+    light = light_of(counts.shape, seen, scale, background)
+    expected, spread = counted(counts, seen, filled, engine or default_engine(), light, guided=guided)
     return Inpainted(
-        volume=np.where(filled, intensity, counts).reshape(volume.shape),
-        std=np.where(filled, np.sqrt(variance(intensity, sigma)), np.float32(0.0)).reshape(volume.shape),
+        volume=np.where(filled, expected, counts).reshape(volume.shape),
+        std=np.where(filled, np.sqrt(spread), np.float32(0.0)).reshape(volume.shape),
         filled=filled.reshape(volume.shape),
     )
+
+
+def light_of(
+    shape: tuple[int, ...],
+    seen: NDArray[np.bool_],
+    scale: NDArray[np.float32] | None = None,
+    background: NDArray[np.float32] | None = None,
+) -> Light:
+    """Return the light of counts of `shape` [z, y, x]; raise ValueError for one that is none."""
+    factor = np.ones(1, np.float32) if scale is None else np.asarray(scale, np.float32)
+    if scale is not None and factor.ndim == 1:
+        factor = factor[:, None, None]
+    dark = np.zeros(1, np.float32) if background is None else np.asarray(background, np.float32)
+    for name, values in (("scale", factor), ("background", dark)):
+        if not _broadcasts(values.shape, shape) or not np.all(np.isfinite(values) & (values >= 0)):
+            raise ValueError(f"{name} of shape {values.shape}: expected one that fits {shape}, finite, not negative")
+    if not np.all(factor > 0):
+        raise ValueError("scale has values that are not above zero: mask those voxels and give them 1")
+    mean = np.broadcast_to(factor, shape)[seen].mean(dtype=np.float64)
+    return Light(scale=(factor / mean).astype(np.float32), background=dark)
+
+
+def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    try:
+        return np.broadcast_shapes(shape, to) == to
+    except ValueError:
+        return False
+
+
+def counted(
+    counts: NDArray[np.float32],
+    seen: NDArray[np.bool_],
+    wanted: NDArray[np.bool_],
+    engine: Engine,
+    light: Light,
+    *,
+    guided: bool = True,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the count that is expected where `wanted`, and its variance, float32 [z, y, x]; see `predicted`."""
+    even = np.where(seen, np.maximum(counts - light.background, 0.0) / light.scale, 0.0).astype(np.float32)
+    intensity, sigma = predicted(even, seen, wanted, engine, guided)
+    intensity, sigma = intensity * light.scale, sigma * np.sqrt(light.scale)
+    return intensity + light.background, variance(intensity, sigma) + light.background
 
 
 def variance(intensity: NDArray[np.float32], sigma: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -76,13 +141,24 @@ def variance(intensity: NDArray[np.float32], sigma: NDArray[np.float32]) -> NDAr
     return np.asarray(4.0 * intensity * sigma**2 + 2.0 * sigma**4 + intensity + sigma**2, dtype=np.float32)
 
 
-def within_reach(seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return where a seen voxel is near enough for the network to tell something, bool [z, y, x].
-
-    Half the widest gap of training: 8 px, 2 frames.
+def fillable(seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which hidden voxels something can be said about, bool [z, y, x]: those between seen ones along an axis, or
+    between such, and no farther from a seen one than half the widest gap of training: 8 px, 2 frames.
     """
+    between = _between(_between(seen))
     sampling = (WIDEST / WIDEST_FRAMES, 1.0, 1.0)
-    return np.asarray(ndimage.distance_transform_edt(~seen, sampling=sampling) <= WIDEST / 2)
+    near = ndimage.distance_transform_edt(~seen, sampling=sampling) <= WIDEST / 2
+    return np.asarray(~seen & between & near)
+
+
+def _between(known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """What is known, and what has something known on both sides of it along an axis."""
+    found = known.copy()
+    for axis in range(known.ndim):
+        before = np.logical_or.accumulate(known, axis=axis)
+        after = np.flip(np.logical_or.accumulate(np.flip(known, axis), axis=axis), axis)
+        found |= before & after
+    return found
 
 
 def predicted(
@@ -97,14 +173,18 @@ def predicted(
     `counts` are 0 where not `seen`. The intensity's square root is taken as normal, so the intensity told is its
     median.
     """
-    device = engine.device
-    shown, there = (torch.from_numpy(array)[None].to(device) for array in (counts, seen))
-    pattern = pattern_of(shown, there, [guided])
-    starts = placed(torch.from_numpy(wanted)).to(device)
-    most = engine.takes.batch[1]
-    outputs = [_decoded(engine, pattern, part) for part in torch.split(starts, most)]
-    z, y, x = counts.shape
-    log_intensity, sigma = blended(torch.cat(outputs), starts, (z, y, x)).cpu().numpy()
+    shown, there = (torch.from_numpy(array)[None].to(engine.device) for array in (counts, seen))
+    return completed(pattern_of(shown, there, [guided]), wanted, engine)
+
+
+def completed(
+    pattern: Pattern, wanted: NDArray[np.bool_], engine: Engine
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return what `predicted` does, of a pattern alone in its batch."""
+    starts = placed(torch.from_numpy(wanted)).to(engine.device)
+    windows = ((_decoded(engine, pattern, part), part) for part in torch.split(starts, engine.takes.batch[1]))
+    z, y, x = wanted.shape
+    log_intensity, sigma = blended(windows, (z, y, x)).cpu().numpy()
     return np.expm1(log_intensity), SIGMA_SHARE * sigma
 
 

@@ -15,7 +15,7 @@ from models.training.means import AXES, weighted_mean
 from models.training.task import Examples, Task
 
 # Gaps that each scene is shown with, and windows of each: a window costs less than a scene, and less than a guide.
-GAPS, WINDOWS = 2, 9
+GAPS, WINDOWS = 2, 12
 # Share of the gaps for which there is a guide.
 GUIDED = 0.5
 # Share of the gaps that leave a single frame.
@@ -30,9 +30,11 @@ STRAIGHT_FROM = 0.5
 LIKELIHOOD_SHARE = 0.1
 
 
-def examples(scenes: Scenes, generator: Generator) -> Examples:
-    """Return windows about gaps; targets (windows, 2, z, y, x): log1p of the expected counts, the measured ones;
-    weights: where they are hidden, where the detector counted them.
+def examples(scenes: Scenes, generator: Generator, guided: float = GUIDED) -> Examples:
+    """Return windows about gaps, for a share `guided` of which there is a guide.
+
+    Targets (windows, 2, z, y, x): log1p of the expected counts, the measured ones; weights: where they are hidden,
+    where the detector counted them.
     """
     shape: tuple[int, int, int] = tuple(scenes.counts.shape[-3:])  # type: ignore[assignment]
     scene = torch.arange(len(scenes.counts), device=scenes.counts.device).repeat_interleave(GAPS)
@@ -42,7 +44,7 @@ def examples(scenes: Scenes, generator: Generator) -> Examples:
     shown = _shown_frames(generator, len(scene), shape)
     seen = announced & ~asked & shown
     counts = scenes.counts[scene] * seen
-    pattern = pattern_of(counts, seen, chosen(generator, GUIDED, len(scene)).tolist())
+    pattern = pattern_of(counts, seen, chosen(generator, guided, len(scene)).tolist())
     items = torch.arange(len(scene), device=scene.device).repeat_interleave(WINDOWS)
     off = (OFF_CENTRE * normal(generator, len(items), 3)).round().long()
     likely = (DARK + scenes.expected.log1p())[scene] * (shown & ~seen)
@@ -123,4 +125,5 @@ TASK = Task(
     pool=512,
     draw=6,
     validation_volumes=8,
+    test_volumes=16,
 )

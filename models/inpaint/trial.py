@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.engine.port import Engine
-from models.inpaint.predict import predicted, variance
+from models.inpaint.predict import Light, counted
 from models.misfit import mean_square
 
 Counts = NDArray[np.float32]
@@ -19,28 +19,27 @@ WAYS = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, -1), (1, -1), (-1, 1))
 MOST_HIDDEN = 0.2
 
 
-def trial(counts: Counts, seen: Mask, engine: Engine) -> float:
+def trial(counts: Counts, seen: Mask, filled: Mask, engine: Engine, light: Light) -> float:
     """Return the mean square of (counted - told) / (standard deviation told), 1 where the network is as good as it
     says.
 
-    `counts` float32, 0 where not `seen` bool, both [z, y, x]; without a guide, which would take too long. NaN where the
-    gap fits nowhere else or lies in the dark.
+    `counts` float32, 0 where not `seen` bool, `filled` bool where a gap was filled, all [z, y, x]; without a guide,
+    which would take too long. NaN where the gap fits nowhere else or lies in the dark.
     """
-    asked = moved_gap(seen)
+    asked = moved_gap(filled & seen.any(axis=(1, 2), keepdims=True), seen)
     if asked is None:
         return float("nan")
     left = seen & ~asked
-    intensity, sigma = predicted(np.where(left, counts, np.float32(0.0)), left, asked, engine, guided=False)
-    return mean_square(counts[asked], intensity[asked], np.maximum(variance(intensity[asked], sigma[asked]), 1.0))
+    told, spread = counted(np.where(left, counts, np.float32(0.0)), left, asked, engine, light, guided=False)
+    return mean_square(counts[asked], told[asked], np.maximum(spread[asked], 1.0))
 
 
-def moved_gap(seen: Mask) -> Mask | None:
-    """Return seen voxels that lie like the hidden ones a little aside, None where there is no room for them."""
-    hidden = ~seen
+def moved_gap(gap: Mask, seen: Mask) -> Mask | None:
+    """Return seen voxels that lie like those of `gap` a little aside, None where there is no room for them."""
     for shift in SHIFTS:
         for rows, columns in WAYS:
-            moved = _shifted(_shifted(hidden, rows * shift, 1), columns * shift, 2)
-            if np.count_nonzero(moved & hidden) <= MOST_HIDDEN * np.count_nonzero(hidden) and (moved & seen).any():
+            moved = _shifted(_shifted(gap, rows * shift, 1), columns * shift, 2)
+            if np.count_nonzero(moved & ~seen) <= MOST_HIDDEN * np.count_nonzero(gap) and (moved & seen).any():
                 return moved & seen
     return None
 

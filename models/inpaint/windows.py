@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -127,17 +127,22 @@ def _starts(profile: Tensor, length: int) -> Tensor:
     return torch.arange(first - half * (first > 0) - quarter, length - quarter, half)
 
 
-def blended(values: Tensor, starts: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    """Put windows (windows, channels, 32, 32, 32) together to (channels, z, y, x): the mean, each voxel the lighter the
-    farther it is from the middle of its window; 0 where no window lies.
+def blended(parts: Iterable[tuple[Tensor, Tensor]], shape: tuple[int, int, int]) -> Tensor:
+    """Put windows together to float32 (channels, z, y, x): the mean, each voxel the lighter the farther it is from the
+    middle of its window; 0 where no window lies.
+
+    `parts`, one at least, are windows (windows, channels, 32, 32, 32) and their first voxels (windows, 3).
     """
-    channels = values.shape[1]
-    ramp = 1.0 - ((torch.arange(EDGE, device=values.device) + 0.5) / (EDGE / 2) - 1.0).abs()
-    weight = ramp[:, None, None] * ramp[:, None] * ramp
-    sums = torch.zeros((channels + 1, *shape), device=values.device)
-    for value, start in zip(values, starts.tolist(), strict=True):
-        z, y, x = (slice(max(0, -s), min(EDGE, n - s)) for s, n in zip(start, shape, strict=True))
-        there = sums[:, *(slice(s + i.start, s + i.stop) for s, i in zip(start, (z, y, x), strict=True))]
-        there[:channels] += value[:, z, y, x] * weight[z, y, x]
-        there[channels] += weight[z, y, x]
-    return sums[:channels] / sums[channels:].clamp(min=1e-12)
+    sums = weights = torch.zeros(())
+    for values, starts in parts:
+        if not sums.ndim:
+            sums = torch.zeros((values.shape[1], *shape), device=values.device)
+            weights = torch.zeros(shape, device=values.device)
+            ramp = 1.0 - ((torch.arange(EDGE, device=values.device) + 0.5) / (EDGE / 2) - 1.0).abs()
+            weight = ramp[:, None, None] * ramp[:, None] * ramp
+        for value, start in zip(values, starts.tolist(), strict=True):
+            z, y, x = (slice(max(0, -s), min(EDGE, n - s)) for s, n in zip(start, shape, strict=True))
+            there = tuple(slice(s + i.start, s + i.stop) for s, i in zip(start, (z, y, x), strict=True))
+            sums[:, *there] += value[:, z, y, x] * weight[z, y, x]
+            weights[there] += weight[z, y, x]
+    return sums / weights.clamp(min=1e-12)

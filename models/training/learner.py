@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from models.engine.precision import Precision
+from models.engine.torch import channels_last
 from models.training.task import Examples, Task
 
 # Gradients longer than this are shortened to it: one odd batch must not throw the weights far.
@@ -22,7 +23,6 @@ LONGEST_GRADIENT = 1.0
 # Steps that the averaged weights remember at most; while fewer were made, a tenth of them.
 MEMORY_STEPS = 1000
 WEIGHT_DECAY = 1e-4
-VOLUME_AXES = 5
 
 
 class Learner:
@@ -32,7 +32,9 @@ class Learner:
         torch.manual_seed(seed)
         self._task = task
         self._fabric = Fabric(accelerator=device, devices=1, plugins=[_arithmetic(device, precision)])
-        network = task.build().to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        network = task.build()
+        for parameter in network.parameters():
+            parameter.data = channels_last(parameter.data)
         optimizer = torch.optim.AdamW(network.parameters(), lr=task.learning_rate, weight_decay=WEIGHT_DECAY)
         self._network, self._optimizer = self._fabric.setup(network, optimizer)
         self._averaged = AveragedModel(network, multi_avg_fn=_approach, use_buffers=True).eval()
@@ -45,7 +47,7 @@ class Learner:
         for group in self._optimizer.param_groups:
             group["lr"] = self._task.learning_rate * learning_rate_factor
         self._optimizer.zero_grad()
-        loss = self._task.loss(self._network(_laid_out(examples.inputs)), examples)
+        loss = self._task.loss(self._network(channels_last(examples.inputs)), examples)
         self._fabric.backward(loss)
         length = self._fabric.clip_gradients(
             self._network, self._optimizer, max_norm=LONGEST_GRADIENT, error_if_nonfinite=False
@@ -61,7 +63,7 @@ class Learner:
     @torch.no_grad()
     def predict(self, inputs: Tensor) -> Tensor:
         """Return what the averaged weights make of `inputs` (batch, channels, z, y, x), on the device of the run."""
-        inputs = _laid_out(inputs.to(self._fabric.device))
+        inputs = channels_last(inputs.to(self._fabric.device))
         with self._fabric.autocast():
             outputs: Tensor = self._averaged(inputs)
         return outputs.float()
@@ -102,11 +104,6 @@ class _Autocast(plugins.MixedPrecision):
 
 def _arithmetic(device: str, precision: Precision) -> plugins.Precision:
     return _Autocast("bf16-mixed", device) if precision == "bf16" else plugins.Precision()
-
-
-def _laid_out(inputs: Tensor) -> Tensor:
-    """Channels innermost, as the convolutions want them."""
-    return inputs.contiguous(memory_format=torch.channels_last_3d) if inputs.ndim == VOLUME_AXES else inputs
 
 
 def _approach(averaged: Sequence[Tensor], current: Sequence[Tensor], steps: Tensor | int) -> None:

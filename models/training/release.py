@@ -32,6 +32,7 @@ class Facts:
     seed: int
     minutes: float
     steps: int
+    volumes: int
     device: str
     precision: str
     test_volumes: int
@@ -94,7 +95,7 @@ def _parameters(network: nn.Module) -> int:
 def _data(task: Task, facts: Facts) -> dict[str, Any]:
     return {
         "simulated": TRAINED_ON,
-        "volumes": facts.steps * task.batch,
+        "volumes": facts.volumes,
         "edge": task.edge,
         "batch": task.batch,
         "precision": facts.precision,

@@ -14,6 +14,7 @@ import torch
 
 from models.cards import Card
 from models.engine.precision import Wanted
+from models.memory import memory_told
 from models.simulate.atoms.store import require_catalogue
 from models.simulate.draws import seeded
 from models.simulate.families import family
@@ -24,7 +25,6 @@ from models.training.checkpoint import read_checkpoint, require_same, write_chec
 from models.training.curve import Curve, Point, read_curve
 from models.training.examine import mean_loss, validation_examples
 from models.training.learner import Learner
-from models.training.memory import memory_told
 from models.training.picture import draw_curves
 from models.training.pool import Pool
 from models.training.release import Facts, release
@@ -35,6 +35,7 @@ CHECKPOINT, CURVE, PICTURE = "checkpoint.pt", "curve.csv", "curve.png"
 LOOKS = 20
 # Seconds between two pictures of the curve on the way: each takes half a second.
 PICTURE_S = 60.0
+LESS_MEMORY = "make --batch or --edge smaller"
 
 Tell = Callable[[str, float], None]  # what is being done, how much of it (0 to 1)
 
@@ -45,8 +46,8 @@ class Plan:
 
     `folder` of everything that is written; `minutes` of training, validation included, the tests at the end not;
     `device` cpu or cuda; `precision` bf16, fp32 or auto: bf16 where the device computes in it; `checkpoint_s` and
-    `point_s` between two checkpoints and two points of the curve; volumes of the frozen sets, for validation as many as
-    the task says where None; `catalogue` of relaxed crystals that the network is tested on too.
+    `point_s` between two checkpoints and two points of the curve; volumes of the frozen sets, as many as the task
+    says where None; `catalogue` of relaxed crystals that the network is tested on too.
     """
 
     folder: Path
@@ -57,7 +58,7 @@ class Plan:
     checkpoint_s: float = 30.0
     point_s: float = 0.2
     validation_volumes: int | None = None
-    test_volumes: int = 64
+    test_volumes: int | None = None
     catalogue: Path | None = None
 
 
@@ -73,13 +74,13 @@ class Run:
         if task.edge % task.multiple:
             raise ValueError(f"edge is {task.edge}, expected a multiple of {task.multiple}")
         self.precision, self.reason = trained_in(task, plan.precision, torch.device(plan.device))
-        self.step = 0
+        self.step = self._volumes = 0
         self._task, self._plan, self._clock = task, plan, clock
         if plan.catalogue is not None:
             require_catalogue(plan.catalogue)
         self._learner = Learner(task, plan.seed, plan.device, self.precision)
         self._generator = seeded(TRAINING_SEEDS_FROM + plan.seed, plan.device)
-        with memory_told():
+        with memory_told(LESS_MEMORY):
             self._validation = validation_examples(task, TRAINED_ON, plan.validation_volumes or task.validation_volumes)
         self._pool = Pool(self._made, task.pool)
         self._curve = Curve(plan.folder / CURVE)
@@ -97,7 +98,7 @@ class Run:
         require_same(path, state, self._identity())
         self._learner.restore(state["learner"])
         self._generator.set_state(state["generator"])
-        self.step, self._used_s = state["step"], state["used_s"]
+        self.step, self._used_s, self._volumes = state["step"], state["used_s"], state["volumes"]
 
     def train(self, tell: Tell) -> Card:
         """Use up the minutes, then test and release; return the card.
@@ -107,7 +108,7 @@ class Run:
         """
         budget = Budget(60.0 * self._plan.minutes, self._clock, self._used_s)
         try:
-            with memory_told():
+            with memory_told(LESS_MEMORY):
                 self._curve.begin(self.step)
                 self._use_up(budget, tell)
                 self._save()
@@ -163,6 +164,7 @@ class Run:
 
     def _made(self) -> Examples:
         task, shape = self._task, (self._task.edge, self._task.edge, self._task.edge)
+        self._volumes += task.batch
         return task.examples(random_scenes(self._generator, family(TRAINED_ON), task.batch, shape), self._generator)
 
     def _validation_loss(self) -> float:
@@ -177,6 +179,7 @@ class Run:
             **self._identity(),
             "step": self.step,
             "used_s": self._used_s,
+            "volumes": self._volumes,
             "generator": self._generator.get_state(),
             "learner": self._learner.state(),
         }
@@ -202,9 +205,10 @@ class Run:
             seed=self._plan.seed,
             minutes=self._used_s / 60.0,
             steps=self.step,
+            volumes=self._volumes,
             device=self._plan.device,
             precision=self.precision,
-            test_volumes=self._plan.test_volumes,
+            test_volumes=self._plan.test_volumes or self._task.test_volumes,
             catalogue=self._plan.catalogue,
         )
 

@@ -39,7 +39,7 @@ class Task:
     baselines among them, one per example, on those that `tests` makes of scenes where they are not like in training.
     `edge` of the volumes in voxels, a multiple of `multiple`; `batch` volumes a step; `learning_rate` its highest.
     Where examples are dear, a `pool` of so many is kept, of which each step takes `draw`; each is seen a few times.
-    `validation_volumes` of the frozen set that is looked at on the way.
+    `validation_volumes` and `test_volumes` of the frozen sets, looked at on the way and at the end.
     """
 
     name: str
@@ -56,6 +56,7 @@ class Task:
     pool: int = 0
     draw: int = 0
     validation_volumes: int = 32
+    test_volumes: int = 64
     tested_on: tuple[str, ...] = tuple(FAMILIES)
 
 

@@ -12,26 +12,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.files import written_whole
+from models.memory import memory_told
 from service.adapters.scans.plane import read_plane
 from service.commands.reconstruct import read_volume
 from service.commands.report import Report
 from service.compose import trained_engine
 from service.errors import DataError, ResultError, SettingsError, SourceError, raised_as
+from service.pipeline import masked_volume
+from service.records import Volume
 from service.results.nexus_values import new_group, put
 from service.settings import Settings
 
+LESS_MEMORY = "give fewer frames, or a smaller part of them"
 SUFFIXES = (".h5", ".hdf5", ".nxs", ".cxi")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """`counts` float32 and `mask` bool, True where seen, [rocking, row, column] or [row, column]; `monitor` float32
-    [rocking] where it is known, 1 on average.
+    """`counts` float32 and `mask` bool, True where seen, [rocking, row, column] or [row, column]; of a scan also
+    `monitor` float32 [rocking] or of the counts' shape, `scale` and `background` that broadcast against the counts, and
+    `saturated` bool, see models.bcdi.preprocess.Masked.
     """
 
     counts: NDArray[np.float32]
     mask: NDArray[np.bool_]
     monitor: NDArray[np.float32] | None = None
+    scale: NDArray[np.float32] | None = None
+    background: NDArray[np.float32] | None = None
+    saturated: NDArray[np.bool_] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def inpaint_file(
@@ -57,14 +66,22 @@ def inpaint_file(
     with report.progress() as advance:
         given = read_counts(source, scan, dataset, settings, lambda share: advance("reading", 0.3 * share))
         began_s = time.perf_counter()
-        with raised_as(DataError):
+        with raised_as(DataError), memory_told(LESS_MEMORY):
             if adapt_s:
                 advance(f"adapting for {adapt_s:g} s", 0.3)
                 engine = adapted_engine(given.counts, given.mask, adapt_s, guided=guided)
             else:
                 engine = trained_engine(settings.engine, "inpaint", ITEM, BATCH)
             advance("filling gaps", 0.6)
-            found = inpaint(given.counts, given.mask, engine=engine, guided=guided)
+            found = inpaint(
+                given.counts,
+                given.mask,
+                engine=engine,
+                guided=guided,
+                scale=given.scale,
+                background=given.background,
+                leave=given.saturated,
+            )
         took_s = time.perf_counter() - began_s
     filled, hidden = int(np.count_nonzero(found.filled)), int(np.count_nonzero(~given.mask))
     write_counts(
@@ -81,6 +98,7 @@ def inpaint_file(
     inside, seen = (
         float(counts.sum(dtype=np.float64)) for counts in (found.volume[found.filled], given.counts[given.mask])
     )
+    _tell(given.notes, report)
     rows = {
         "filled": f"{filled:,} of {hidden:,} hidden voxels",
         "counts": f"{inside:.4g} filled in, {seen:.4g} seen",
@@ -113,7 +131,7 @@ def denoise_file(
         plane = None if background is None else read_plane(background).astype(np.float32)
         began_s = time.perf_counter()
         advance("denoising", 0.5)
-        with raised_as(DataError):
+        with raised_as(DataError), memory_told(LESS_MEMORY):
             engine = trained_engine(settings.engine, "denoise", item_shape(given.counts.shape))
             found = denoise(given.counts, given.mask, engine=engine, background=plane, monitor=given.monitor)
         took_s = time.perf_counter() - began_s
@@ -124,6 +142,7 @@ def denoise_file(
         {"network": "denoise", "background": str(background or ""), **engine.describe()},
     )
     before, after = (float(counts[given.mask].sum(dtype=np.float64)) for counts in (given.counts, found.frames))
+    _tell(given.notes, report)
     rows = {"counts": f"{before:.4g} seen, {after:.4g} told", "time": f"{took_s:.1f} s", "result": str(out)}
     report.table(str(source), list(rows.items()))
     report.finish({"path": str(out.resolve()), "counts": before, "denoised_counts": after, "seconds": took_s})
@@ -131,19 +150,36 @@ def denoise_file(
 
 def read_counts(source: Path, scan: str, dataset: str, settings: Settings, advance: Any) -> Given:
     """Return counts and mask of a file; what is NaN in a plain array is masked, and so is what the settings mask."""
-    monitor = None
-    if source.suffix == ".npy" or dataset:
-        counts = _array(source, dataset)
-        mask = np.isfinite(counts)
-    else:
-        volume = read_volume(source, scan, settings, advance)
-        counts, mask, monitor = volume.counts, volume.mask, volume.scale
+    if source.suffix != ".npy" and not dataset:
+        return _scan(read_volume(source, scan, settings, advance), settings)
+    counts = _array(source, dataset)
+    mask = np.isfinite(counts)
     if settings.detector.mask is not None:
         plane = read_plane(settings.detector.mask).astype(bool)
         if plane.shape != counts.shape[-2:]:
             raise SettingsError(f"detector.mask has shape {plane.shape}, frames {counts.shape[-2:]}")
         mask = mask & plane
-    return Given(counts=counts, mask=mask, monitor=monitor)
+    return Given(counts=counts, mask=mask)
+
+
+def _scan(volume: Volume, settings: Settings) -> Given:
+    """A scan, masked as it would be for an inversion."""
+    with raised_as(DataError):
+        masked = masked_volume(volume, settings.detector)
+    return Given(
+        counts=masked.counts,
+        mask=masked.mask,
+        monitor=volume.scale,
+        scale=masked.scale,
+        background=masked.background,
+        saturated=masked.saturated,
+        notes=(*masked.notes, *masked.warnings),
+    )
+
+
+def _tell(notes: tuple[str, ...], report: Report) -> None:
+    for note in notes:
+        report.note(f"note: {note}")
 
 
 def _array(source: Path, dataset: str) -> NDArray[np.float32]:

@@ -57,6 +57,7 @@ def write_picture(reconstruction: Reconstruction, volume: Volume, path: Path) ->
 
 def _figure(reconstruction: Reconstruction, volume: Volume) -> Figure:
     repaired = reconstruction.repaired.shown if reconstruction.repaired else None
+    measured = reconstruction.repaired.measured if reconstruction.repaired else None
     rows = CRYSTAL_ROWS + (1 if repaired is None else 2)
     figure = Figure(figsize=(13.2, ROW_INCHES * rows))
     figure.text(0.045, 0.962, _title(reconstruction, volume), fontsize=14, weight="bold", color=INK)
@@ -66,8 +67,9 @@ def _figure(reconstruction: Reconstruction, volume: Volume) -> Figure:
     grid = GridSpec(1, 2, figure, width_ratios=(2.45, 1), left=0.045, right=0.975, top=0.895, bottom=0.05, wspace=0.16)
     volumes = GridSpecFromSubplotSpec(rows, 3, grid[0], hspace=0.36, wspace=0.2)
     _draw_crystal(figure, volumes, reconstruction)
-    window = measured_window(reconstruction, volume)
-    measured = np.where(volume.mask[window], volume.counts[window], np.nan)
+    if measured is None:
+        window = measured_window(reconstruction, volume)
+        measured = np.where(volume.mask[window], volume.counts[window], np.float32(np.nan))
     _draw_pattern(figure, volumes, CRYSTAL_ROWS, measured, "measured counts")
     if repaired is not None:
         _draw_pattern(figure, volumes, CRYSTAL_ROWS + 1, repaired, "repaired counts")

@@ -63,20 +63,18 @@ def measured_window(reconstruction: Reconstruction, volume: Volume) -> tuple[sli
     return z, y, x
 
 
-def before_and_after(reconstruction: Reconstruction, volume: Volume) -> dict[str, NDArray[np.float32]]:
+def before_and_after(repaired: Repaired | None) -> dict[str, NDArray[np.float32]]:
     """Return 'measured' and 'repaired' -> counts float32 [row, column] of the crop's brightest frame, NaN where nothing
     is known; empty where no network was asked.
     """
-    made = reconstruction.repaired or Repaired()
-    shown = made.shown
-    window = measured_window(reconstruction, volume)
-    mask = volume.mask[window]
-    if shown is None or shown.shape != mask.shape:  # a crop that reaches beyond the detector has no picture
+    if repaired is None or repaired.measured is None or repaired.shown is None:
         return {}
-    known = mask if made.filled_std is None else mask | (made.filled_std > 0)
-    measured = np.where(mask, volume.counts[window], np.float32(np.nan))
+    measured = repaired.measured
+    known = ~np.isnan(measured)
+    if repaired.filled_std is not None:
+        known |= repaired.filled_std > 0
     brightest = int(np.nansum(measured, axis=(1, 2)).argmax())
     return {
         "measured": np.ascontiguousarray(measured[brightest]),
-        "repaired": np.where(known, shown, np.float32(np.nan))[brightest],
+        "repaired": np.where(known, repaired.shown, np.float32(np.nan))[brightest],
     }

@@ -48,7 +48,7 @@ class Inversion:
             figures=reconstruction.figures,
             path=path,
             picture=picture,
-            slices=central_slices(reconstruction) | before_and_after(reconstruction, volume),
+            slices=central_slices(reconstruction) | before_and_after(reconstruction.repaired),
             latencies_s={**reconstruction.latencies_s, "write": time.perf_counter() - began_s},
             notes=reconstruction.notes,
             warnings=reconstruction.warnings,

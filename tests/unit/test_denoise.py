@@ -182,6 +182,23 @@ def test_background_is_subtracted_in_proportion_to_the_monitor(scenes: Scenes, e
     plain = denoise(counts, mask, engine=engine).frames
     less = denoise(counts, mask, engine=engine, background=background, monitor=monitor).frames
     np.testing.assert_allclose(plain - less, np.broadcast_to(2.0 * monitor[:, None, None], SHAPE), atol=1e-3)
+    by_voxel = np.broadcast_to(monitor[:, None, None], SHAPE)
+    np.testing.assert_array_equal(
+        denoise(counts, mask, engine=engine, background=background, monitor=by_voxel).frames, less
+    )
+
+
+def test_something_large_is_told_tile_by_tile_as_if_it_were_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = (21, 150, 100)
+    rate = 30.0 * np.exp(-np.hypot(*np.ogrid[-75:75, -50:50]) / 20.0)
+    counts = np.random.default_rng(0).poisson(np.broadcast_to(rate, shape)).astype(np.float32)
+    whole = denoise(counts)
+    monkeypatch.setattr("models.denoise.predict.LARGEST", (64, 64, 64))
+    assert item_shape(shape) == (2, 24, 64, 64)
+    tiled = denoise(counts)
+    off = np.abs(tiled.frames - whole.frames)
+    assert np.quantile(off / whole.std, 0.999) < 0.3
+    assert abs(tiled.frames.sum() / whole.frames.sum() - 1.0) < 1e-3
 
 
 @pytest.mark.parametrize(
@@ -197,7 +214,7 @@ def test_background_is_subtracted_in_proportion_to_the_monitor(scenes: Scenes, e
             np.ones(SHAPE),
             None,
             {"background": np.ones((16, 16), np.float32), "monitor": np.full(16, np.nan, np.float32)},
-            r"monitor of shape \(16,\): expected \(16,\), finite",
+            r"monitor of shape \(16,\): expected \(16,\) or \(16, 16, 16\), finite",
         ),
     ],
 )

@@ -16,7 +16,7 @@ from models.inpaint.adapt import adapted_engine
 from models.inpaint.guide import guide
 from models.inpaint.masks import WIDEST, random_hidden
 from models.inpaint.network import CHANNELS, EDGE, FLOOR_COUNTS, build, decoded, trend
-from models.inpaint.predict import BATCH, ITEM, SIGMA_SHARE, inpaint, variance
+from models.inpaint.predict import BATCH, ITEM, SIGMA_SHARE, fillable, inpaint, light_of, variance
 from models.inpaint.symmetry import centre_sums
 from models.inpaint.train import GAPS, TASK, WINDOWS
 from models.inpaint.trial import moved_gap, trial
@@ -104,7 +104,8 @@ def test_windows_cover_what_is_hidden_and_give_it_back(shape: tuple[int, int, in
     starts = placed(hidden)
     values = torch.rand(shape, generator=generator)
     windows = cut(values[None], torch.zeros(len(starts), dtype=torch.long), starts)
-    whole = blended(windows[:, None], starts, shape)[0]
+    halves = zip(windows[:, None].split(3), starts.split(3), strict=True)
+    whole = blended(halves, shape)[0]
     torch.testing.assert_close(whole[hidden], values[hidden])
 
 
@@ -305,7 +306,8 @@ def test_bad_input_is_told_in_one_line(counts: np.ndarray, mask: np.ndarray, sai
 def test_a_network_that_is_right_passes_its_own_test_and_one_that_is_wrong_does_not() -> None:
     counts = np.random.default_rng(0).poisson(100.0, (40, 40, 40)).astype(np.float32)
     mask = cross(counts.shape)
-    right, wrong = (trial(counts * mask, mask, Telling(told, 0.01)) for told in (100.0, 150.0))
+    light = light_of(counts.shape, mask)
+    right, wrong = (trial(counts * mask, mask, ~mask, Telling(told, 0.01), light) for told in (100.0, 150.0))
     assert 0.8 < right < 1.3
     assert wrong > 5.0
 
@@ -326,18 +328,73 @@ def test_many_missing_frames_are_left_empty(pattern: np.ndarray) -> None:
     assert not found.filled[22:28].any()
 
 
+def test_only_what_lies_between_seen_voxels_is_filled(pattern: np.ndarray) -> None:
+    mask = cross(pattern.shape)
+    mask[:, :, :3] = mask[:, -2:] = mask[:4] = False  # beyond the detector, and frames that were not measured
+    found = inpaint(pattern * mask, mask, engine=Telling(5.0, 0.1), guided=False)
+    inside = np.zeros_like(mask)
+    inside[4:, :-2, 3:] = True
+    np.testing.assert_array_equal(found.filled, ~mask & inside)
+    saturated = np.zeros_like(mask)
+    saturated[20:24, 20:24, 30:34] = True
+    left = inpaint(pattern * mask, mask & ~saturated, engine=Telling(5.0, 0.1), guided=False, leave=saturated)
+    np.testing.assert_array_equal(left.filled, found.filled & ~saturated)
+
+
+def test_what_is_filled_would_have_been_counted_in_that_light() -> None:
+    shape = (40, 40, 40)
+    scale = np.linspace(0.5, 1.5, 40, dtype=np.float32)
+    scale[20] = 30.0  # without the attenuator
+    dark = np.full(shape[1:], 7.0, np.float32)
+    counts = np.random.default_rng(0).poisson(100.0 * scale[:, None, None] + dark, shape).astype(np.float32)
+    mask = cross(shape)
+    found = inpaint(counts * mask, mask, scale=scale, background=dark, guided=False)
+    gap = ~mask
+    told = found.volume.sum((1, 2), where=gap) / gap.sum((1, 2))
+    np.testing.assert_allclose(told, 100.0 * scale + 7.0, rtol=0.1)
+    noise = np.sqrt(told)
+    least = found.std.min((1, 2), where=gap, initial=np.inf)
+    assert (least >= 0.8 * noise).all()
+
+
+@pytest.mark.parametrize(
+    ("scale", "background", "said"),
+    [
+        (np.ones(5), None, r"scale of shape \(5, 1, 1\): expected one that fits \(6, 8, 9\)"),
+        (np.zeros(6), None, "scale has values that are not above zero"),
+        (None, np.full((8, 9), np.nan), r"background of shape \(8, 9\): expected one that fits"),
+    ],
+)
+def test_light_that_is_none_is_told_in_one_line(
+    scale: np.ndarray | None, background: np.ndarray | None, said: str
+) -> None:
+    counts, mask = np.ones((6, 8, 9), np.float32), np.ones((6, 8, 9), bool)
+    mask[:, 4] = False
+    with pytest.raises(ValueError, match=said):
+        inpaint(counts, mask, engine=Telling(1.0, 0.1), scale=scale, background=background)
+
+
 def test_a_moved_gap_hides_what_was_seen() -> None:
     mask = cross((20, 60, 60))
-    moved = moved_gap(mask)
+    moved = moved_gap(~mask, mask)
     assert moved is not None
     assert not (moved & ~mask).any()
     assert 0.5 < moved.sum() / (~mask).sum() <= 1.0
-    assert moved_gap(np.zeros((4, 4, 4), bool)) is None
+    assert moved_gap(np.ones((4, 4, 4), bool), np.zeros((4, 4, 4), bool)) is None
+
+
+def test_frames_that_never_came_leave_room_for_the_test() -> None:
+    counts = np.random.default_rng(0).poisson(100.0, (40, 40, 40)).astype(np.float32)
+    mask = cross(counts.shape)
+    mask[:13] = mask[30:] = mask[20] = False
+    found = trial(counts * mask, mask, fillable(mask), Telling(100.0, 0.01), light_of(counts.shape, mask))
+    assert 0.8 < found < 1.3
 
 
 def test_dark_patterns_say_nothing_about_the_network() -> None:
     mask = cross((32, 32, 32))
-    assert np.isnan(trial(np.zeros(mask.shape, np.float32), mask, Telling(0.01, 0.1)))
+    dark = np.zeros(mask.shape, np.float32)
+    assert np.isnan(trial(dark, mask, ~mask, Telling(0.01, 0.1), light_of(dark.shape, mask)))
 
 
 def test_pattern_without_guide_has_none(scenes: Scenes) -> None:

@@ -133,11 +133,11 @@ def test_both_networks_are_shown_as_one(gapped: Volume) -> None:
     np.testing.assert_array_equal(shown[~gapped.mask], filled[~gapped.mask])
     np.testing.assert_array_equal(shown[gapped.mask], denoised[gapped.mask])
     assert list(found.recipe["networks"]) == ["inpaint", "denoise"]
-    frames = before_and_after(found, gapped)
+    frames = before_and_after(found.repaired)
     assert np.isnan(frames["measured"]).any()
     assert np.isfinite(frames["repaired"]).all()
     assert frames["measured"].shape == frames["repaired"].shape == (24, 24)
-    assert before_and_after(dataclasses.replace(found, repaired=None), gapped) == {}
+    assert before_and_after(None) == {}
 
 
 def test_what_a_network_gets_wrong_is_a_doubt_that_the_result_tells(
@@ -157,7 +157,9 @@ def test_they_are_in_file_and_picture(gapped: Volume, tmp_path: Path) -> None:
     both = repairing(INPAINTING.model_copy(update={"denoise": True}))
     found = run(gapped, both, repair=compose.repair())
     back = read_result(write_result(found, gapped, both, tmp_path))
-    np.testing.assert_equal(dataclasses.asdict(back)["repaired"], dataclasses.asdict(found)["repaired"])
+    assert found.repaired is not None
+    written = dataclasses.replace(found.repaired, measured=None)  # the measured counts lie in the file as such
+    np.testing.assert_equal(dataclasses.asdict(back)["repaired"], dataclasses.asdict(written))
     assert back.recipe["networks"] == found.recipe["networks"]
     without = write_picture(dataclasses.replace(found, repaired=None), gapped, tmp_path / "without.png")
     assert write_picture(found, gapped, tmp_path / "with.png").stat().st_size > without.stat().st_size

@@ -17,12 +17,12 @@ from torch.nn.functional import conv3d
 
 from models.cards import load_weights, read_card
 from models.engine.precision import precisions
+from models.memory import memory_told
 from models.training.arithmetic import trained_in
 from models.training.budget import LAST, WARM_UP, Budget, learning_rate_factor
 from models.training.checkpoint import read_checkpoint, write_checkpoint
 from models.training.curve import Curve, Point, read_curve
 from models.training.learner import Learner
-from models.training.memory import memory_told
 from models.training.run import CHECKPOINT, CURVE, LOOKS, PICTURE, Plan, Run
 from models.training.task import Examples, Task, find_task, task_names
 from tests.helpers.training import TICK_S, TINY, TickingClock
@@ -295,7 +295,7 @@ def files_no_longer_than(size: int) -> Iterator[None]:
 def test_memory_that_does_not_suffice_is_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="memory does not suffice: make --batch or --edge smaller"):
         Run(replace(TINY, edge=100_000), plan(tmp_path))
-    with pytest.raises(RuntimeError, match="something else"), memory_told():
+    with pytest.raises(RuntimeError, match="something else"), memory_told("less"):
         raise RuntimeError("something else")
 
 

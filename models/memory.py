@@ -10,12 +10,12 @@ SIGNS = ("can't allocate memory", "out of memory", "size calculation overflowed"
 
 
 @contextmanager
-def memory_told() -> Iterator[None]:
-    """Raise ValueError, with what to do, where memory does not suffice."""
+def memory_told(way_out: str) -> Iterator[None]:
+    """Raise ValueError, with a way out, where memory does not suffice."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         said = str(error)
         if isinstance(error, RuntimeError) and not any(sign in said for sign in SIGNS):
             raise
-        raise ValueError("memory does not suffice: make --batch or --edge smaller") from error
+        raise ValueError(f"memory does not suffice: {way_out}") from error
