@@ -237,7 +237,9 @@ def inpaint(
     guided: Annotated[
         bool | None,
         typer.Option(
-            "--guided/--fast", help="With or without a short phase retrieval as a guide.", show_default="guided"
+            "--guided/--fast",
+            help="With or without the crystal that explains the rest as a guide.",
+            show_default="guided",
         ),
     ] = None,
     adapt_s: Annotated[

@@ -102,7 +102,8 @@ class RepairSettings(Section):
     inpaint: bool = Field(False, description="fill gaps with the network `inpaint`, in file and picture")
     guided: bool = Field(
         True,
-        description="a short phase retrieval guides the filling: nearer to the truth, and slower (about 1 s on a CPU)",
+        description="the crystal that explains what is seen guides the filling: nearer to the truth, and slower (some"
+        " seconds on a CPU)",
     )
     use_filled: bool = Field(
         False, description="phase retrieval uses filled voxels as far as they are sure; otherwise they are free"

@@ -32,7 +32,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.bcdi_scan import box_around_peak
-from benchmarks.restore import crystals, gaps, noise, speed
+from benchmarks.restore import crystals, doubts, gaps, noise, speed
 from benchmarks.restore.gaps import BARS, KINDS, WIDTHS, Case, Fill, Scores
 from benchmarks.restore.peers import PAIRS, SCHEMED
 from models import registry
@@ -41,12 +41,13 @@ from models.denoise.predict import item_shape
 from models.engine.port import Engine
 from models.engine.torch import TorchEngine
 from models.inpaint.predict import BATCH, ITEM, NAME
+from service.settings import RepairSettings
 
 PEAK = 1e6
 PEAKS = (1e4, 1e5, 1e6, 1e7)
 SCAN_SIZE = 64
 COVERAGE = (0.63, 0.73)
-PARTS = ("gaps", "counts", "scan", "coverage", "crystal", "noise", "thin", "speed")
+PARTS = ("gaps", "counts", "scan", "coverage", "doubt", "crystal", "noise", "thin", "speed")
 BETTER_DB, LEAST_BIAS = 2.0, 0.02  # bars of the denoiser
 SHARES = (0.1, 0.01)  # of the scan's exposure
 
@@ -126,6 +127,18 @@ class Bench:
             self._hold(f"coverage {width} px: {share:.3f}", COVERAGE[0] <= share <= COVERAGE[1])
         self._console.print(table)
 
+    def doubt(self) -> None:
+        """When a filling is doubted, and whether rightly."""
+        limit = RepairSettings().doubt_above
+        table = Table("pattern", "its own test, sigma", "missed in the gap, sigma", f"doubted above {limit:g}, of")
+        for name, cases in doubts.kinds(self.options.crystals).items():
+            found = doubts.judged(cases, self.engine)
+            tested, missed = ([getattr(one, which) for one in found] for which in ("tested", "missed"))
+            doubted = sum(score > limit for score in tested)
+            table.add_row(name, _spread(tested), _spread(missed), f"{doubted} of {len(found)}")
+            self.record[f"doubt {name}"] = {"tested": tested, "missed": missed}
+        self._console.print(table)
+
     def crystal(self) -> None:
         """What a gap does to the reconstruction."""
         width, kind = 6, "cross"
@@ -188,10 +201,14 @@ class Bench:
 
     def speed(self) -> None:
         """Seconds of a volume and of a frame, beside phase retrieval of the same volume."""
-        table = Table("pattern", "inpainting, s", "without its guide, s", "pipeline, s", "share of it")
-        for name, figures in speed.figures(self.engine).items():
-            table.add_row(name, *(f"{value:.3g}" for value in figures))
-            self.record[f"speed {name}"] = figures
+        table = Table(
+            "pattern", "inpainting, s", "no guide, s", "denoising, s", "phase retrieval, s", "shares of the whole"
+        )
+        for name, taken in speed.figures(self.engine).items():
+            whole = [f"{seconds / (seconds + taken.inverting):.0%}" for seconds in taken[:3]]
+            shares = " / ".join(whole) if np.isfinite(taken.inverting) else "-"
+            table.add_row(name, *(f"{seconds:.3g}" for seconds in taken), shares)
+            self.record[f"speed {name}"] = taken._asdict()
         self._console.print(table)
 
     def _each(
@@ -248,6 +265,12 @@ class Bench:
 def _truth(scores: Scores) -> str:
     low, high = gaps.interval(scores.truth)
     return f"{np.mean(scores.truth):.4f} ({low:.3f} to {high:.3f})"
+
+
+def _spread(values: Sequence[float]) -> str:
+    """Median and the range of nine in ten."""
+    low, middle, high = np.quantile(values or [np.nan], (0.05, 0.5, 0.95))
+    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 
 def _share(scores: Scores) -> str:

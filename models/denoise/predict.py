@@ -15,7 +15,7 @@ from models import registry
 from models.denoise.network import CHANNELS, MULTIPLE, decoded, encoded
 from models.engine.port import Engine
 from models.engine.torch import TorchEngine
-from models.frames import as_volume
+from models.frames import as_volume, require_counts
 
 NAME = "denoise"
 # Engines made here that are kept, of as many shapes.
@@ -66,7 +66,7 @@ def denoise(
     another shape.
     """
     shown = np.ones(frames.shape, bool) if mask is None else np.asarray(mask, bool)
-    _require(frames, shown)
+    require_counts(frames, shown)
     shape = as_volume(frames.shape)
     engine = engine or default_engine(item_shape(shape))
     if engine.takes.shape != item_shape(shape):
@@ -125,15 +125,3 @@ def _backgrounds(
             wanted = " or ".join(map(str, fitting))
             raise ValueError(f"{name} of shape {array.shape}: expected {wanted}, finite and not negative")
     return (factors[:, None, None] if factors.ndim == 1 else factors) * background
-
-
-def _require(frames: NDArray[np.float32], mask: NDArray[np.bool_]) -> None:
-    if frames.ndim not in (2, 3):
-        raise ValueError(f"counts have shape {frames.shape}: expected [frame, row, column] or [row, column]")
-    if mask.shape != frames.shape:
-        raise ValueError(f"mask has shape {mask.shape}, counts {frames.shape}: expected the same")
-    if not mask.any():
-        raise ValueError("all voxels are masked: there is nothing to denoise")
-    wrong = np.count_nonzero(~np.isfinite(frames[mask]))
-    if wrong:
-        raise ValueError(f"{wrong} voxels that the mask calls good are not finite: mask them")

@@ -15,7 +15,7 @@ from torch import Tensor
 from models import registry
 from models.engine.port import Engine
 from models.engine.torch import TorchEngine
-from models.frames import as_volume
+from models.frames import as_volume, require_counts
 from models.inpaint.masks import WIDEST, WIDEST_FRAMES
 from models.inpaint.network import CHANNELS, EDGE, decoded
 from models.inpaint.windows import Pattern, blended, encoded, pattern_of, placed
@@ -202,15 +202,6 @@ def default_engine() -> Engine:
 
 def require(volume: NDArray[np.float32], mask: NDArray[np.bool_]) -> None:
     """Raise ValueError in one line where counts and mask are none that can be filled."""
-    if volume.ndim not in (2, 3):
-        raise ValueError(f"counts have shape {volume.shape}: expected [rocking, row, column] or [row, column]")
-    if mask.shape != volume.shape:
-        raise ValueError(f"mask has shape {mask.shape}, counts {volume.shape}: expected the same")
-    shown = volume[mask]
-    if not len(shown):
-        raise ValueError("all voxels are masked: there is nothing to fill from")
-    wrong = np.count_nonzero(~np.isfinite(shown))
-    if wrong:
-        raise ValueError(f"{wrong} voxels that the mask calls good are not finite: mask them")
-    if shown.min() < 0:
+    require_counts(volume, mask)
+    if volume[mask].min() < 0:
         raise ValueError("negative counts: give counts as measured, without subtraction")

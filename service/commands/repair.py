@@ -11,16 +11,15 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from models.files import written_whole
 from models.memory import memory_told
 from service.adapters.scans.plane import read_plane
 from service.commands.reconstruct import read_volume
 from service.commands.report import Report
 from service.compose import trained_engine
-from service.errors import DataError, ResultError, SettingsError, SourceError, raised_as
+from service.errors import DataError, SettingsError, SourceError, raised_as
 from service.pipeline import masked_volume
 from service.records import Volume
-from service.results.nexus_values import new_group, put
+from service.results.nexus_values import new_group, put, write_file
 from service.settings import Settings
 
 LESS_MEMORY = "give fewer frames, or a smaller part of them"
@@ -210,7 +209,8 @@ def _require_out(out: Path) -> None:
 
 def write_counts(path: Path, title: str, arrays: dict[str, NDArray[Any]], how: dict[str, Any]) -> None:
     """Write arrays as an NXdata whose signal is `data`, whole or not at all; raise ResultError where it cannot be."""
-    with h5py.File("counts", "w", driver="core", backing_store=False) as file:
+
+    def write(file: h5py.File) -> None:
         file.attrs.update(NX_class="NXroot", default="entry_1", creator="braggloop")
         entry = new_group(file, "entry_1", "NXentry", default="data_1")
         group = new_group(entry, "data_1", "NXdata", signal="data", interpretation="image")
@@ -218,10 +218,5 @@ def write_counts(path: Path, title: str, arrays: dict[str, NDArray[Any]], how: d
         for name, values in arrays.items():
             put(group, name, values, units="counts" if name.startswith("data") else None)
         put(new_group(entry, "process_1", "NXprocess"), "how", how)
-        file.flush()
-        content = bytes(file.id.get_file_image())
-    try:
-        with written_whole(path) as partial:
-            partial.write_bytes(content)
-    except OSError as error:
-        raise ResultError(f"{path}: {error}; free space or choose another place") from error
+
+    write_file(path, write)

@@ -26,17 +26,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.bcdi.geometry import Geometry
-from models.files import written_whole
-from service.errors import ResultError, SourceError
+from service.errors import SourceError
 from service.records import Accounting, Figures, Reconstruction, Repaired, Volume
 from service.results.durable import result_name
-from service.results.nexus_values import get, new_group, put
+from service.results.nexus_values import get, new_group, put, write_file
 from service.results.slices import central_slices, fields_of, measured_window
 from service.settings import Settings
 
 CXI_VERSION = 160
 CXI_PIXEL_INVALID = 1  # CXI's mask is a bit field: 0 is a good pixel
-MEMORY_STEP_BYTES = 1 << 22  # by which the file grows in memory
 JOULE_PER_KEV = 1.602176634e-16
 PACKAGES = ("braggloop", "numpy", "scipy", "torch", "h5py", "scikit-image")
 LABORATORY = ("z", "y", "x")
@@ -58,12 +56,7 @@ def write_result(
     The file appears under its name only when it is whole and on the disk. Raises ResultError when it cannot be written.
     """
     path = result_path(volume, folder, run)
-    image = _file_image(reconstruction, volume, settings)
-    try:
-        with written_whole(path) as partial:
-            partial.write_bytes(image)
-    except OSError as error:
-        raise ResultError(f"result {path}: {error}; free space or choose another folder with --out") from error
+    write_file(path, lambda file: _write(file, reconstruction, volume, settings))
     return path
 
 
@@ -74,14 +67,6 @@ def read_result(path: Path) -> Reconstruction:
             return _read(file["entry_1"])
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise SourceError(f"{path} is not a Braggloop result: {error}") from error
-
-
-def _file_image(reconstruction: Reconstruction, volume: Volume, settings: Settings) -> bytes:
-    """The file's bytes, made in memory: the HDF5 library ends the process where a disk fills up under it."""
-    with h5py.File("result", "w", driver="core", backing_store=False, block_size=MEMORY_STEP_BYTES) as file:
-        _write(file, reconstruction, volume, settings)
-        file.flush()
-        return bytes(file.id.get_file_image())
 
 
 def _write(file: h5py.File, reconstruction: Reconstruction, volume: Volume, settings: Settings) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
 import h5py
 import numpy as np
+
+from models.files import written_whole
+from service.errors import ResultError
 
 UNITS = {
     "nm3": "nm^3",
@@ -21,9 +25,26 @@ UNITS = {
     "px": "pixel",
     "counts": "counts",
 }
+MEMORY_STEP_BYTES = 1 << 22  # by which a file grows in memory
 COMPRESS_FROM = 4096  # elements: below, the filter costs more than it saves
 # gzip, not bitshuffle: every reader has it, and the voxels outside the support are zeros or NaN
 COMPRESSION: dict[str, Any] = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+
+
+def write_file(path: Path, write: Callable[[h5py.File], None]) -> None:
+    """Write an HDF5 file whole or not at all; raise ResultError where it cannot be.
+
+    It is made in memory: the HDF5 library ends the process where a disk fills up under it.
+    """
+    with h5py.File("result", "w", driver="core", backing_store=False, block_size=MEMORY_STEP_BYTES) as file:
+        write(file)
+        file.flush()
+        image = bytes(file.id.get_file_image())
+    try:
+        with written_whole(path) as partial:
+            partial.write_bytes(image)
+    except OSError as error:
+        raise ResultError(f"result {path}: {error}; free space or choose another folder with --out") from error
 
 
 def new_group(parent: h5py.Group, name: str, nx_class: str, **attributes: Any) -> h5py.Group:

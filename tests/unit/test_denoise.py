@@ -205,10 +205,10 @@ def test_something_large_is_told_tile_by_tile_as_if_it_were_one(monkeypatch: pyt
     ("frames", "mask", "options", "said"),
     [
         (np.ones((8, 16, 16)), np.ones((8, 16, 16), bool), {}, r"need an engine of items \(2, 8, 16, 16\), got one of"),
-        (np.ones(SHAPE), np.zeros(SHAPE, bool), {}, "all voxels are masked: there is nothing to denoise"),
+        (np.ones(SHAPE), np.zeros(SHAPE, bool), {}, "all voxels are masked: nothing is seen"),
         (np.full(SHAPE, np.nan), np.ones(SHAPE, bool), {}, "4096 voxels that the mask calls good are not finite"),
         (np.ones(SHAPE), np.ones((2, 2, 2), bool), {}, r"mask has shape \(2, 2, 2\), counts"),
-        (np.ones(4), np.ones(4, bool), {}, r"counts have shape \(4,\): expected \[frame, row, column\]"),
+        (np.ones(4), np.ones(4, bool), {}, r"counts have shape \(4,\): expected \[rocking, row, column\]"),
         (np.ones(SHAPE), None, {"background": np.ones((2, 2), np.float32)}, r"background of shape \(2, 2\): expected"),
         (
             np.ones(SHAPE),

@@ -288,7 +288,7 @@ def test_frames_and_volumes_of_any_size(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize(
     ("counts", "mask", "said"),
     [
-        (np.ones((4, 4, 4)), np.zeros((4, 4, 4), bool), "all voxels are masked: there is nothing to fill from"),
+        (np.ones((4, 4, 4)), np.zeros((4, 4, 4), bool), "all voxels are masked: nothing is seen"),
         (np.full((4, 4, 4), np.nan), np.ones((4, 4, 4), bool), "64 voxels that the mask calls good are not finite"),
         (-np.ones((4, 4, 4)), np.ones((4, 4, 4), bool), "negative counts: give counts as measured"),
         (np.ones((4, 4, 4)), np.ones((4, 4, 5), bool), r"mask has shape \(4, 4, 5\), counts \(4, 4, 4\)"),

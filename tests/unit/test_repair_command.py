@@ -87,7 +87,7 @@ def test_wrong_input_is_one_line_and_writes_nothing(counts: Path, tmp_path: Path
         ((counts, tmp_path / "no" / "out.h5"), 2, "is no folder; make it first"),
         ((tmp_path / "line.npy", out), 1, "shape (5,) of float64; counts [rocking, row, column] are expected"),
         ((tmp_path / "negative.npy", out), 1, "negative counts: give counts as measured"),
-        ((tmp_path / "nothing.npy", out), 1, "all voxels are masked: there is nothing to fill from"),
+        ((tmp_path / "nothing.npy", out), 1, "all voxels are masked: nothing is seen"),
         ((counts, out, "--mask", tmp_path / "mask.npy"), 2, "detector.mask has shape (3, 3), frames (30, 34)"),
         (
             (write_scan(tmp_path / "scan.h5"), out, "--dataset", "not/there"),
