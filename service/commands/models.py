@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from models.cards import CARD, Card
@@ -10,7 +11,6 @@ from service.commands.report import Report
 from service.compose import checked, networks
 from service.settings import Settings
 
-COLUMNS = ("network", "parameters", "seed", "trained", "sha256", "metrics")
 DIGITS = 12  # of a hash, enough to tell two apart
 
 
@@ -19,22 +19,24 @@ def list_networks(settings: Settings, report: Report) -> None:
     found = networks(settings.engine)
     for network in found:
         checked(network)
-    report.grid(COLUMNS, [_row(network.card) for network in found])
+    for network in found:
+        report.table(network.card.name, _rows(network.card))
     if not found:
         report.note("no network is trained yet: braggloop train TASK --minutes N")
     report.finish([_record(network) for network in found])
 
 
-def _row(card: Card) -> tuple[str, ...]:
-    trained = f"{card.minutes:g} min, {card.device}"
-    return card.name, f"{card.parameters:,}", str(card.seed), trained, card.sha256[:DIGITS], _metrics(card)
+def _rows(card: Card) -> list[tuple[str, str]]:
+    return [
+        ("does", card.summary),
+        ("trained", f"{card.minutes:g} min, {card.steps:,} steps, {card.device}, seed {card.seed}"),
+        ("weights", f"{card.parameters:,} parameters, sha256 {card.sha256[:DIGITS]}"),
+        *((family, _metrics(values)) for family, values in card.metrics.items()),
+    ]
 
 
-def _metrics(card: Card) -> str:
-    return "\n".join(
-        f"{family}: {', '.join(f'{name} {value:.4g}' for name, value in values.items())}"
-        for family, values in card.metrics.items()
-    )
+def _metrics(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in values.items())
 
 
 def _record(network: Network) -> dict[str, Any]:

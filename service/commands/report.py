@@ -12,7 +12,6 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from service.errors import BraggloopError, SettingsError
 
@@ -45,10 +44,6 @@ class Report(Protocol):
         """Show names and values."""
         ...
 
-    def grid(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Show a row for each of several things."""
-        ...
-
     def progress(self) -> Any:
         """Return a context manager that yields an Advance."""
         ...
@@ -79,15 +74,6 @@ class HumanReport:
         for name, value in rows:  # never folded: a path must stay in one piece
             self._out.print(f"[cyan]{escape(f'{name:<{width}}')}[/]  {escape(value)}", soft_wrap=True)
 
-    def grid(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        table = Table()
-        for column in columns:
-            table.add_column(column, overflow="fold")  # nothing is cut off
-        for row in rows:
-            table.add_row(*map(escape, row))
-        if rows:
-            self._out.print(table)
-
     @contextmanager
     def progress(self) -> Iterator[Advance]:
         if not self._console.is_terminal:
@@ -112,9 +98,6 @@ class JsonReport:
         print(text, file=sys.stderr, flush=True)
 
     def table(self, title: str, rows: Sequence[tuple[str, str]]) -> None:
-        """Machines read the record."""
-
-    def grid(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Machines read the record."""
 
     @contextmanager
