@@ -10,14 +10,16 @@ from torch import Tensor, nn
 
 # Channels that share a mean and a variance: groups, unlike batches, are the same in training and in use.
 GROUP = 8
+LEAST_SQUARE = 1e-3  # features weaker than that stay weak
 
 
 class UNet(nn.Module):
     """Volumes float (batch, `inputs`, z, y, x) -> (batch, `outputs`, z, y, x).
 
     `widths` are the channels of each level; between levels each edge is halved, so edges must be multiples of
-    2^(levels - 1). The default has 1.4 million parameters. Not `normalised`, features keep their level and their scale:
-    for what depends on the number of counts, not on contrast alone.
+    2^(levels - 1). The default has 1.4 million parameters. Features are normalised over groups of channels and the
+    whole volume, or `by_voxel`, over the channels of each voxel: what is told there then depends on what is near alone,
+    and on the number of counts, which the mean over a volume would take away.
     """
 
     def __init__(
@@ -25,17 +27,17 @@ class UNet(nn.Module):
         inputs: int = 1,
         outputs: int = 1,
         widths: Sequence[int] = (16, 32, 64, 128),
-        normalised: bool = True,
+        by_voxel: bool = False,
     ) -> None:
         super().__init__()
         self.multiple = 2 ** (len(widths) - 1)
         befores = (inputs, *widths[:-1])
         self.down = nn.ModuleList(
-            _block(before, width, normalised) for before, width in zip(befores, widths, strict=True)
+            _block(before, width, by_voxel) for before, width in zip(befores, widths, strict=True)
         )
         pairs = list(pairwise(widths))[::-1]
         self.up = nn.ModuleList(nn.ConvTranspose3d(deep, width, 2, stride=2) for width, deep in pairs)
-        self.merge = nn.ModuleList(_block(2 * width, width, normalised) for width, _ in pairs)
+        self.merge = nn.ModuleList(_block(2 * width, width, by_voxel) for width, _ in pairs)
         self.head = nn.Conv3d(widths[0], outputs, 1)
 
     def forward(self, volume: Tensor) -> Tensor:
@@ -51,10 +53,22 @@ class UNet(nn.Module):
         return head
 
 
-def _block(before: int, width: int, normalised: bool) -> nn.Sequential:
+class ByVoxel(nn.Module):
+    """Features (batch, channels, z, y, x) over their root mean square in each voxel (Zhang and Sennrich 2019)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(channels, 1, 1, 1))
+
+    def forward(self, volume: Tensor) -> Tensor:
+        """See the class."""
+        normalised: Tensor = volume * torch.rsqrt(volume.square().mean(1, keepdim=True) + LEAST_SQUARE)
+        return normalised * self.scale
+
+
+def _block(before: int, width: int, by_voxel: bool) -> nn.Sequential:
     layers: list[nn.Module] = []
     for channels in (before, width):
-        layers.append(nn.Conv3d(channels, width, 3, padding=1, bias=not normalised))
-        layers += [nn.GroupNorm(max(1, width // GROUP), width)] if normalised else []
-        layers.append(nn.SiLU(inplace=True))
+        norm = ByVoxel(width) if by_voxel else nn.GroupNorm(max(1, width // GROUP), width)
+        layers += [nn.Conv3d(channels, width, 3, padding=1, bias=by_voxel), norm, nn.SiLU(inplace=True)]
     return nn.Sequential(*layers)

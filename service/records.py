@@ -192,10 +192,15 @@ class Repaired:
 
     @property
     def shown(self) -> NDArray[np.float32] | None:
-        """The counts with all that was done to them: denoised, in gaps as filled."""
-        if self.filled is None or self.filled_std is None or self.denoised is None:
-            return self.denoised if self.filled is None else self.filled
-        return np.where(self.filled_std > 0, self.filled, self.denoised)
+        """The counts with all that was done to them: denoised, in gaps as filled; NaN where nobody knows, as far as
+        `measured` tells.
+        """
+        done = self.filled if self.denoised is None else self.denoised
+        if done is None:
+            return None
+        gaps = np.zeros(done.shape, bool) if self.filled_std is None else self.filled_std > 0
+        done = done if self.filled is None else np.where(gaps, self.filled, done)
+        return done if self.measured is None else np.where(np.isnan(self.measured) & ~gaps, np.float32(np.nan), done)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

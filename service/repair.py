@@ -22,6 +22,7 @@ from service.settings import EngineSettings, Settings
 DENOISER, INPAINTER = "denoise", "inpaint"  # names of the networks
 # Filled counts whose standard deviations are more than this share of them, on average, are a guess.
 MOST_UNSURE = 0.5
+NO_GAP = "no gap between seen voxels to fill"
 # Of a network by name, for items of a shape, so many of them at once.
 MakeEngine = Callable[[EngineSettings, str, tuple[int, ...], int], Engine]
 
@@ -69,10 +70,11 @@ class Repair:
         crop.by[INPAINTER] = engine.describe()
         voxels = int(np.count_nonzero(found.filled))
         use = "to be used as far as they are sure" if wanted.use_filled else "left free in phase retrieval"
-        crop.notes.append(f"{voxels} voxels filled by a network, {use}" if voxels else "no gap to fill")
+        crop.notes.append(f"{voxels} voxels filled by a network, {use}" if voxels else NO_GAP)
         if not voxels:
             return
-        crop.doubts += _doubts_of_filling(found.volume[found.filled], found.std[found.filled])
+        dark = np.broadcast_to(prepared.background, found.volume.shape)[found.filled]
+        crop.doubts += doubts_of_filling(found.volume[found.filled], found.std[found.filled], dark)
         light = light_of(prepared.counts.shape, prepared.mask, prepared.scale, prepared.background)
         missed = trial(prepared.counts, prepared.mask, found.filled, engine, light)
         if math.isnan(missed):
@@ -109,7 +111,12 @@ def _measured(prepared: Preprocessed) -> NDArray[np.float32]:
     return np.where(prepared.mask, prepared.counts, np.float32(np.nan))
 
 
-def _doubts_of_filling(counts: NDArray[np.float32], std: NDArray[np.float32]) -> list[str]:
-    noise = np.sqrt(counts)
-    unsure = float(np.sqrt(np.maximum(std**2 - noise**2, 0.0)).sum() / max(float(counts.sum()), 1.0))
+def doubts_of_filling(
+    counts: NDArray[np.float32], std: NDArray[np.float32], background: NDArray[np.float32]
+) -> list[str]:
+    """Return what speaks against filled counts of these standard deviations, float32 [voxels] all: that what they hold
+    beside the background is a guess.
+    """
+    beyond_noise = np.sqrt(np.maximum(std**2 - counts, 0.0)).sum(dtype=np.float64)
+    unsure = float(beyond_noise / max(float((counts - background).sum(dtype=np.float64)), 1.0))
     return [f"inpainting: the filled counts are unsure by {unsure:.0%}"] if unsure > MOST_UNSURE else []

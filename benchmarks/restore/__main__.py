@@ -130,12 +130,14 @@ class Bench:
     def doubt(self) -> None:
         """When a filling is doubted, and whether rightly."""
         limit = RepairSettings().doubt_above
-        table = Table("pattern", "its own test, sigma", "missed in the gap, sigma", f"doubted above {limit:g}, of")
+        table = Table(
+            "pattern", "its own test, sigma", "missed in the gap, sigma", f"doubted (above {limit:g}, or unsure)"
+        )
         for name, cases in doubts.kinds(self.options.crystals).items():
             found = doubts.judged(cases, self.engine)
             tested, missed = ([getattr(one, which) for one in found] for which in ("tested", "missed"))
-            doubted = sum(score > limit for score in tested)
-            table.add_row(name, _spread(tested), _spread(missed), f"{doubted} of {len(found)}")
+            times = sum(one.tested > limit or one.unsure for one in found)
+            table.add_row(name, _spread(tested), _spread(missed), f"{times} of {len(found)}")
             self.record[f"doubt {name}"] = {"tested": tested, "missed": missed}
         self._console.print(table)
 
@@ -269,7 +271,7 @@ def _truth(scores: Scores) -> str:
 
 def _spread(values: Sequence[float]) -> str:
     """Median and the range of nine in ten."""
-    low, middle, high = np.quantile(values or [np.nan], (0.05, 0.5, 0.95))
+    low, middle, high = np.nanquantile(values, (0.05, 0.5, 0.95))
     return f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 

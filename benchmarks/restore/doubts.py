@@ -16,6 +16,7 @@ from models.inpaint.trial import trial
 from models.misfit import mean_square
 from models.simulate.draws import seeded
 from models.simulate.small_angle import random_small_angle
+from service.repair import doubts_of_filling
 
 WIDTH = 6
 PEAKS = (1e4, 1e6)
@@ -27,26 +28,27 @@ MIDDLE = tuple(np.intp(n // 2) for n in SHAPE)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
     """Root of the mean square of what a network misses, in its own standard deviations: where its test put a gap beside
-    the real one, and `missed` in the real one, which only a simulation knows.
+    the real one, and `missed` in the real one, which only a simulation knows; NaN in the dark. `unsure`: it doubts what
+    it filled in itself.
     """
 
     tested: float
     missed: float
+    unsure: bool
 
 
 def judged(cases: Iterator[Case], engine: Engine) -> list[Judged]:
-    """Return both of each case; those that are too dark to be tested are left out."""
+    """Return what is said of each case."""
     found = []
     for case in cases:
         counts = np.where(case.mask, case.counts, np.float32(0.0))
         light = light_of(counts.shape, case.mask)
         filled = inpaint(counts, case.mask, engine=engine)
         tested = trial(counts, case.mask, filled.filled, engine, light)
-        inside = filled.filled & ~case.mask
-        spread = np.maximum(filled.std[inside] ** 2, 1.0)
-        missed = mean_square(case.counts[inside], filled.volume[inside], spread)
-        if np.isfinite(tested):
-            found.append(Judged(tested=tested**0.5, missed=missed**0.5))
+        told, std, really = (array[filled.filled] for array in (filled.volume, filled.std, case.counts))
+        missed = mean_square(really, told, np.maximum(std**2, 1.0))
+        unsure = bool(doubts_of_filling(told, std, np.zeros_like(told)))
+        found.append(Judged(tested=tested**0.5, missed=missed**0.5, unsure=unsure))
     return found
 
 

@@ -18,6 +18,8 @@ CENTRE_SHARE = 0.05
 # Partial coherence is divided out of the autocorrelation down to this envelope; noise would win beyond.
 SHARPENING_LIMIT = 0.3
 FILLING_SIGMA_VOXELS = 1.0
+# Shrink-wrap's support reaches this far beyond the object that the autocorrelation shows.
+REACH_MARGIN_VOXELS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +137,7 @@ def coarse_pattern(pattern: Pattern, level: Level, transfer: Tensor | None, reac
     partial coherence, None: full) sharpens the fringes. Voxels that were not seen, held-out ones too, are filled from
     seen neighbours for that, and are unseen in the result again.
     """
-    intensity = _filled(pattern)
+    intensity = smoothed_over(pattern)
     spectrum = torch.fft.rfftn(intensity, dim=AXES)
     if transfer is not None:
         spectrum = spectrum / transfer.clamp(min=SHARPENING_LIMIT)
@@ -159,7 +161,7 @@ def picked(pattern: Pattern, level: Level) -> Pattern:
     return Pattern(**{field.name: take(getattr(pattern, field.name)) for field in fields(Pattern)})
 
 
-def _filled(pattern: Pattern) -> Tensor:
+def smoothed_over(pattern: Pattern) -> Tensor:
     """Return the measured intensity, float32 [z, y, x]; the unseen voxels are the mean of the seen ones around them,
     the less the more a guess is trusted.
     """

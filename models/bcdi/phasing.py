@@ -22,6 +22,7 @@ from models.bcdi.iterate import ShrinkWrap, coherent_intensity
 from models.bcdi.levels import coarse_to_fine, full_level
 from models.bcdi.modes import align, mode_decomposition
 from models.bcdi.pattern import (
+    REACH_MARGIN_VOXELS,
     Filled,
     Level,
     Pattern,
@@ -48,8 +49,6 @@ AUTO_REFINE = parse_recipe("20*RAAR+10*ER")
 AUTO_FINISH = parse_recipe("20*ER")
 # Starts from a given object differ by this much noise, relative to its norm.
 START_NOISE = 0.1
-# Shrink-wrap's support reaches this far beyond the object that the autocorrelation shows.
-REACH_MARGIN_VOXELS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,8 +49,9 @@ class PreprocessConfig:
 class Masked:
     """A whole series, masked: arrays [rocking, row, column].
 
-    `counts` float32, raw but zero where masked. `mask` bool. `scale` and `background` float32, broadcast against the
-    counts. `saturated` bool: masked as too bright. `notes` say what was done, `warnings` what somebody should look at.
+    `counts` float32, raw; what they hold where `mask` bool is False means nothing. `scale` and `background` float32,
+    broadcast against the counts. `saturated` bool: masked as too bright. `notes` say what was done, `warnings` what
+    somebody should look at.
     """
 
     counts: Counts

@@ -8,6 +8,7 @@ and modes that lie in the gap alone.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -19,12 +20,14 @@ from models.bcdi.iterate import Batch, ShrinkWrap, coherent_intensity
 from models.bcdi.levels import coarse_to_fine, full_level, sparse_level
 from models.bcdi.pattern import (
     AXES,
+    REACH_MARGIN_VOXELS,
     Level,
     Pattern,
     coarse_pattern,
     gaussian_transfer,
     measured_pattern,
     picked,
+    smoothed_over,
     to_level,
 )
 from models.bcdi.recipe import parse_recipe
@@ -38,7 +41,8 @@ SEARCH = parse_recipe("200*HIO+300*RAAR+50*ER")
 BETA = 0.9
 # Successive halving: candidates, iterations of RAAR and of projections, at the sparse level and with every voxel.
 SPARSE_ROUNDS = ((8, 100, 10), (4, 200, 10))
-FULL_ROUNDS = ((3, 60, 10), (1, 60, 40))
+OBJECTS = 3
+FULL_ROUNDS = ((OBJECTS, 60, 10), (OBJECTS, 60, 40))
 # Where amplitudes blurred by SIGMA voxels reach SUPPORT of the plateau is the crystal; where they and their neighbours
 # along the axes reach INSIDE is its interior. There an amplitude within BAND of the plateau is drawn to it by PULL;
 # others, as of grain boundaries, are left; none may exceed CEILING of it.
@@ -46,17 +50,17 @@ SIGMA, SUPPORT, INSIDE = 0.7, 0.12, 0.5
 BAND, PULL, CEILING = 0.25, 0.3, 1.1
 PERIOD = 20  # iterations between one look at these regions and the next
 MOST_MOMENTUM = 0.9
-REACH_MARGIN_VOXELS = 4
 # Share of the counts that an object leaves free, at least, however large it is.
 LEAST_FREE = 0.02
 # Added to counts before the square root: its variance is then nearly that of any other (Anscombe 1948).
 ANSCOMBE = 0.375
 
 
-def uniform_object(
+def uniform_objects(
     counts: NDArray[np.float32], mask: NDArray[np.bool_], seed: int = 0, device: str = "cpu"
 ) -> NDArray[np.complex64]:
-    """Return the object complex64 [z, y, x] of a crystal of one density, in the pixel frame of the counts.
+    """Return OBJECTS crystals of one density, complex64 [n, z, y, x], in the pixel frame of the counts, the likeliest
+    first. Where they agree the counts decide; where they do not, nobody knows.
 
     `counts` float32 and `mask` bool, True where seen, [z, y, x], as in `phasing.phase_retrieval`: counts are Poisson
     draws of |fftshift(fftn(ifftshift(object)))|^2. Raises ValueError where nothing was counted. Not for streaming.
@@ -64,10 +68,16 @@ def uniform_object(
     if not np.any(counts[mask] > 0):
         raise ValueError("zero counts in all good voxels: nothing to invert")
     pattern = measured_pattern(
-        np.where(mask, counts, np.float32(0.0)), mask, np.zeros_like(mask), scale=np.float32(1.0),  # type: ignore[arg-type]
-        background=np.float32(0.0), device=device,  # type: ignore[arg-type]
-    )  # fmt: skip
-    full, sizes = full_level(pattern.shape), extent(pattern)
+        np.where(mask, counts, np.float32(0.0)),
+        mask,
+        np.zeros_like(mask),
+        scale=np.ones((1, 1, 1), np.float32),
+        background=np.zeros((1, 1, 1), np.float32),
+        device=device,
+    )
+    # Zeros in a gap are streaks in the autocorrelation, and would be taken for a larger crystal.
+    sizes = extent(replace(pattern, amplitude=smoothed_over(pattern).sqrt()))
+    full = full_level(pattern.shape)
     sparse = sparse_level(full.shape, sizes)
     level, candidates = _searched(pattern, sizes, seed)
     for view, there, rounds in ((picked(pattern, sparse), sparse, SPARSE_ROUNDS), (pattern, full, FULL_ROUNDS)):
@@ -75,7 +85,7 @@ def uniform_object(
         level = there
         for keep, searching, polishing in rounds:
             candidates = _best(view, candidates[:keep], searching, polishing)
-    return np.asarray(to_numpy(candidates[0]), dtype=np.complex64)
+    return np.asarray(to_numpy(candidates), dtype=np.complex64)
 
 
 def _searched(pattern: Pattern, sizes: tuple[int, ...], seed: int) -> tuple[Level, Tensor]:

@@ -29,7 +29,7 @@ class Denoiser(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.correction = UNet(inputs=CHANNELS, outputs=2, widths=WIDTHS, normalised=False)
+        self.correction = UNet(inputs=CHANNELS, outputs=2, widths=WIDTHS, by_voxel=True)
         for parameter in self.correction.head.parameters():  # it begins with the counts themselves
             nn.init.zeros_(parameter)
 

@@ -120,6 +120,7 @@ def _backgrounds(
 ) -> NDArray[np.float32]:
     """Counts of the background in each frame, float32 [frame, row, column]."""
     factors = np.ones(shape[0], np.float32) if monitor is None else np.asarray(monitor, np.float32)
+    factors = factors[None] if factors.ndim == 2 else factors  # of a single frame
     for name, array, fitting in (("background", background, (shape[1:],)), ("monitor", factors, (shape[:1], shape))):
         if array.shape not in fitting or not np.all(np.isfinite(array) & (array >= 0)):
             wanted = " or ".join(map(str, fitting))

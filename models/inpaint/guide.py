@@ -5,16 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.bcdi.uniform import uniform_object
+from models.bcdi.uniform import uniform_objects
 from models.simulate.diffraction import far_field, intensity
 
 # Voxels of an edge about the centre that are inverted at most; fewer than the least tell no crystal.
 LARGEST, LEAST = 64, 16
 
 
-def guide(counts: Tensor, seen: Tensor, sums: Tensor, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Return the intensity |F|^2, counts, of the crystal that fits what is seen, float32, and where it is told, bool.
+def guide(counts: Tensor, seen: Tensor, sums: Tensor, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the intensity |F|^2, counts, of the crystals that fit what is seen, and how far they are apart, float32,
+    and where both are told, bool, all [z, y, x].
 
+    The first is the mean of the crystals' log1p, as counts, the second its standard deviation over the crystals.
     `counts` float32, 0 where not `seen` bool, both [z, y, x]; `sums` int64 (3,): twice the centre of symmetry. Told in
     a cube about the centre; nowhere where the pattern is too thin, or cannot be inverted.
     """
@@ -22,19 +24,21 @@ def guide(counts: Tensor, seen: Tensor, sums: Tensor, seed: int = 0) -> tuple[Te
     edges = [min(LARGEST, n) // 2 * 2 for n in shape]
     starts = [max(0, min(int(s + 1) // 2 - e // 2, n - e)) for s, e, n in zip(sums, edges, shape, strict=True)]
     inside = tuple(slice(first, first + edge) for first, edge in zip(starts, edges, strict=True))
-    told, where = torch.zeros_like(counts), torch.zeros_like(seen)
+    told, apart, where = torch.zeros_like(counts), torch.zeros_like(counts), torch.zeros_like(seen)
     found = _inverted(counts[inside], seen[inside], seed)
     if found is not None:
-        told[inside], where[inside] = found.to(counts.device), True
-    return told, where
+        logarithms = found.to(counts.device).log1p()
+        told[inside], apart[inside], where[inside] = logarithms.mean(0).expm1(), logarithms.std(0, correction=0), True
+    return told, apart, where
 
 
 def _inverted(counts: Tensor, seen: Tensor, seed: int) -> Tensor | None:
+    """Intensities of the crystals, float32 (n, z, y, x)."""
     frames = int(seen.any(-1).any(-1).sum())
     if min(frames, *counts.shape) < LEAST:
         return None
     try:
-        object_ = uniform_object(counts.cpu().numpy(), seen.cpu().numpy(), seed, device=counts.device.type)
+        objects = uniform_objects(counts.cpu().numpy(), seen.cpu().numpy(), seed, device=counts.device.type)
     except ValueError:  # no counts
         return None
-    return intensity(far_field(torch.from_numpy(object_)))
+    return intensity(far_field(torch.from_numpy(objects)))

@@ -11,7 +11,7 @@ from models.unet import UNet
 # Channels of each level: 1.4 million parameters.
 WIDTHS = (16, 32, 64, 128)
 EDGE = 32  # of a window, voxels
-CHANNELS = 11
+CHANNELS = 12
 LINE = 9  # the channel of what lines suggest
 # Halvings after which a window is one value: no gap is wider.
 COARSEST = 5
@@ -24,13 +24,13 @@ FLOOR_COUNTS = 0.25
 
 
 class Inpainter(nn.Module):
-    """Windows float32 (batch, 11, 32, 32, 32) -> (batch, 2, 32, 32, 32).
+    """Windows float32 (batch, 12, 32, 32, 32) -> (batch, 2, 32, 32, 32).
 
     In: log1p of the counts and 1 where they are seen; the same of the partner, the voxel opposite the centre of
     symmetry, and of the guide where there is one; z, y, x from that centre; log1p of what lines between seen voxels
-    suggest, and log1p of their length. Out: log1p of the expected intensity, and
-    the logarithm of the standard deviation of its square root, as a share of that. Where nothing is seen the counts in
-    `volume` must be 0.
+    suggest, and log1p of their length; how far the crystals of the guide are apart. Out: log1p of the expected
+    intensity, and the logarithm of the standard deviation of its square root, as a share of that. Where nothing is seen
+    the counts in `volume` must be 0.
 
     The pattern of an unstrained crystal is centrosymmetric, so the partner of a hidden voxel is often seen; how far a
     strained one departs from that the network finds in pairs of which both are seen. All logarithms are taken relative
@@ -53,7 +53,8 @@ class Inpainter(nn.Module):
             )
         ]
         line = volume[:, LINE : LINE + 1]
-        rest = [volume[:, 6:9], (line - level) / spread, volume[:, 10:] / LEVEL_UNIT, level / LEVEL_UNIT]
+        rest = [volume[:, 6:9], (line - level) / spread, volume[:, 10:11] / LEVEL_UNIT, level / LEVEL_UNIT]
+        rest.append(volume[:, 11:] / spread)
         correction = self.correction(torch.cat([*relative, *rest], 1))
         return torch.cat([line + spread * correction[:, :1], correction[:, 1:]], 1)
 

@@ -125,5 +125,5 @@ TASK = Task(
     pool=512,
     draw=6,
     validation_volumes=8,
-    test_volumes=16,
+    test_volumes=8,
 )

@@ -19,14 +19,15 @@ POSITION_UNIT, MOST_UNITS = 16.0, 2.0
 
 class Pattern(NamedTuple):
     """`counts` float32, 0 where not `seen` bool, (batch, z, y, x); `sums` int64 (batch, 3), see symmetry.centre_sums;
-    `guide` float32, counts, told where `guided` bool, see guide.guide; `line` float32, log1p of counts, and `span`, see
-    lines.along_lines.
+    `guide` float32, counts, and `apart` float32, told where `guided` bool, see guide.guide; `line` float32, log1p of
+    counts, and `span`, see lines.along_lines.
     """
 
     counts: Tensor
     seen: Tensor
     sums: Tensor
     guide: Tensor
+    apart: Tensor
     guided: Tensor
     line: Tensor
     span: Tensor
@@ -37,10 +38,10 @@ def pattern_of(counts: Tensor, seen: Tensor, guided: Sequence[bool]) -> Pattern:
     batch are `guided`.
     """
     sums = centre_sums(counts, seen)
-    nothing = torch.zeros_like(counts[0]), torch.zeros_like(seen[0])
+    nothing = torch.zeros_like(counts[0]), torch.zeros_like(counts[0]), torch.zeros_like(seen[0])
     guides = [guide(*item) if wanted else nothing for *item, wanted in zip(counts, seen, sums, guided, strict=True)]
-    told, where = (torch.stack(parts) for parts in zip(*guides, strict=True))
-    return Pattern(counts, seen, sums, told, where, *along_lines(counts.log1p(), seen))
+    told, apart, where = (torch.stack(parts) for parts in zip(*guides, strict=True))
+    return Pattern(counts, seen, sums, told, apart, where, *along_lines(counts.log1p(), seen))
 
 
 def encoded(pattern: Pattern, items: Tensor, starts: Tensor) -> Tensor:
@@ -65,7 +66,8 @@ def encoded(pattern: Pattern, items: Tensor, starts: Tensor) -> Tensor:
     inside = _within(along, pattern.line.shape[-3:])
     line = torch.where(inside, _taken(pattern.line, items, along), 0.0)
     span = torch.where(inside, _taken(pattern.span, items, along), FARTHEST)
-    return torch.stack([*channels, *positions, line, span.log1p()], 1)
+    apart = torch.where(inside, _taken(pattern.apart, items, along), 0.0)
+    return torch.stack([*channels, *positions, line, span.log1p(), apart], 1)
 
 
 def _taken(volumes: Tensor, items: Tensor, index: Tensor) -> Tensor:

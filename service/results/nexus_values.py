@@ -36,14 +36,14 @@ def write_file(path: Path, write: Callable[[h5py.File], None]) -> None:
 
     It is made in memory: the HDF5 library ends the process where a disk fills up under it.
     """
-    with h5py.File("result", "w", driver="core", backing_store=False, block_size=MEMORY_STEP_BYTES) as file:
-        write(file)
-        file.flush()
-        image = bytes(file.id.get_file_image())
     try:
+        with h5py.File("result", "w", driver="core", backing_store=False, block_size=MEMORY_STEP_BYTES) as file:
+            write(file)
+            file.flush()
+            image = bytes(file.id.get_file_image())
         with written_whole(path) as partial:
             partial.write_bytes(image)
-    except OSError as error:
+    except (OSError, MemoryError) as error:
         raise ResultError(f"result {path}: {error}; free space or choose another folder with --out") from error
 
 

@@ -69,12 +69,8 @@ def before_and_after(repaired: Repaired | None) -> dict[str, NDArray[np.float32]
     """
     if repaired is None or repaired.measured is None or repaired.shown is None:
         return {}
-    measured = repaired.measured
-    known = ~np.isnan(measured)
-    if repaired.filled_std is not None:
-        known |= repaired.filled_std > 0
-    brightest = int(np.nansum(measured, axis=(1, 2)).argmax())
+    brightest = int(np.nansum(repaired.measured, axis=(1, 2)).argmax())
     return {
-        "measured": np.ascontiguousarray(measured[brightest]),
-        "repaired": np.where(known, repaired.shown, np.float32(np.nan))[brightest],
+        "measured": np.ascontiguousarray(repaired.measured[brightest]),
+        "repaired": np.ascontiguousarray(repaired.shown[brightest]),
     }

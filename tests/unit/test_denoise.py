@@ -188,6 +188,14 @@ def test_background_is_subtracted_in_proportion_to_the_monitor(scenes: Scenes, e
     )
 
 
+def test_shipped_network_looks_farther_than_its_finest_level() -> None:
+    counts = np.random.default_rng(0).poisson(30.0, (32, 48, 48)).astype(np.float32)
+    more = counts.copy()
+    more[16, 24, 24:28] += 300.0
+    changed = np.abs(denoise(more).frames - denoise(counts).frames)
+    assert changed[16, 24, 36:44].max() > 1e-3
+
+
 def test_something_large_is_told_tile_by_tile_as_if_it_were_one(monkeypatch: pytest.MonkeyPatch) -> None:
     shape = (21, 150, 100)
     rate = 30.0 * np.exp(-np.hypot(*np.ogrid[-75:75, -50:50]) / 20.0)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from models.engine.port import Engine
 from models.engine.torch import TorchEngine
@@ -19,7 +20,7 @@ from models.inpaint.network import CHANNELS, EDGE, FLOOR_COUNTS, build, decoded,
 from models.inpaint.predict import BATCH, ITEM, SIGMA_SHARE, fillable, inpaint, light_of, variance
 from models.inpaint.symmetry import centre_sums
 from models.inpaint.train import GAPS, TASK, WINDOWS
-from models.inpaint.trial import moved_gap, trial
+from models.inpaint.trial import MARGIN, moved_gap, trial
 from models.inpaint.windows import Pattern, blended, cut, encoded, pattern_of, placed
 from models.registry import build as trained
 from models.registry import network
@@ -122,7 +123,7 @@ def test_the_partner_lies_opposite_the_centre() -> None:
     counts = torch.rand(1, *SHAPE)
     seen = torch.ones(1, *SHAPE, dtype=torch.bool)
     sums = torch.tensor([[30, 37, 39]])
-    nothing = torch.zeros_like(counts), torch.zeros_like(seen), counts, counts
+    nothing = torch.zeros_like(counts), torch.zeros_like(counts), torch.zeros_like(seen), counts, counts
     item, start = torch.tensor([0]), torch.tensor([[-3, 1, 5]])
     channels = encoded(Pattern(counts, seen, sums, *nothing), item, start)[0]
     assert channels.shape == (CHANNELS, EDGE, EDGE, EDGE)
@@ -223,13 +224,14 @@ def test_the_guide_fits_what_is_seen_and_stays_within_its_cube(pattern: np.ndarr
     wide[..., 20:68] = pattern
     mask = cross(wide.shape)
     counts, seen = torch.from_numpy(wide * mask), torch.from_numpy(mask)
-    told, where = guide(counts, seen, centre_sums(counts[None], seen[None])[0])
+    told, apart, where = guide(counts, seen, centre_sums(counts[None], seen[None])[0])
     assert where.any((0, 1)).sum() == 64
+    assert apart[where & seen].mean() < 0.5 * apart[where & ~seen].mean()  # what is seen holds them together
     bright = (counts > 100) & where
     assert torch.corrcoef(torch.stack([told[bright].log(), counts[bright].log()]))[0, 1] > 0.98
     thin, _ = counts[:8], seen[:8]
-    assert not guide(thin, seen[:8], torch.tensor([8, 48, 90]))[1].any()
-    assert not guide(counts * 0, seen, torch.tensor([48, 48, 90]))[1].any()
+    assert not guide(thin, seen[:8], torch.tensor([8, 48, 90]))[2].any()
+    assert not guide(counts * 0, seen, torch.tensor([48, 48, 90]))[2].any()
 
 
 # In use.
@@ -357,6 +359,15 @@ def test_what_is_filled_would_have_been_counted_in_that_light() -> None:
     assert (least >= 0.8 * noise).all()
 
 
+@pytest.mark.parametrize("dark", [0.5, 5.0])
+def test_background_alone_leaves_background_alone(dark: float) -> None:
+    shape = (32, 40, 40)
+    counts = np.random.default_rng(0).poisson(dark, shape).astype(np.float32)
+    mask = cross(shape)
+    found = inpaint(counts * mask, mask, background=np.full(shape[1:], dark, np.float32), guided=False)
+    assert found.volume[~mask].mean() == pytest.approx(dark, rel=0.15)
+
+
 @pytest.mark.parametrize(
     ("scale", "background", "said"),
     [
@@ -378,8 +389,11 @@ def test_a_moved_gap_hides_what_was_seen() -> None:
     mask = cross((20, 60, 60))
     moved = moved_gap(~mask, mask)
     assert moved is not None
-    assert not (moved & ~mask).any()
-    assert 0.5 < moved.sum() / (~mask).sum() <= 1.0
+    asked, judged = moved
+    assert not (asked & ~mask).any()
+    assert 0.5 < judged.sum() / asked.sum() <= 1.0
+    away = ndimage.distance_transform_edt(mask[0])
+    assert away[judged.any(0)].min() > MARGIN  # one gap beside the other, not a wide one
     assert moved_gap(np.ones((4, 4, 4), bool), np.zeros((4, 4, 4), bool)) is None
 
 

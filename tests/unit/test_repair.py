@@ -121,7 +121,7 @@ def test_without_a_gap_nothing_is_filled_and_that_is_said(volume: Volume) -> Non
     whole = dataclasses.replace(volume, mask=np.ones_like(volume.mask))
     found = run(whole, repairing(INPAINTING), repair=compose.repair())
     assert found.figures.filled_voxels == 0
-    assert "no gap to fill" in found.notes
+    assert "no gap between seen voxels to fill" in found.notes
 
 
 def test_both_networks_are_shown_as_one(gapped: Volume) -> None:

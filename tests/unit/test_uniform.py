@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.bcdi.phasing import PhasingConfig, phase_retrieval
-from models.bcdi.uniform import uniform_object
+from models.bcdi.uniform import OBJECTS, uniform_objects
 from tests.helpers.patterns import bright, poisson, strained_crystal, transform
 
 EDGE, WIDTH = 48, 6
@@ -32,8 +32,10 @@ def likeness(object_: np.ndarray, expected: np.ndarray, where: np.ndarray) -> fl
 
 def test_what_lies_behind_a_gap_at_the_peak_is_found(expected: np.ndarray, mask: np.ndarray) -> None:
     counts = poisson(expected) * mask
-    found = uniform_object(counts, mask)
-    assert found.dtype == np.complex64
+    objects = uniform_objects(counts, mask)
+    assert objects.dtype == np.complex64
+    assert objects.shape == (OBJECTS, *counts.shape)
+    found = objects[0]
     assert likeness(found, expected, ~mask) > 0.98
     config = PhasingConfig(starts=16, keep=4, coherence="full", held_out=0.0)
     free = phase_retrieval(counts, mask, config).object_
@@ -42,18 +44,18 @@ def test_what_lies_behind_a_gap_at_the_peak_is_found(expected: np.ndarray, mask:
 
 def test_the_same_seed_finds_the_same(expected: np.ndarray, mask: np.ndarray) -> None:
     counts = poisson(expected)[8:40, 8:40, 8:40]
-    first, again = (uniform_object(counts, mask[8:40, 8:40, 8:40], seed=3) for _ in range(2))
+    first, again = (uniform_objects(counts, mask[8:40, 8:40, 8:40], seed=3) for _ in range(2))
     np.testing.assert_array_equal(first, again)
 
 
 @pytest.mark.parametrize("shape", [(16, 17, 30), (21, 16, 16)])
 def test_noise_of_any_size_gives_some_object(shape: tuple[int, ...]) -> None:
     counts = np.random.default_rng(0).poisson(0.1, shape).astype(np.float32)
-    found = uniform_object(counts, np.ones(shape, bool))
-    assert found.shape == shape
+    found = uniform_objects(counts, np.ones(shape, bool))
+    assert found.shape == (OBJECTS, *shape)
     assert np.isfinite(found).all()
 
 
 def test_nothing_counted_is_told_in_one_line() -> None:
     with pytest.raises(ValueError, match="zero counts in all good voxels"):
-        uniform_object(np.zeros((16, 16, 16), np.float32), np.ones((16, 16, 16), bool))
+        uniform_objects(np.zeros((16, 16, 16), np.float32), np.ones((16, 16, 16), bool))
