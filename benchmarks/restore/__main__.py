@@ -161,7 +161,7 @@ class Bench:
         for kind in ("poisson", "gaussian"):
             for mean in noise.MEANS:
                 exposures = noise.exposures(mean, self.options.crystals, kind)
-                found = noise.scored(exposures, self._denoisers((noise.EDGE,) * 3))
+                found = noise.scored(exposures, self._denoisers((gaps.EDGE_VOXELS,) * 3))
                 self._show_noise(f"{kind} noise, {mean:g} counts in the weak feature", found)
                 if kind == "poisson":
                     best = max((np.mean(found[name].psnr), name) for name in noise.FILTERS)

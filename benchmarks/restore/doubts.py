@@ -72,17 +72,13 @@ def _mask_off(case: Case) -> Case:
     """The mask is a pixel off the gap: on one side a dead line counts as seen."""
     dead = np.where(case.mask, case.counts, np.float32(0.0))
     moved = np.roll(case.mask, (1, 1), axis=(1, 2))
-    return _with(case, np.where(moved, dead, case.counts), moved)
+    return case._replace(counts=np.where(moved, dead, case.counts), mask=moved)
 
 
 def _hot(case: Case) -> Case:
     """One voxel in a hundred is a hot one, and the mask does not know."""
     hot = np.random.default_rng(int(case.counts.sum())).random(case.counts.shape) < 0.01
-    return _with(case, np.where(hot & case.mask, np.float32(1e3), case.counts), case.mask)
-
-
-def _with(case: Case, counts: NDArray[np.float32], mask: NDArray[np.bool_]) -> Case:
-    return case._replace(counts=counts.astype(np.float32), mask=mask)
+    return case._replace(counts=np.where(hot & case.mask, np.float32(1e3), case.counts))
 
 
 def _drawn(rate: Callable[[int], NDArray[np.float64]], count: int) -> Iterator[Case]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import stats
+from torch import Generator
 
 from benchmarks.bcdi_scan import Cube, box_around_peak
 from benchmarks.restore.interpolations import biharmonic, cubic, linear, nearest
@@ -22,18 +24,20 @@ from models.denoise.train import TASK as DENOISE
 from models.engine.port import Engine
 from models.engine.torch import TorchEngine
 from models.inpaint.adapt import adapted_engine
-from models.inpaint.predict import BATCH, ITEM, completed, predicted, variance
+from models.inpaint.network import variance
+from models.inpaint.predict import BATCH, ITEM, completed, predicted
 from models.inpaint.windows import Pattern, pattern_of
 from models.simulate.diffraction import AXES, far_field, intensity, scaled_to_peak
 from models.simulate.draws import seeded
 from models.simulate.families import family
-from models.simulate.scenes import FROZEN_SEEDS, random_scenes
+from models.simulate.scenes import FROZEN_SEEDS, Scenes, random_scenes
 
 Counts = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 Fill = Callable[[Counts, Mask], Counts]
 
 EDGE_VOXELS = 64
+SCENES = 8  # drawn at once
 WIDTHS = (3, 6, 9, 12)
 KINDS = ("line", "cross")
 REACH = 10  # of a gap's middle from the peak, px
@@ -68,23 +72,27 @@ class Scores:
         return float(np.mean(self.counts) / np.mean(self.ceiling))
 
 
-def simulated(peak_counts: float, crystals: int, width: int, kind: str, name: str = "elements") -> Iterator[Case]:
-    """Yield patterns of 64^3 of a family that training never saw, with one gap near the peak each."""
+def unseen_scenes(generator: Generator, name: str = "elements") -> Iterator[Scenes]:
+    """Yield batches of scenes of 64^3 without gaps, of a family that training never saw, without end."""
     drawn_from = replace(family(name), gap_chance=0.0, mask_chance=0.0)
+    while True:
+        yield random_scenes(generator, drawn_from, SCENES, (EDGE_VOXELS,) * 3)
+
+
+def simulated(peak_counts: float, crystals: int, width: int, kind: str, name: str = "elements") -> Iterator[Case]:
+    """Yield patterns of a family that training never saw, with one gap near the peak each."""
+    return itertools.islice(_simulated(peak_counts, width, kind, name), crystals)
+
+
+def _simulated(peak_counts: float, width: int, kind: str, name: str) -> Iterator[Case]:
     generator = seeded(FROZEN_SEEDS["test"] + 100)
     places = np.random.default_rng((width, KINDS.index(kind)))
-    made = 0
-    while made < crystals:
-        scenes = random_scenes(generator, drawn_from, 8, (EDGE_VOXELS,) * 3)
-        batch = len(scenes.expected)
-        expected = scaled_to_peak(scenes.expected, torch.full((batch,), peak_counts))
-        counts = torch.poisson(expected, generator=generator)
-        for index in range(min(batch, crystals - made)):
-            truth = expected[index].numpy()
-            peak = np.unravel_index(truth.argmax(), truth.shape)
-            mask = gap(truth.shape, peak, width, kind, places)
-            yield Case(counts[index].numpy(), truth, mask, scenes.specimens.object_[index].numpy())
-        made += batch
+    for scenes in unseen_scenes(generator, name):
+        patterns = scaled_to_peak(scenes.expected, torch.full((len(scenes.expected),), peak_counts))
+        counts = torch.poisson(patterns, generator=generator)
+        for expected, counted, object_ in zip(patterns.numpy(), counts.numpy(), scenes.specimens.object_, strict=True):
+            peak = np.unravel_index(expected.argmax(), expected.shape)
+            yield Case(counted, expected, gap(expected.shape, peak, width, kind, places), object_.numpy())
 
 
 def gap(shape: tuple[int, ...], peak: tuple[np.intp, ...], width: int, kind: str, places: np.random.Generator) -> Mask:

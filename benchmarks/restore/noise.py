@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -12,17 +13,16 @@ from numpy.typing import NDArray
 from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
 from benchmarks.restore.filters import FILTERS, best_filtered
+from benchmarks.restore.gaps import unseen_scenes
 from models.denoise.network import decoded, encoded
 from models.engine.port import Engine
 from models.simulate.diffraction import scaled_to_peak
 from models.simulate.draws import seeded
-from models.simulate.families import family
-from models.simulate.scenes import FROZEN_SEEDS, random_scenes
+from models.simulate.scenes import FROZEN_SEEDS
 
 Volume = NDArray[np.float32]
 Told = Callable[[Volume, Volume], Volume]  # counts, truth (for those that may look) -> expected counts
 
-EDGE = 64
 MEANS = (0.1, 1.0, 10.0)  # counts in the weak feature
 # The weak feature: voxels whose intensity is between these shares of the peak; the background lies below the first.
 WEAK = (1e-5, 1e-3)
@@ -44,13 +44,13 @@ class Exposure(NamedTuple):
 
 def exposures(mean: float, crystals: int, noise: str) -> Iterator[Exposure]:
     """Yield patterns of crystals that training never saw, with `mean` counts in the weak feature."""
-    drawn_from = replace(family("elements"), gap_chance=0.0, mask_chance=0.0)
+    return itertools.islice(_exposures(mean, noise), crystals)
+
+
+def _exposures(mean: float, noise: str) -> Iterator[Exposure]:
     generator = seeded(FROZEN_SEEDS["test"] + 200)
-    made = 0
-    while made < crystals:
-        scenes = random_scenes(generator, drawn_from, 8, (EDGE,) * 3)
-        pattern = scaled_to_peak(scenes.expected, torch.ones(len(scenes.expected)))
-        for one in pattern[: crystals - made]:
+    for scenes in unseen_scenes(generator):
+        for one in scaled_to_peak(scenes.expected, torch.ones(len(scenes.expected))):
             weak = (one >= WEAK[0]) & (one < WEAK[1])
             truth = one * (mean / one[weak].mean())
             if noise == "poisson":
@@ -58,7 +58,6 @@ def exposures(mean: float, crystals: int, noise: str) -> Iterator[Exposure]:
             else:
                 counts = truth + GAUSSIAN * (1.0 + mean) * torch.randn(truth.shape, generator=generator)
             yield Exposure(counts.numpy(), truth.numpy(), weak.numpy(), (one < WEAK[0]).numpy())
-        made += len(pattern)
 
 
 @dataclass

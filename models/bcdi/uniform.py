@@ -30,14 +30,13 @@ from models.bcdi.pattern import (
     smoothed_over,
     to_level,
 )
-from models.bcdi.recipe import parse_recipe
+from models.bcdi.phasing import AUTO_SEARCH
 from models.bcdi.search import Stage, random_starts, run_stage, scaled, to_numpy
 from models.bcdi.support import extent, initial_support
 
 # Thresholds of the support while starts are searched, the starts of each, and how many of them go on: with gaps near
 # the peak some crystals are found by a tight support alone, others by a loose one.
 THRESHOLDS, STARTS, KEPT = (0.25, 0.15), 8, 4
-SEARCH = parse_recipe("200*HIO+300*RAAR+50*ER")
 BETA = 0.9
 # Successive halving: candidates, iterations of RAAR and of projections, at the sparse level and with every voxel.
 SPARSE_ROUNDS = ((8, 100, 10), (4, 200, 10))
@@ -96,7 +95,7 @@ def _searched(pattern: Pattern, sizes: tuple[int, ...], seed: int) -> tuple[Leve
     found = []
     for number, threshold in enumerate(THRESHOLDS):
         wrap = ShrinkWrap(first_sigma=2.0, last_sigma=1.0, threshold=threshold, period=10)
-        stage = Stage(schedule=SEARCH, wrap=wrap, beta=BETA, level=level, keep=KEPT)
+        stage = Stage(schedule=AUTO_SEARCH, wrap=wrap, beta=BETA, level=level, keep=KEPT)
         starts = random_starts(view, support, tuple((seed, number * STARTS + start) for start in range(STARTS)))
         found.append(run_stage(view, None, starts, support, stage, lambda _: None).objects)
     return level, torch.cat(found)

@@ -59,8 +59,7 @@ class TorchEngine:
         network = Precise(module, self._precision).to(self.device)
         for layer in filter(multiplies, network.modules()):
             layer.to(network.dtype)  # here once, or autocast does it in each call
-        for parameter in network.parameters():
-            parameter.data = channels_last(parameter.data)
+        lay_out(network)
         if self.device.type == "cpu" and self._precision == "fp32":
             exchange(network, zero_padded_conv3d, OneDNNConv3d)
         return network
@@ -79,3 +78,9 @@ def channels_last(tensor: Tensor) -> Tensor:
     """Return `tensor` with its channels innermost in memory, if it is a batch of images, volumes or their kernels."""
     order = CHANNELS_LAST.get(tensor.dim())
     return tensor if order is None else tensor.contiguous(memory_format=order)
+
+
+def lay_out(network: nn.Module) -> None:
+    """Put the weights of a network into the order that its inputs have."""
+    for parameter in network.parameters():
+        parameter.data = channels_last(parameter.data)

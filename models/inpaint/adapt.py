@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 
 from models import registry
 from models.engine.port import Engine
-from models.engine.torch import TorchEngine
+from models.engine.torch import TorchEngine, channels_last
 from models.frames import as_volume
 from models.inpaint.masks import random_hidden
 from models.inpaint.network import EDGE, decoded
@@ -89,7 +89,7 @@ def _windows(counts: Tensor, pattern: Pattern, asked: Tensor, generator: Generat
 def _loss(network: nn.Module, inputs: Tensor, wanted: Tensor, where: Tensor) -> Tensor:
     """Likelihood of the square roots of the counts, normal about the amplitude told."""
     with torch.autocast("cpu", torch.bfloat16):
-        outputs = network(inputs.contiguous(memory_format=torch.channels_last_3d))
+        outputs = network(channels_last(inputs))
     intensity, sigma = decoded(outputs.float())
     total = sigma.square() + COUNTED
     off = (wanted + COUNTED).sqrt() - (intensity + COUNTED).sqrt()

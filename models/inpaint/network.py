@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool3d, interpolate
 
@@ -21,6 +25,8 @@ LEAST_SPREAD, LEVEL_UNIT = 0.1, 5.0
 LEAST_LOG_SIGMA, MOST_LOG_SIGMA = -5.0, 1.0
 # Intensity, counts, below which an amplitude's standard deviation shrinks no further.
 FLOOR_COUNTS = 0.25
+
+Values = TypeVar("Values", Tensor, NDArray[np.floating])
 
 
 class Inpainter(nn.Module):
@@ -90,3 +96,11 @@ def decoded(outputs: Tensor) -> tuple[Tensor, Tensor]:
     intensity = outputs[:, 0].float().clamp(min=0.0).expm1()
     relative = outputs[:, 1].float().clamp(LEAST_LOG_SIGMA, MOST_LOG_SIGMA).exp()
     return intensity, relative * (intensity + FLOOR_COUNTS).sqrt()
+
+
+def variance(intensity: Values, sigma: Values) -> Values:
+    """Return the variance of a count whose expectation is the square of a normal amplitude: of mean the square root of
+    `intensity`, of standard deviation `sigma`.
+    """
+    told: Values = 4.0 * intensity * sigma**2 + 2.0 * sigma**4 + intensity + sigma**2
+    return told

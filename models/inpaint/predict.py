@@ -17,7 +17,7 @@ from models.engine.port import Engine
 from models.engine.torch import TorchEngine
 from models.frames import as_volume, require_counts
 from models.inpaint.masks import WIDEST, WIDEST_FRAMES
-from models.inpaint.network import CHANNELS, EDGE, decoded
+from models.inpaint.network import CHANNELS, EDGE, decoded, variance
 from models.inpaint.windows import Pattern, blended, encoded, pattern_of, placed
 
 NAME = "inpaint"
@@ -136,13 +136,6 @@ def counted(
     return intensity + light.background, variance(intensity, sigma) + light.background
 
 
-def variance(intensity: NDArray[np.float32], sigma: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the variance of a count whose expectation is the square of a normal amplitude: of mean the square root of
-    `intensity`, of standard deviation `sigma`.
-    """
-    return np.asarray(4.0 * intensity * sigma**2 + 2.0 * sigma**4 + intensity + sigma**2, dtype=np.float32)
-
-
 def _without_background(
     counts: NDArray[np.float32], seen: NDArray[np.bool_], background: NDArray[np.float32]
 ) -> NDArray[np.float32]:
@@ -204,8 +197,7 @@ def completed(
     """Return what `predicted` does, of a pattern alone in its batch."""
     starts = placed(torch.from_numpy(wanted)).to(engine.device)
     windows = ((_decoded(engine, pattern, part), part) for part in torch.split(starts, engine.takes.batch[1]))
-    z, y, x = wanted.shape
-    log_intensity, sigma = blended(windows, (z, y, x)).cpu().numpy()
+    log_intensity, sigma = blended(windows, torch.zeros((2, *wanted.shape), device=engine.device)).cpu().numpy()
     return np.expm1(log_intensity), SIGMA_SHARE * sigma
 
 

@@ -7,7 +7,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import smooth_l1_loss
 
 from models.inpaint.masks import random_hidden
-from models.inpaint.network import EDGE, FLOOR_COUNTS, LINE, build, decoded
+from models.inpaint.network import EDGE, FLOOR_COUNTS, LINE, build, decoded, variance
 from models.inpaint.windows import cut, encoded, pattern_of
 from models.simulate.draws import chosen, normal
 from models.simulate.scenes import Scenes
@@ -99,9 +99,8 @@ def metrics(outputs: Tensor, examples: Examples) -> dict[str, Tensor]:
         found[f"pearson{suffix}"] = _pearson(guess, truth, hidden)
         found[f"log{suffix}"] = weighted_mean((guess - truth).abs(), hidden)
     intensity, sigma = decoded(outputs)
-    variance = 4.0 * intensity * sigma.square() + 2.0 * sigma.pow(4) + intensity + sigma.square()
     measured = examples.weights[:, 1] * (intensity >= 10.0)
-    within = (examples.targets[:, 1] - intensity).square() <= variance
+    within = (examples.targets[:, 1] - intensity).square() <= variance(intensity, sigma)
     return found | {"within_sigma": weighted_mean(within.float(), measured)[measured.sum(AXES) > 0]}
 
 

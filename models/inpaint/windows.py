@@ -129,22 +129,19 @@ def _starts(profile: Tensor, length: int) -> Tensor:
     return torch.arange(first - half * (first > 0) - quarter, length - quarter, half)
 
 
-def blended(parts: Iterable[tuple[Tensor, Tensor]], shape: tuple[int, int, int]) -> Tensor:
-    """Put windows together to float32 (channels, z, y, x): the mean, each voxel the lighter the farther it is from the
-    middle of its window; 0 where no window lies.
+def blended(parts: Iterable[tuple[Tensor, Tensor]], into: Tensor) -> Tensor:
+    """Put windows together in `into`, zeros float32 (channels, z, y, x): the mean, each voxel the lighter the farther
+    it is from the middle of its window; 0 where no window lies. Return it.
 
-    `parts`, one at least, are windows (windows, channels, 32, 32, 32) and their first voxels (windows, 3).
+    `parts` are windows (windows, channels, 32, 32, 32) and their first voxels (windows, 3).
     """
-    sums = weights = torch.zeros(())
+    ramp = 1.0 - ((torch.arange(EDGE, device=into.device) + 0.5) / (EDGE / 2) - 1.0).abs()
+    weight = ramp[:, None, None] * ramp[:, None] * ramp
+    weights = torch.zeros_like(into[0])
     for values, starts in parts:
-        if not sums.ndim:
-            sums = torch.zeros((values.shape[1], *shape), device=values.device)
-            weights = torch.zeros(shape, device=values.device)
-            ramp = 1.0 - ((torch.arange(EDGE, device=values.device) + 0.5) / (EDGE / 2) - 1.0).abs()
-            weight = ramp[:, None, None] * ramp[:, None] * ramp
         for value, start in zip(values, starts.tolist(), strict=True):
-            z, y, x = (slice(max(0, -s), min(EDGE, n - s)) for s, n in zip(start, shape, strict=True))
+            z, y, x = (slice(max(0, -s), min(EDGE, n - s)) for s, n in zip(start, weights.shape, strict=True))
             there = tuple(slice(s + i.start, s + i.stop) for s, i in zip(start, (z, y, x), strict=True))
-            sums[:, *there] += value[:, z, y, x] * weight[z, y, x]
+            into[:, *there] += value[:, z, y, x] * weight[z, y, x]
             weights[there] += weight[z, y, x]
-    return sums / weights.clamp(min=1e-12)
+    return into.div_(weights.clamp_(min=1e-12))

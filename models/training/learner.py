@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from models.engine.precision import Precision
-from models.engine.torch import channels_last
+from models.engine.torch import channels_last, lay_out
 from models.training.task import Examples, Task
 
 # Gradients longer than this are shortened to it: one odd batch must not throw the weights far.
@@ -33,8 +33,7 @@ class Learner:
         self._task = task
         self._fabric = Fabric(accelerator=device, devices=1, plugins=[_arithmetic(device, precision)])
         network = task.build()
-        for parameter in network.parameters():
-            parameter.data = channels_last(parameter.data)
+        lay_out(network)
         optimizer = torch.optim.AdamW(network.parameters(), lr=task.learning_rate, weight_decay=WEIGHT_DECAY)
         self._network, self._optimizer = self._fabric.setup(network, optimizer)
         self._averaged = AveragedModel(network, multi_avg_fn=_approach, use_buffers=True).eval()

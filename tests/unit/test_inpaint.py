@@ -16,8 +16,8 @@ from models.engine.torch import TorchEngine
 from models.inpaint.adapt import adapted_engine
 from models.inpaint.guide import guide
 from models.inpaint.masks import WIDEST, random_hidden
-from models.inpaint.network import CHANNELS, EDGE, FLOOR_COUNTS, build, decoded, trend
-from models.inpaint.predict import BATCH, ITEM, SIGMA_SHARE, fillable, inpaint, light_of, variance
+from models.inpaint.network import CHANNELS, EDGE, FLOOR_COUNTS, build, decoded, trend, variance
+from models.inpaint.predict import BATCH, ITEM, SIGMA_SHARE, fillable, inpaint, light_of
 from models.inpaint.symmetry import centre_sums
 from models.inpaint.train import GAPS, TASK, WINDOWS
 from models.inpaint.trial import MARGIN, moved_gap, trial
@@ -106,7 +106,7 @@ def test_windows_cover_what_is_hidden_and_give_it_back(shape: tuple[int, int, in
     values = torch.rand(shape, generator=generator)
     windows = cut(values[None], torch.zeros(len(starts), dtype=torch.long), starts)
     halves = zip(windows[:, None].split(3), starts.split(3), strict=True)
-    whole = blended(halves, shape)[0]
+    whole = blended(halves, torch.zeros(1, *shape))[0]
     torch.testing.assert_close(whole[hidden], values[hidden])
 
 
