@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.bcdi.phasing import Phased, PhasingConfig, phase_retrieval
-from models.bcdi.preprocess import PreprocessConfig, preprocess
+from models.bcdi.preprocess import Exposure, PreprocessConfig, preprocess
 from service.commands.reconstruct import read_volume
 from service.settings import Settings
 
@@ -43,5 +43,6 @@ def box_around_peak(path: Path, size: int | tuple[int, int, int]) -> Cube:
     """Return the cube of `size` voxels an edge, or the box of three edges."""
     volume = read_volume(path, "", Settings(), lambda share: None)
     config = PreprocessConfig(size=size)
-    found = preprocess(volume.counts, volume.mask, config, dark=volume.dark, flat=volume.flat, scale=volume.scale)
+    exposure = Exposure(dark=volume.dark, flat=volume.flat, scale=volume.scale)
+    found = preprocess(volume.counts, volume.mask, config, exposure)
     return Cube(counts=found.counts, mask=found.mask, scale=found.scale, background=found.background)

@@ -16,7 +16,7 @@ from models.bcdi.geometry import ANGSTROM_PER_NM, direct_basis, momentum_transfe
 from models.bcdi.modes import nearest_hand, twin
 from models.bcdi.pattern import resample
 from models.bcdi.phasing import Phased, PhasingConfig, phase_retrieval
-from models.bcdi.preprocess import Masked, PreprocessConfig, Preprocessed, masked_series, preprocess
+from models.bcdi.preprocess import Exposure, Masked, PreprocessConfig, Preprocessed, masked_series, preprocess
 from models.bcdi.quality import prtf, resolution
 from models.bcdi.resample import along_q, to_lab
 from models.bcdi.strain import displacement_and_strain
@@ -194,18 +194,17 @@ def _prepare(volume: Volume, detector: DetectorSettings, phasing: PhasingSetting
     if min(volume.counts.shape) < FEWEST:
         shape = " x ".join(map(str, volume.counts.shape))
         raise ValueError(f"{shape} frames, rows and columns, expected at least {FEWEST} of each")
-    config, light = _known_of(volume, detector)
+    config, exposure = _known_of(volume, detector)
     config = replace(config, size=phasing.size, binning=phasing.binning)
-    return preprocess(volume.counts, volume.mask, config, **light)
+    return preprocess(volume.counts, volume.mask, config, exposure)
 
 
 def masked_volume(volume: Volume, detector: DetectorSettings) -> Masked:
     """Return the whole volume with all masked that `invert` would mask; raise ValueError where nothing is left."""
-    config, light = _known_of(volume, detector)
-    return masked_series(volume.counts, volume.mask, config, **light)
+    return masked_series(volume.counts, volume.mask, *_known_of(volume, detector))
 
 
-def _known_of(volume: Volume, detector: DetectorSettings) -> tuple[PreprocessConfig, dict[str, Any]]:
+def _known_of(volume: Volume, detector: DetectorSettings) -> tuple[PreprocessConfig, Exposure]:
     """What settings and volume say about detector and beam, as `preprocess` takes it."""
     mask, dark, flat = detector_planes(detector)
     config = PreprocessConfig(
@@ -214,13 +213,13 @@ def _known_of(volume: Volume, detector: DetectorSettings) -> tuple[PreprocessCon
         region=detector.region,
         saturation_counts=detector.saturation_counts,
     )
-    light = {
-        "dark": volume.dark if dark is None else dark.astype(np.float32),
-        "flat": volume.flat if flat is None else flat.astype(np.float32),
-        "scale": volume.scale,
-        "saturated": volume.saturated,
-    }
-    return config, light
+    exposure = Exposure(
+        dark=volume.dark if dark is None else dark.astype(np.float32),
+        flat=volume.flat if flat is None else flat.astype(np.float32),
+        scale=volume.scale,
+        saturated=volume.saturated,
+    )
+    return config, exposure
 
 
 def _frame_of(volume: Volume, prepared: Preprocessed) -> _Frame:

@@ -13,8 +13,9 @@ from models.bcdi.pattern import Filled
 from models.bcdi.preprocess import Preprocessed
 from models.denoise.predict import denoise, item_shape
 from models.engine.port import Engine
-from models.inpaint.predict import BATCH, ITEM, inpaint, light_of
+from models.inpaint.predict import BATCH, ITEM, inpaint
 from models.inpaint.trial import trial
+from models.light import light_of
 from models.misfit import mean_square
 from service.records import Repaired
 from service.settings import EngineSettings, Settings
@@ -75,7 +76,7 @@ class Repair:
             return
         dark = np.broadcast_to(prepared.background, found.volume.shape)[found.filled]
         crop.doubts += doubts_of_filling(found.volume[found.filled], found.std[found.filled], dark)
-        light = light_of(prepared.counts.shape, prepared.mask, prepared.scale, prepared.background)
+        light = light_of(prepared.counts.shape, prepared.scale, prepared.background)
         missed = trial(prepared.counts, prepared.mask, found.filled, engine, light)
         if math.isnan(missed):
             crop.notes.append("inpainting could not be tried beside the gap: too dark there, or no room")

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from benchmarks.restore.gaps import EDGE_VOXELS, Case, gap, simulated
 from models.engine.port import Engine
-from models.inpaint.predict import inpaint, light_of
+from models.inpaint.predict import inpaint
 from models.inpaint.trial import trial
+from models.light import light_of
 from models.misfit import mean_square
 from models.simulate.draws import seeded
 from models.simulate.small_angle import random_small_angle
@@ -42,7 +43,7 @@ def judged(cases: Iterator[Case], engine: Engine) -> list[Judged]:
     found = []
     for case in cases:
         counts = np.where(case.mask, case.counts, np.float32(0.0))
-        light = light_of(counts.shape, case.mask)
+        light = light_of(counts.shape)
         filled = inpaint(counts, case.mask, engine=engine)
         tested = trial(counts, case.mask, filled.filled, engine, light)
         told, std, really = (array[filled.filled] for array in (filled.volume, filled.std, case.counts))

@@ -37,6 +37,7 @@ from models.bcdi.quality import FigureSet
 from models.bcdi.recipe import format_recipe, parse_recipe
 from models.bcdi.search import Outcome, Stage, Watch, random_starts, run_stage, scaled, to_numpy, to_tensor
 from models.bcdi.support import extent, initial_support, shrink_wrap
+from models.light import light_of
 
 PRTF_SHELLS = 32
 
@@ -315,12 +316,8 @@ def _validated(
         raise ValueError("zero counts in all good voxels: nothing to invert")
     if np.any(counts[good] < 0):
         raise ValueError("negative counts: give counts as measured, without subtraction")
-    factor = _broadcastable("scale", np.float32(1.0) if scale is None else scale, counts.shape)
-    if not np.all((factor > 0) & np.isfinite(factor)):
-        raise ValueError("scale has values that are not above zero and finite: mask those frames and give them 1")
-    dark = _broadcastable("background", np.float32(0.0) if background is None else background, counts.shape)
-    if not np.all((dark >= 0) & np.isfinite(dark)):
-        raise ValueError("background has values that are negative or not finite: give counts, 0 where there is none")
+    light = light_of(counts.shape, scale, background)
+    factor, dark = (np.broadcast_to(part, counts.shape) for part in light)
     if filled is not None:
         _require_filled(filled, counts.shape)
     held_out = hold_out(good, config.held_out, config.seed if config.held_out_seed is None else config.held_out_seed)
@@ -347,13 +344,3 @@ def _require_object(start: NDArray[np.complex64]) -> None:
         raise ValueError(
             f"start of shape {start.shape}: expected a finite object [z, y, x] that is not zero everywhere"
         )
-
-
-def _broadcastable(name: str, values: NDArray[np.float32] | np.float32, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    array = np.asarray(values, dtype=np.float32)
-    if array.ndim == 1 and len(array) == shape[0]:
-        array = array[:, None, None]
-    try:
-        return np.broadcast_to(array, shape)
-    except ValueError as error:
-        raise ValueError(f"{name} has shape {array.shape}, which does not fit counts of shape {shape}") from error

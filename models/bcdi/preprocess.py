@@ -46,6 +46,24 @@ class PreprocessConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Exposure:
+    """What is known of how a series was counted, None where nothing is.
+
+    `dark` (counts a frame) and `flat` (relative efficiency) float32 [row, column]; `scale` float32 [rocking], or of the
+    counts' shape (summed scans); `saturated` bool of the counts' shape, voxels that the mask leaves out because they
+    are.
+    """
+
+    dark: Counts | None = None
+    flat: Counts | None = None
+    scale: Counts | None = None
+    saturated: Mask | None = None
+
+
+UNKNOWN = Exposure()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Masked:
     """A whole series, masked: arrays [rocking, row, column].
 
@@ -98,20 +116,11 @@ class _Remarks:
 
 
 def preprocess(
-    counts: Counts,
-    mask: Mask,
-    config: PreprocessConfig | None = None,
-    *,
-    dark: Counts | None = None,
-    flat: Counts | None = None,
-    scale: Counts | None = None,
-    saturated: Mask | None = None,
+    counts: Counts, mask: Mask, config: PreprocessConfig | None = None, exposure: Exposure = UNKNOWN
 ) -> Preprocessed:
     """Mask, centre and crop a volume.
 
-    `counts` float32 and `mask` bool [rocking, row, column]; `dark` (counts a frame) and `flat` (relative efficiency)
-    float32 [row, column]; `scale` float32 [rocking], or of the counts' shape (summed scans); `saturated` bool of the
-    counts' shape, voxels that the mask leaves out because they are. Not for streaming: it wants the whole series.
+    `counts` float32 and `mask` bool [rocking, row, column]. Not for streaming: it wants the whole series.
     Raises ValueError in one line where there is nothing to invert.
     """
     config = config or PreprocessConfig()
@@ -119,7 +128,7 @@ def preprocess(
         counts.ndim != 3 or len(counts) > 1,
         "one frame only: a rocking curve needs more, a dozen at least to be inverted",
     )
-    masked = masked_series(counts, mask, config, dark=dark, flat=flat, scale=scale, saturated=saturated)
+    masked = masked_series(counts, mask, config, exposure)
     remarks = _Remarks(notes=list(masked.notes), warnings=list(masked.warnings))
     peak = find_peak(masked.counts, masked.mask)
     _warn_of_peak(peak, masked.saturated, remarks)
@@ -132,30 +141,23 @@ def preprocess(
 
 
 def masked_series(
-    counts: Counts,
-    mask: Mask,
-    config: PreprocessConfig | None = None,
-    *,
-    dark: Counts | None = None,
-    flat: Counts | None = None,
-    scale: Counts | None = None,
-    saturated: Mask | None = None,
+    counts: Counts, mask: Mask, config: PreprocessConfig | None = None, exposure: Exposure = UNKNOWN
 ) -> Masked:
     """Mask what did not count: chip edges, the user's mask, hot, noisy, insensitive and saturated pixels. Arguments and
     errors as for `preprocess`.
     """
     config = config or PreprocessConfig()
-    _check_shapes(counts, mask, config, dark=dark, flat=flat, scale=scale, saturated=saturated)
+    _check_shapes(counts, mask, config, exposure)
     remarks = _Remarks()
     frame_mask = _frame_mask(counts.shape[1:], config)
-    known = np.zeros_like(mask) if saturated is None else saturated & frame_mask
+    known = np.zeros_like(mask) if exposure.saturated is None else exposure.saturated & frame_mask
     good = mask & frame_mask & np.isfinite(counts) & (counts >= 0)
     _require(good.any() or known.any(), "all voxels are masked: check detector mask, user mask and region")
     counts = np.where(good, counts, np.float32(0.0))
     _require(counts.any() or not known.any(), "all voxels with counts are saturated: attenuate the beam")
     _require(counts.any(), "zero counts in all good voxels: check shutter, threshold and region")
-    model, good = _model_scale(counts.shape, good, flat, scale, remarks)
-    good, background = _apply_dark(good, dark, remarks)
+    model, good = _model_scale(counts.shape, good, exposure, remarks)
+    good, background = _apply_dark(good, exposure.dark, remarks)
     good = _mask_hot_pixels(counts, good, remarks)
     good, found = _mask_saturated(counts, good, config.saturation_counts)
     level = f", at {counts[found].min():g} counts or more" if found.any() else ""
@@ -172,21 +174,13 @@ def masked_series(
     )
 
 
-def _check_shapes(
-    counts: Counts,
-    mask: Mask,
-    config: PreprocessConfig,
-    *,
-    dark: Counts | None,
-    flat: Counts | None,
-    scale: Counts | None,
-    saturated: Mask | None,
-) -> None:
+def _check_shapes(counts: Counts, mask: Mask, config: PreprocessConfig, exposure: Exposure) -> None:
     _require(counts.ndim == 3, f"counts must be [rocking, row, column], got shape {counts.shape}")
     _require(mask.shape == counts.shape, f"mask has shape {mask.shape}, counts {counts.shape}: expected the same")
-    for name, image in (("dark", dark), ("flat field", flat), ("user mask", config.user_mask)):
+    for name, image in (("dark", exposure.dark), ("flat field", exposure.flat), ("user mask", config.user_mask)):
         if image is not None:
             _require(image.shape == counts.shape[1:], f"{name} has shape {image.shape}, frames {counts.shape[1:]}")
+    saturated, scale = exposure.saturated, exposure.scale
     if saturated is not None:
         _require(saturated.shape == counts.shape, f"saturated has shape {saturated.shape}, counts {counts.shape}")
     if scale is not None:
@@ -210,10 +204,9 @@ def _frame_mask(shape: tuple[int, ...], config: PreprocessConfig) -> Mask:
     return good
 
 
-def _model_scale(
-    shape: tuple[int, ...], good: Mask, flat: Counts | None, scale: Counts | None, remarks: _Remarks
-) -> tuple[Counts, Mask]:
+def _model_scale(shape: tuple[int, ...], good: Mask, exposure: Exposure, remarks: _Remarks) -> tuple[Counts, Mask]:
     """Scale of the model, broadcasting against the counts, and the mask without what it leaves in the dark."""
+    scale = exposure.scale
     model = np.ones((shape[0], 1, 1), dtype=np.float32) if scale is None else scale.reshape(shape[0], *_tail(scale))
     lit = np.isfinite(model) & (model > 0)
     if not lit.all():
@@ -221,8 +214,8 @@ def _model_scale(
             f"frames or voxels masked, as monitor or transmission is not above zero: {np.count_nonzero(~lit)}"
         )
     model, good = np.where(lit, model, 1.0).astype(np.float32), good & lit
-    if flat is not None:
-        relative, usable = efficiency(flat)
+    if exposure.flat is not None:
+        relative, usable = efficiency(exposure.flat)
         remarks.notes.append(f"flat field: insensitive pixels masked: {np.count_nonzero(~usable)}")
         model, good = model * relative, good & usable
     _require(good.any(), "no voxel was exposed: monitor, transmission or flat field leave none above zero")

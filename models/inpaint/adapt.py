@@ -16,8 +16,9 @@ from models.engine.torch import TorchEngine, channels_last
 from models.frames import as_volume
 from models.inpaint.masks import random_hidden
 from models.inpaint.network import EDGE, decoded
-from models.inpaint.predict import BATCH, ITEM, NAME, require
+from models.inpaint.predict import BATCH, ITEM, NAME, in_even_light, require
 from models.inpaint.windows import Pattern, cut, encoded, pattern_of
+from models.light import light_of
 from models.simulate.draws import seeded
 
 # Sets of gaps that are drawn over the scan; with a guide each costs as much as a reconstruction.
@@ -34,20 +35,24 @@ def adapted_engine(
     seconds: float,
     *,
     guided: bool = True,
+    scale: NDArray[np.float32] | None = None,
+    background: NDArray[np.float32] | None = None,
     seed: int = 0,
     clock: Callable[[], float] = time.monotonic,
 ) -> Engine:
     """Return an engine of the network that comes with Braggloop, trained for `seconds` more on what `volume` shows.
 
-    `volume` float32 counts [rocking, row, column] and `mask` bool, True where seen, as in `predict.inpaint`: only seen
-    voxels are looked at, and nothing is kept but the engine. On the CPU. Raises ValueError where nothing is seen.
+    `volume` float32 counts [rocking, row, column], `mask` bool, True where seen, `scale` and `background` are as in
+    `predict.inpaint`: only seen voxels are looked at, and nothing is kept but the engine. On the CPU. Raises ValueError
+    where nothing is seen, and for light that is none.
     """
     require(volume, mask)
     shape = as_volume(volume.shape)
     volume, mask = volume.reshape(shape), mask.reshape(shape)
     until = clock() + seconds
     network = registry.build(registry.network(NAME)).train()
-    counts = torch.from_numpy(np.where(mask, volume, np.float32(0.0)).astype(np.float32))
+    shown = np.where(mask, volume, np.float32(0.0)).astype(np.float32)
+    counts = torch.from_numpy(in_even_light(shown, mask, light_of(shape, scale, background))[0])
     generator = seeded(seed)
     pattern, asked = _gaps(counts, torch.from_numpy(mask), generator, guided, lambda: clock() < until)
     optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE)

@@ -7,6 +7,8 @@ from torch import Tensor
 
 # A voxel that no line reaches is this far from everything, voxels.
 FARTHEST = 64.0
+# Planes that are looked at together: the indices of a large volume would take several times its memory.
+SLAB = 32
 
 
 def along_lines(values: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
@@ -26,7 +28,9 @@ def _by_lines(values: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
     weighted, weights = torch.zeros_like(values), torch.zeros_like(values)
     nearest = torch.full_like(values, FARTHEST)
     for axis in (-3, -2, -1):
-        value, span = _along(values, seen, axis)
+        across = -2 if axis == -3 else -3
+        slabs = zip(torch.split(values, SLAB, across), torch.split(seen, SLAB, across), strict=True)
+        value, span = (torch.cat(parts, across) for parts in zip(*(_along(*slab, axis) for slab in slabs), strict=True))
         weight = span.clamp(min=1.0).reciprocal().square() * (span < FARTHEST)
         weighted += weight * value
         weights += weight

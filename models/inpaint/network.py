@@ -16,6 +16,7 @@ from models.unet import UNet
 WIDTHS = (16, 32, 64, 128)
 EDGE = 32  # of a window, voxels
 CHANNELS = 12
+POSITIONS = slice(6, 9)  # the channels of z, y, x
 LINE = 9  # the channel of what lines suggest
 # Halvings after which a window is one value: no gap is wider.
 COARSEST = 5
@@ -59,7 +60,7 @@ class Inpainter(nn.Module):
             )
         ]
         line = volume[:, LINE : LINE + 1]
-        rest = [volume[:, 6:9], (line - level) / spread, volume[:, 10:11] / LEVEL_UNIT, level / LEVEL_UNIT]
+        rest = [volume[:, POSITIONS], (line - level) / spread, volume[:, 10:11] / LEVEL_UNIT, level / LEVEL_UNIT]
         rest.append(volume[:, 11:] / spread)
         correction = self.correction(torch.cat([*relative, *rest], 1))
         return torch.cat([line + spread * correction[:, :1], correction[:, 1:]], 1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from models.frames import as_volume, require_counts
 from models.inpaint.masks import WIDEST, WIDEST_FRAMES
 from models.inpaint.network import CHANNELS, EDGE, decoded, variance
 from models.inpaint.windows import Pattern, blended, encoded, pattern_of, placed
+from models.light import Light, light_of
 
 NAME = "inpaint"
 ITEM = (CHANNELS, EDGE, EDGE, EDGE)  # what an engine must take
@@ -43,15 +43,6 @@ class Inpainted:
     volume: NDArray[np.float32]
     std: NDArray[np.float32]
     filled: NDArray[np.bool_]
-
-
-class Light(NamedTuple):
-    """What a count is made of besides the crystal: counts ~ Poisson(scale * |F|^2 + background), both float32 and
-    broadcasting against the counts; the scale, of monitor, attenuators and flat field, is 1 on average.
-    """
-
-    scale: NDArray[np.float32]
-    background: NDArray[np.float32]
 
 
 def inpaint(
@@ -84,40 +75,13 @@ def inpaint(
     if not filled.any():
         nothing = np.zeros(volume.shape, np.float32)
         return Inpainted(volume=counts.reshape(volume.shape), std=nothing, filled=nothing.astype(bool))
-    light = light_of(counts.shape, seen, scale, background)
+    light = light_of(counts.shape, scale, background)
     expected, spread = counted(counts, seen, filled, engine or default_engine(), light, guided=guided)
     return Inpainted(
         volume=np.where(filled, expected, counts).reshape(volume.shape),
         std=np.where(filled, np.sqrt(spread), np.float32(0.0)).reshape(volume.shape),
         filled=filled.reshape(volume.shape),
     )
-
-
-def light_of(
-    shape: tuple[int, ...],
-    seen: NDArray[np.bool_],
-    scale: NDArray[np.float32] | None = None,
-    background: NDArray[np.float32] | None = None,
-) -> Light:
-    """Return the light of counts of `shape` [z, y, x]; raise ValueError for one that is none."""
-    factor = np.ones(1, np.float32) if scale is None else np.asarray(scale, np.float32)
-    if scale is not None and factor.ndim == 1:
-        factor = factor[:, None, None]
-    dark = np.zeros(1, np.float32) if background is None else np.asarray(background, np.float32)
-    for name, values in (("scale", factor), ("background", dark)):
-        if not _broadcasts(values.shape, shape) or not np.all(np.isfinite(values) & (values >= 0)):
-            raise ValueError(f"{name} of shape {values.shape}: expected one that fits {shape}, finite, not negative")
-    if not np.all(factor > 0):
-        raise ValueError("scale has values that are not above zero: mask those voxels and give them 1")
-    mean = np.broadcast_to(factor, shape)[seen].mean(dtype=np.float64)
-    return Light(scale=(factor / mean).astype(np.float32), background=dark)
-
-
-def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
-    try:
-        return np.broadcast_shapes(shape, to) == to
-    except ValueError:
-        return False
 
 
 def counted(
@@ -130,10 +94,21 @@ def counted(
     guided: bool = True,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the count that is expected where `wanted`, and its variance, float32 [z, y, x]; see `predicted`."""
-    even = _without_background(counts, seen, light.background) / light.scale
+    even, scale = in_even_light(counts, seen, light)
     intensity, sigma = predicted(even, seen, wanted, engine, guided)
-    intensity, sigma = intensity * light.scale, sigma * np.sqrt(light.scale)
+    intensity, sigma = intensity * scale, sigma * np.sqrt(scale)
     return intensity + light.background, variance(intensity, sigma) + light.background
+
+
+def in_even_light(
+    counts: NDArray[np.float32], seen: NDArray[np.bool_], light: Light
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the counts [z, y, x] as they would be without background and in the mean light of what is `seen`, and the
+    light of each relative to that.
+    """
+    mean = np.broadcast_to(light.scale, counts.shape)[seen].mean(dtype=np.float64)
+    scale = (light.scale / mean).astype(np.float32)
+    return _without_background(counts, seen, light.background) / scale, scale
 
 
 def _without_background(

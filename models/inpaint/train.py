@@ -7,7 +7,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import smooth_l1_loss
 
 from models.inpaint.masks import random_hidden
-from models.inpaint.network import EDGE, FLOOR_COUNTS, LINE, build, decoded, variance
+from models.inpaint.network import EDGE, FLOOR_COUNTS, LINE, POSITIONS, build, decoded, variance
 from models.inpaint.windows import cut, encoded, pattern_of
 from models.simulate.draws import chosen, normal
 from models.simulate.scenes import Scenes
@@ -74,6 +74,17 @@ def _some_voxels(generator: Generator, weights: Tensor) -> Tensor:
     return torch.stack(torch.unravel_index(places, weights.shape[1:]), -1)
 
 
+def mirrored(examples: Examples, generator: Generator) -> Examples:
+    """Return the windows as other crystals would leave them: each turned about at random along each axis."""
+    inputs, targets, weights = examples.inputs, examples.targets, examples.weights
+    for number, axis in enumerate(AXES):
+        turned = chosen(generator, 0.5, len(inputs), 1, 1, 1, 1)
+        inputs, targets, weights = (torch.where(turned, v.flip(axis), v) for v in (inputs, targets, weights))
+        position = slice(POSITIONS.start + number, POSITIONS.start + number + 1)
+        inputs[:, position] = torch.where(turned, -inputs[:, position], inputs[:, position])
+    return Examples(inputs=inputs, targets=targets, weights=weights)
+
+
 def loss(outputs: Tensor, examples: Examples) -> Tensor:
     """Return smooth L1 of the logarithms and the likelihood of the amplitudes, over what is hidden in each window."""
     hidden, wanted = examples.weights[:, 0], examples.targets[:, 0]
@@ -123,6 +134,8 @@ TASK = Task(
     learning_rate=2e-3,
     pool=512,
     draw=6,
+    times=8,
+    vary=mirrored,
     validation_volumes=8,
     test_volumes=8,
 )

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from models.engine.port import Engine
-from models.inpaint.predict import Light, counted
+from models.inpaint.predict import counted
+from models.light import Light
 from models.misfit import mean_square
 
 Counts = NDArray[np.float32]

@@ -10,24 +10,22 @@ from torch import Generator, Tensor
 
 from models.training.task import Examples
 
-# How often an example is seen, on average.
-TIMES = 3
-
 
 class Pool:
-    """The last `size` examples that `make` made; `draw` takes some at random, and has new ones made when due.
+    """The last `size` examples that `make` made; `draw` takes some at random, and has new ones made when due: each is
+    seen `times`, on average.
 
     What lies in it is not in a checkpoint: a run that goes on fills it anew.
     """
 
-    def __init__(self, make: Callable[[], Examples], size: int) -> None:
-        self._make, self._size = make, size
+    def __init__(self, make: Callable[[], Examples], size: int, times: int) -> None:
+        self._make, self._size, self._times = make, size, times
         self._kept: dict[str, Tensor] = {}
         self._drawn, self._made = 0, 0
 
     def draw(self, count: int, generator: Generator) -> Examples:
         """Return `count` of them, each as likely as another."""
-        while self._drawn >= TIMES * self._made:
+        while self._drawn >= self._times * self._made:
             self._add(self._make())
         self._drawn += count
         filled = min(self._made, self._size)

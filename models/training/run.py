@@ -82,7 +82,7 @@ class Run:
         self._generator = seeded(TRAINING_SEEDS_FROM + plan.seed, plan.device)
         with memory_told(LESS_MEMORY):
             self._validation = validation_examples(task, TRAINED_ON, plan.validation_volumes or task.validation_volumes)
-        self._pool = Pool(self._made, task.pool)
+        self._pool = Pool(self._made, task.pool, task.times)
         self._curve = Curve(plan.folder / CURVE)
         self._used_s = 0.0
 
@@ -158,6 +158,8 @@ class Run:
     def _examples(self) -> Examples:
         task = self._task
         examples = self._pool.draw(task.draw, self._generator) if task.pool else self._made()
+        if task.vary is not None:
+            examples = task.vary(examples, self._generator)
         if self._plan.device == "cuda":
             torch.cuda.synchronize()  # or the time of simulation would be told as that of the step
         return examples

@@ -38,7 +38,8 @@ class Task:
     `loss` of outputs (float32) and examples is a scalar; `metrics` of outputs and examples are values (batch,) by name,
     baselines among them, one per example, on those that `tests` makes of scenes where they are not like in training.
     `edge` of the volumes in voxels, a multiple of `multiple`; `batch` volumes a step; `learning_rate` its highest.
-    Where examples are dear, a `pool` of so many is kept, of which each step takes `draw`; each is seen a few times.
+    Where examples are dear, a `pool` of so many is kept, of which each step takes `draw`; each is seen `times`, on
+    average, and looks different each time by what `vary` does.
     `validation_volumes` and `test_volumes` of the frozen sets, looked at on the way and at the end.
     """
 
@@ -55,6 +56,8 @@ class Task:
     learning_rate: float = 1e-3
     pool: int = 0
     draw: int = 0
+    times: int = 3
+    vary: Callable[[Examples, Generator], Examples] | None = None
     validation_volumes: int = 32
     test_volumes: int = 64
     tested_on: tuple[str, ...] = tuple(FAMILIES)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -19,6 +21,8 @@ from service.signals import following, handled
 
 GRACE_S = 15.0  # a worker may finish the volume that it is at
 POLL_S = 0.1
+# Systems give connections ports from 32768 on (Linux) or 49152 (the rest).
+PORTS = range(20000, 32768)
 
 
 class Children:
@@ -83,12 +87,21 @@ class Children:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return distinct TCP ports that nobody listens on at this moment."""
+    """Return distinct TCP ports that nobody uses at this moment, none of which a connection is given by chance: such a
+    one could be taken before anybody listens on it.
+    """
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in sockets]
+        tried = (_bound(stack, port) for port in random.SystemRandom().sample(PORTS, len(PORTS)))
+        return list(itertools.islice((port for port in tried if port), count))
+
+
+def _bound(stack: contextlib.ExitStack, port: int) -> int:
+    """The port, held until the stack is left; 0 where it is in use."""
+    try:
+        stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+    except OSError:
+        return 0
+    return port
 
 
 def local_wiring(frames: int, results: int, requests: int) -> dict[str, dict[str, str | int]]:

@@ -68,7 +68,14 @@ def inpaint_file(
         with raised_as(DataError), memory_told(LESS_MEMORY):
             if adapt_s:
                 advance(f"adapting for {adapt_s:g} s", 0.3)
-                engine = adapted_engine(given.counts, given.mask, adapt_s, guided=guided)
+                engine = adapted_engine(
+                    given.counts,
+                    given.mask,
+                    adapt_s,
+                    guided=guided,
+                    scale=given.scale,
+                    background=given.background,
+                )
             else:
                 engine = trained_engine(settings.engine, "inpaint", ITEM, BATCH)
             advance("filling gaps", 0.6)

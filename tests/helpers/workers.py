@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ import numpy as np
 import zmq
 
 from service.adapters.zmq import ResultSubscriber
+from service.commands.children import free_ports
 from service.records import Frame, ResultSummary, SeriesEnd, SeriesStart
 from service.settings import Settings, load_settings
 from service.wire import messages as wire
@@ -46,14 +46,6 @@ def worker_settings(folder: Path, endpoint: str, **changes: Any) -> Settings:
     for section, values in changes.items():
         tree[section] = {**tree.get(section, {}), **values}
     return load_settings(None, tree, {})
-
-
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 def messages(

@@ -17,11 +17,12 @@ from models.inpaint.adapt import adapted_engine
 from models.inpaint.guide import guide
 from models.inpaint.masks import WIDEST, random_hidden
 from models.inpaint.network import CHANNELS, EDGE, FLOOR_COUNTS, build, decoded, trend, variance
-from models.inpaint.predict import BATCH, ITEM, SIGMA_SHARE, fillable, inpaint, light_of
+from models.inpaint.predict import BATCH, ITEM, SIGMA_SHARE, fillable, inpaint
 from models.inpaint.symmetry import centre_sums
-from models.inpaint.train import GAPS, TASK, WINDOWS
+from models.inpaint.train import GAPS, TASK, WINDOWS, mirrored
 from models.inpaint.trial import MARGIN, moved_gap, trial
 from models.inpaint.windows import Pattern, blended, cut, encoded, pattern_of, placed
+from models.light import light_of
 from models.registry import build as trained
 from models.registry import network
 from models.simulate.draws import seeded
@@ -184,6 +185,30 @@ def test_only_hidden_voxels_are_asked_for_and_none_of_them_is_shown(asked: Examp
     assert (asked.weights[:, 1] <= asked.weights[:, 0]).all()
 
 
+def test_a_mirrored_window_is_that_of_the_mirrored_pattern() -> None:
+    counts = torch.rand(1, *SHAPE)
+    seen = torch.rand(1, *SHAPE) < 0.9
+    sums, start = torch.tensor([[30, 37, 39]]), torch.tensor([[-3, 1, 5]])
+
+    def windows(counts: torch.Tensor, seen: torch.Tensor, sums: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
+        shown = counts * seen
+        pattern = Pattern(shown, seen, sums, shown, shown, seen, shown.log1p(), shown)
+        return encoded(pattern, torch.tensor([0]), start)
+
+    inputs = windows(counts, seen, sums, start)
+    last = torch.tensor([SHAPE]) - 1
+    axes = (-3, -2, -1)
+    opposite = windows(counts.flip(axes), seen.flip(axes), 2 * last - sums, last - start - EDGE + 1)
+    many = Examples(inputs=inputs.repeat(64, 1, 1, 1, 1), targets=inputs[:, :2].repeat(64, 1, 1, 1, 1),
+                    weights=inputs[:, :2].repeat(64, 1, 1, 1, 1))  # fmt: skip
+    turned = mirrored(many, seeded(0))
+    assert any(torch.allclose(one, opposite[0]) for one in turned.inputs)
+    assert any(torch.equal(one, inputs[0]) for one in turned.inputs)
+    assert torch.equal(turned.targets, turned.inputs[:, :2])
+    assert torch.equal(turned.weights, turned.targets)
+    assert torch.equal(many.inputs[0], inputs[0])
+
+
 def test_truth_is_without_error(asked: Examples) -> None:
     truth = torch.stack([asked.targets[:, 0], torch.full_like(asked.targets[:, 0], -2.0)], 1)
     found = TASK.metrics(truth, asked)
@@ -308,7 +333,7 @@ def test_bad_input_is_told_in_one_line(counts: np.ndarray, mask: np.ndarray, sai
 def test_a_network_that_is_right_passes_its_own_test_and_one_that_is_wrong_does_not() -> None:
     counts = np.random.default_rng(0).poisson(100.0, (40, 40, 40)).astype(np.float32)
     mask = cross(counts.shape)
-    light = light_of(counts.shape, mask)
+    light = light_of(counts.shape)
     right, wrong = (trial(counts * mask, mask, ~mask, Telling(told, 0.01), light) for told in (100.0, 150.0))
     assert 0.8 < right < 1.3
     assert wrong > 5.0
@@ -371,9 +396,9 @@ def test_background_alone_leaves_background_alone(dark: float) -> None:
 @pytest.mark.parametrize(
     ("scale", "background", "said"),
     [
-        (np.ones(5), None, r"scale of shape \(5, 1, 1\): expected one that fits \(6, 8, 9\)"),
+        (np.ones(5), None, r"scale has shape \(5,\), which does not fit counts of shape \(6, 8, 9\)"),
         (np.zeros(6), None, "scale has values that are not above zero"),
-        (None, np.full((8, 9), np.nan), r"background of shape \(8, 9\): expected one that fits"),
+        (None, np.full((8, 9), np.nan), "background has values that are negative or not finite"),
     ],
 )
 def test_light_that_is_none_is_told_in_one_line(
@@ -401,14 +426,14 @@ def test_frames_that_never_came_leave_room_for_the_test() -> None:
     counts = np.random.default_rng(0).poisson(100.0, (40, 40, 40)).astype(np.float32)
     mask = cross(counts.shape)
     mask[:13] = mask[30:] = mask[20] = False
-    found = trial(counts * mask, mask, fillable(mask), Telling(100.0, 0.01), light_of(counts.shape, mask))
+    found = trial(counts * mask, mask, fillable(mask), Telling(100.0, 0.01), light_of(counts.shape))
     assert 0.8 < found < 1.3
 
 
 def test_dark_patterns_say_nothing_about_the_network() -> None:
     mask = cross((32, 32, 32))
     dark = np.zeros(mask.shape, np.float32)
-    assert np.isnan(trial(dark, mask, ~mask, Telling(0.01, 0.1), light_of(dark.shape, mask)))
+    assert np.isnan(trial(dark, mask, ~mask, Telling(0.01, 0.1), light_of(dark.shape)))
 
 
 def test_pattern_without_guide_has_none(scenes: Scenes) -> None:

@@ -7,7 +7,7 @@ from itertools import count
 import torch
 
 from models.simulate.draws import seeded
-from models.training.pool import TIMES, Pool
+from models.training.pool import Pool
 from models.training.task import Examples
 
 
@@ -18,11 +18,11 @@ def test_examples_are_seen_a_few_times_and_the_oldest_go() -> None:
         number = torch.full((4, 1), float(next(numbers)))
         return Examples(inputs=number, targets=number, weights=number)
 
-    pool, generator = Pool(make, size=8), seeded(0)
+    pool, generator = Pool(make, size=8, times=3), seeded(0)
     drawn = torch.cat([pool.draw(6, generator).inputs for _ in range(100)]).flatten()
     made = 4 * next(numbers)
-    assert 600 / made <= TIMES
-    assert 600 / made > 0.9 * TIMES
+    assert 600 / made <= 3
+    assert 600 / made > 0.9 * 3
     newest = torch.cat([pool.draw(6, generator).inputs for _ in range(2)]).flatten()
     assert newest.min() >= drawn.max() - 1
     one = pool.draw(6, generator)

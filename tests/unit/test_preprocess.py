@@ -11,7 +11,7 @@ import pytest
 
 from models.bcdi.crop import cut
 from models.bcdi.geometry import Geometry, bin_geometry, crop_geometry, reciprocal_basis
-from models.bcdi.preprocess import PreprocessConfig, Preprocessed, preprocess
+from models.bcdi.preprocess import Exposure, PreprocessConfig, Preprocessed, preprocess
 from models.layouts import ChipLayout
 
 SHAPE = (36, 56, 60)
@@ -33,7 +33,7 @@ def good() -> np.ndarray:
 
 
 def run(counts: np.ndarray, config: PreprocessConfig | None = None, **given: np.ndarray) -> Preprocessed:
-    return preprocess(counts, good(), config, **given)
+    return preprocess(counts, good(), config, Exposure(**given))
 
 
 def words(result: Preprocessed) -> str:
@@ -162,33 +162,33 @@ def test_a_saturated_pixel_far_from_the_peak_is_masked_only() -> None:
 def test_saturated_voxels_that_the_mask_leaves_out_are_told() -> None:
     counts = draw(expected(height=2e4))
     saturated = counts > 4095.0
-    result = preprocess(np.where(saturated, 0, counts), ~saturated, saturated=saturated)
+    result = preprocess(np.where(saturated, 0, counts), ~saturated, exposure=Exposure(saturated=saturated))
     assert f"saturated voxels masked: {np.count_nonzero(saturated)};" in words(result) + ";"
     assert "the peak itself is saturated" in words(result)
     assert "altogether" not in words(result)
     assert np.allclose(result.peak_index, CENTRE, atol=0.5)
-    assert "saturated" not in words(preprocess(counts, good(), saturated=~good()))
+    assert "saturated" not in words(preprocess(counts, good(), exposure=Exposure(saturated=~good())))
 
 
 def test_saturated_voxels_far_from_the_peak_or_outside_the_region_are_not_the_peak() -> None:
     saturated = ~good()
     saturated[5, 5, 5] = True
-    result = preprocess(draw(expected()), ~saturated, saturated=saturated)
+    result = preprocess(draw(expected()), ~saturated, exposure=Exposure(saturated=saturated))
     assert "saturated voxels masked: 1" in words(result)
     assert "peak itself" not in words(result)
     outside = PreprocessConfig(region=(10, 50, 4, 44))
-    assert "saturated" not in words(preprocess(draw(expected()), ~saturated, outside, saturated=saturated))
+    assert "saturated" not in words(preprocess(draw(expected()), ~saturated, outside, Exposure(saturated=saturated)))
 
 
 def test_frames_that_are_saturated_altogether_are_named() -> None:
     saturated = ~good()
     saturated[[4, 18, 19]] = True
-    result = preprocess(draw(expected()), ~saturated, saturated=saturated)
+    result = preprocess(draw(expected()), ~saturated, exposure=Exposure(saturated=saturated))
     assert "frames saturated altogether: 4, 18 to 19" in words(result)
     with pytest.raises(ValueError, match="all voxels with counts are saturated"):
-        preprocess(draw(expected()), ~good(), saturated=good())
+        preprocess(draw(expected()), ~good(), exposure=Exposure(saturated=good()))
     with pytest.raises(ValueError, match="saturated has shape"):
-        preprocess(draw(expected()), good(), saturated=good()[1:])
+        preprocess(draw(expected()), good(), exposure=Exposure(saturated=good()[1:]))
 
 
 def test_gaps_that_nobody_announced_are_named() -> None:
@@ -270,7 +270,7 @@ def test_real_scan(shared_data: Path) -> None:
         detector = file["entry/instrument/detector"]
         counts = detector["data"][()].astype(np.float32)
         flat, dark = (detector[name][:256, :256].astype(np.float32) for name in ("whitefield", "dark"))
-    result = preprocess(counts, np.ones(counts.shape, dtype=bool), flat=flat, dark=dark)
+    result = preprocess(counts, np.ones(counts.shape, dtype=bool), exposure=Exposure(flat=flat, dark=dark))
     brightest = np.unravel_index(counts.argmax(), counts.shape)
     assert np.abs(np.subtract(result.peak_index, brightest)).max() < 3
     assert result.counts.max() == counts.max()
