@@ -2,13 +2,15 @@
 
 The amplitude of a crystal is the same everywhere inside, defects and strain live in its phase. Held to that in part, a
 search comes to the crystal behind gaps as wide as a fringe and wider, where a support alone leaves several solutions,
-and modes that lie in the gap alone.
+and modes that lie in the gap alone. With every voxel the beam's coherence is fitted too: fringes that it washes out
+would be taken for the crystal's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import max_pool3d
 
+from models.bcdi.coherence import Kernel
 from models.bcdi.iterate import Batch, ShrinkWrap, coherent_intensity
 from models.bcdi.levels import coarse_to_fine, full_level, sparse_level
 from models.bcdi.pattern import (
@@ -55,14 +58,23 @@ LEAST_FREE = 0.02
 ANSCOMBE = 0.375
 
 
-def uniform_objects(
+class Crystals(NamedTuple):
+    """Crystals that explain a pattern, the likeliest first: complex64 `objects` [n, z, y, x] in the pixel frame of the
+    counts, and float32 `intensity` [n, z, y, x], counts, |fftshift(fftn(ifftshift(object)))|^2 as the beam's coherence
+    leaves it.
+    """
+
+    objects: NDArray[np.complex64]
+    intensity: NDArray[np.float32]
+
+
+def uniform_crystals(
     counts: NDArray[np.float32], mask: NDArray[np.bool_], seed: int = 0, device: str = "cpu"
-) -> NDArray[np.complex64]:
-    """Return OBJECTS crystals of one density, complex64 [n, z, y, x], in the pixel frame of the counts, the likeliest
-    first. Where they agree the counts decide; where they do not, nobody knows.
+) -> Crystals:
+    """Return OBJECTS crystals of one density. Where they agree the counts decide; where they do not, nobody knows.
 
     `counts` float32 and `mask` bool, True where seen, [z, y, x], as in `phasing.phase_retrieval`: counts are Poisson
-    draws of |fftshift(fftn(ifftshift(object)))|^2. Raises ValueError where nothing was counted. Not for streaming.
+    draws of the intensity. Raises ValueError where nothing was counted. Not for streaming.
     """
     if not np.any(counts[mask] > 0):
         raise ValueError("zero counts in all good voxels: nothing to invert")
@@ -76,15 +88,15 @@ def uniform_objects(
     )
     # Zeros in a gap are streaks in the autocorrelation, and would be taken for a larger crystal.
     sizes = extent(replace(pattern, amplitude=smoothed_over(pattern).sqrt()))
-    full = full_level(pattern.shape)
-    sparse = sparse_level(full.shape, sizes)
     level, candidates = _searched(pattern, sizes, seed)
-    for view, there, rounds in ((picked(pattern, sparse), sparse, SPARSE_ROUNDS), (pattern, full, FULL_ROUNDS)):
-        candidates = scaled(to_level(candidates, level, there), view)
-        level = there
-        for keep, searching, polishing in rounds:
-            candidates = _best(view, candidates[:keep], searching, polishing)
-    return np.asarray(to_numpy(candidates), dtype=np.complex64)
+    sparse, full = sparse_level(pattern.shape, sizes), full_level(pattern.shape)
+    candidates = _halved(picked(pattern, sparse), to_level(candidates, level, sparse), SPARSE_ROUNDS, None)
+    kernel = Kernel("gaussian", pattern)
+    candidates = _halved(pattern, to_level(candidates, sparse, full), FULL_ROUNDS, kernel)
+    intensity = kernel.apply(coherent_intensity(candidates))
+    return Crystals(
+        np.asarray(to_numpy(candidates), dtype=np.complex64), np.fft.fftshift(intensity.cpu().numpy(), axes=AXES)
+    )
 
 
 def _searched(pattern: Pattern, sizes: tuple[int, ...], seed: int) -> tuple[Level, Tensor]:
@@ -101,27 +113,37 @@ def _searched(pattern: Pattern, sizes: tuple[int, ...], seed: int) -> tuple[Leve
     return level, torch.cat(found)
 
 
-def _best(pattern: Pattern, candidates: Tensor, searching: int, polishing: int) -> Tensor:
-    """Iterate each candidate (n, z, y, x) and return them, that first which explains the counts best."""
-    done = [_Iterated(pattern, candidate) for candidate in candidates]
-    for one in done:
-        one.run(searching, polishing)
-    return torch.stack([one.object_ for one in sorted(done, key=lambda one: one.cross_validation())])
+def _halved(
+    pattern: Pattern, candidates: Tensor, rounds: Iterable[tuple[int, int, int]], kernel: Kernel | None
+) -> Tensor:
+    """Iterate candidates (n, z, y, x), fewer each round, and return them, that first which explains the counts best."""
+    candidates = scaled(candidates, pattern)
+    if kernel is not None:
+        kernel.refine(coherent_intensity(candidates[:1])[0])
+    for keep, searching, polishing in rounds:
+        done = [_Iterated(pattern, candidate, kernel) for candidate in candidates[:keep]]
+        for one in done:
+            one.run(searching, polishing)
+        candidates = torch.stack([one.object_ for one in sorted(done, key=lambda one: one.cross_validation())])
+    return candidates
 
 
 class _Iterated:
-    """One object complex64 (z, y, x), corner order, its support and its interior."""
+    """One object complex64 (z, y, x), corner order, its support and its interior; the kernel is common to all."""
 
-    def __init__(self, pattern: Pattern, object_: Tensor) -> None:
+    def __init__(self, pattern: Pattern, object_: Tensor, kernel: Kernel | None) -> None:
         self.object_ = object_
+        self._kernel = kernel
         self._pattern = pattern
         everywhere = torch.ones_like(object_, dtype=torch.bool)
-        self._batch = Batch(pattern, object_[None].clone(), everywhere[None], beta=BETA)
+        self._batch = Batch(pattern, object_[None].clone(), everywhere[None], beta=BETA, kernel=kernel)
         self._blur = gaussian_transfer(pattern.shape, SIGMA, object_.device)
         self._look(object_)
 
     def run(self, searching: int, polishing: int) -> None:
-        """RAAR (Luke, Inverse Problems 21 (2005) 37), then projections with the momentum of Nesterov."""
+        """RAAR (Luke, Inverse Problems 21 (2005) 37), then projections with the momentum of Nesterov; the kernel is
+        fitted to what they come to.
+        """
         state = self._batch.objects[0]
         for iteration in range(searching):
             projected = self._batch.project()[0]
@@ -140,6 +162,8 @@ class _Iterated:
             age = (1.0 + (1.0 + 4.0 * age * age) ** 0.5) / 2.0
             momentum = min((older - 1.0) / age, MOST_MOMENTUM)
             self._batch.objects[0] = torch.lerp(before, self.object_, 1.0 + momentum)
+        if self._kernel is not None:
+            self._kernel.refine(coherent_intensity(self.object_[None])[0])
 
     def cross_validation(self) -> float:
         """Return the generalised cross-validation of the square roots of the counts: two numbers a voxel are fitted.
@@ -147,7 +171,8 @@ class _Iterated:
         Golub, Heath and Wahba, Technometrics 21 (1979) 215; 1 where an object without parameters explains all.
         """
         seen = self._pattern.seen
-        told = coherent_intensity(self.object_[None])[0][seen]
+        coherent = coherent_intensity(self.object_[None])
+        told = (coherent if self._kernel is None else self._kernel.apply(coherent))[0][seen]
         counted = self._pattern.amplitude[seen].square()
         off = float(4.0 * ((told + ANSCOMBE).sqrt() - (counted + ANSCOMBE).sqrt()).square().mean())
         free = 1.0 - 2.0 * float(self._support.sum()) / len(told)

@@ -21,8 +21,9 @@ from models.inpaint.windows import Pattern, cut, encoded, pattern_of
 from models.light import light_of
 from models.simulate.draws import seeded
 
-# Sets of gaps that are drawn over the scan; with a guide each costs as much as a reconstruction.
-LAYOUTS = 6
+# Sets of gaps that are drawn over the scan; with a guide each costs as much as a reconstruction, so that they may take
+# this share of the time and no more.
+LAYOUTS, LAYING = 6, 0.5
 WINDOWS = 4  # a step
 LEARNING_RATE = 2e-4
 # Variance of the square root of a Poisson count, nearly.
@@ -49,12 +50,12 @@ def adapted_engine(
     require(volume, mask)
     shape = as_volume(volume.shape)
     volume, mask = volume.reshape(shape), mask.reshape(shape)
-    until = clock() + seconds
+    until, laid_until = clock() + seconds, clock() + LAYING * seconds
     network = registry.build(registry.network(NAME)).train()
     shown = np.where(mask, volume, np.float32(0.0)).astype(np.float32)
     counts = torch.from_numpy(in_even_light(shown, mask, light_of(shape, scale, background))[0])
     generator = seeded(seed)
-    pattern, asked = _gaps(counts, torch.from_numpy(mask), generator, guided, lambda: clock() < until)
+    pattern, asked = _gaps(counts, torch.from_numpy(mask), generator, guided, lambda: clock() < laid_until)
     optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE)
     while clock() < until:
         inputs, wanted, where = _windows(counts, pattern, asked, generator)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.bcdi.uniform import uniform_objects
-from models.simulate.diffraction import far_field, intensity
+from models.bcdi.uniform import uniform_crystals
 
 # Voxels of an edge about the centre that are inverted at most; fewer than the least tell no crystal.
 LARGEST, LEAST = 64, 16
 
 
 def guide(counts: Tensor, seen: Tensor, sums: Tensor, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the intensity |F|^2, counts, of the crystals that fit what is seen, and how far they are apart, float32,
+    """Return the intensity, counts, of the crystals that fit what is seen, and how far they are apart, float32,
     and where both are told, bool, all [z, y, x].
 
     The first is the mean of the crystals' log1p, as counts, the second its standard deviation over the crystals.
@@ -38,7 +37,7 @@ def _inverted(counts: Tensor, seen: Tensor, seed: int) -> Tensor | None:
     if min(frames, *counts.shape) < LEAST:
         return None
     try:
-        objects = uniform_objects(counts.cpu().numpy(), seen.cpu().numpy(), seed, device=counts.device.type)
+        found = uniform_crystals(counts.cpu().numpy(), seen.cpu().numpy(), seed, device=counts.device.type)
     except ValueError:  # no counts
         return None
-    return intensity(far_field(torch.from_numpy(objects)))
+    return torch.from_numpy(found.intensity)

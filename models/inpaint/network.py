@@ -17,11 +17,14 @@ WIDTHS = (16, 32, 64, 128)
 EDGE = 32  # of a window, voxels
 CHANNELS = 12
 POSITIONS = slice(6, 9)  # the channels of z, y, x
-LINE = 9  # the channel of what lines suggest
+GUIDE, GUIDED, LINE, APART = 4, 5, 9, 11  # the channels of these, see Inpainter
 # Halvings after which a window is one value: no gap is wider.
 COARSEST = 5
 # Least deviation of logarithms from their trend, and the unit in which that is told.
 LEAST_SPREAD, LEVEL_UNIT = 0.1, 5.0
+# Where crystals of the guide are this far apart it is taken for as good as the line, before the network judges it, and
+# how much nearer they must be for three times as good.
+AS_GOOD, NEARER = 0.15, 0.1
 # The logarithm of the relative standard deviation of an amplitude is kept between these.
 LEAST_LOG_SIGMA, MOST_LOG_SIGMA = -5.0, 1.0
 # Intensity, counts, below which an amplitude's standard deviation shrinks no further.
@@ -42,18 +45,20 @@ class Inpainter(nn.Module):
     The pattern of an unstrained crystal is centrosymmetric, so the partner of a hidden voxel is often seen; how far a
     strained one departs from that the network finds in pairs of which both are seen. All logarithms are taken relative
     to the trend of the seen ones, in units of their deviation from it: fringes look alike in bright and dark windows.
+    What the line suggests and what the guide does are mixed and corrected: normalised features would not keep a guide's
+    values as they are.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.correction = UNet(inputs=CHANNELS + 1, outputs=2, widths=WIDTHS)
+        self.correction = UNet(inputs=CHANNELS + 1, outputs=3, widths=WIDTHS)
 
     def forward(self, volume: Tensor) -> Tensor:
         """See the class."""
         level, spread = trend(volume[:, :1], volume[:, 1:2])
         relative = [
             masked
-            for channel in (0, 2, 4)
+            for channel in (0, 2, GUIDE)
             for masked in (
                 (volume[:, channel : channel + 1] - level) / spread * volume[:, channel + 1 : channel + 2],
                 volume[:, channel + 1 : channel + 2],
@@ -61,9 +66,12 @@ class Inpainter(nn.Module):
         ]
         line = volume[:, LINE : LINE + 1]
         rest = [volume[:, POSITIONS], (line - level) / spread, volume[:, 10:11] / LEVEL_UNIT, level / LEVEL_UNIT]
-        rest.append(volume[:, 11:] / spread)
-        correction = self.correction(torch.cat([*relative, *rest], 1))
-        return torch.cat([line + spread * correction[:, :1], correction[:, 1:]], 1)
+        apart = volume[:, APART : APART + 1]
+        rest.append(apart / spread)
+        told = self.correction(torch.cat([*relative, *rest], 1))
+        trust = torch.sigmoid(told[:, 2:] + (AS_GOOD - apart) / NEARER) * volume[:, GUIDED : GUIDED + 1]
+        mixed = torch.lerp(line, volume[:, GUIDE : GUIDE + 1], trust)
+        return torch.cat([mixed + spread * told[:, :1], told[:, 1:2]], 1)
 
 
 def build() -> nn.Module:

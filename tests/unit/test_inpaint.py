@@ -16,7 +16,7 @@ from models.engine.torch import TorchEngine
 from models.inpaint.adapt import adapted_engine
 from models.inpaint.guide import guide
 from models.inpaint.masks import WIDEST, random_hidden
-from models.inpaint.network import CHANNELS, EDGE, FLOOR_COUNTS, build, decoded, trend, variance
+from models.inpaint.network import CHANNELS, EDGE, FLOOR_COUNTS, GUIDE, LINE, build, decoded, trend, variance
 from models.inpaint.predict import BATCH, ITEM, SIGMA_SHARE, fillable, inpaint
 from models.inpaint.symmetry import centre_sums
 from models.inpaint.train import GAPS, TASK, WINDOWS, mirrored
@@ -152,7 +152,7 @@ def test_brighter_patterns_have_the_same_fringes() -> None:
     volume[:, 1::2] = (volume[:, 1::2] > 0.2).float()
     volume[:, 7] = 0.3
     brighter = volume.clone()
-    brighter[:, 0:6:2] += 4.0
+    brighter[:, [0, 2, GUIDE, LINE]] += 4.0
     brighter[:, 0] *= volume[:, 1]
     volume[:, 0] *= volume[:, 1]
     with torch.no_grad():
