@@ -101,9 +101,14 @@ def test_nohup_is_respected() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_signal_ends_and_the_former_handler_returns(number: signal.Signals) -> None:
-    before = signal.getsignal(number)
-    with ending() as ended:
-        threading.Timer(0.05, os.kill, (os.getpid(), number)).start()
-        assert ended.wait(5.0)
-        time.sleep(0.01)
-    assert signal.getsignal(number) is before
+    def own(*_: object) -> None: ...
+
+    before = signal.signal(number, own)  # whatever nohup has set
+    try:
+        with ending() as ended:
+            threading.Timer(0.05, os.kill, (os.getpid(), number)).start()
+            assert ended.wait(5.0)
+            time.sleep(0.01)
+        assert signal.getsignal(number) is own
+    finally:
+        signal.signal(number, before)
