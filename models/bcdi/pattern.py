@@ -135,7 +135,8 @@ def coarse_pattern(pattern: Pattern, level: Level, transfer: Tensor | None, reac
     The intensity's transform, the autocorrelation, vanishes beyond `reach` voxels (the object's edges): cutting it
     there averages the noise of oversampled voxels, and dividing it by `transfer` (half spectrum of the kernel of
     partial coherence, None: full) sharpens the fringes. Voxels that were not seen, held-out ones too, are filled from
-    seen neighbours for that, and are unseen in the result again.
+    seen neighbours for that, and are unseen in the result again. A guess is trusted like a count: a wrong one does less
+    harm on the way to the crystal than none.
     """
     intensity = smoothed_over(pattern)
     spectrum = torch.fft.rfftn(intensity, dim=AXES)
@@ -146,7 +147,8 @@ def coarse_pattern(pattern: Pattern, level: Level, transfer: Tensor | None, reac
         inside = (index.abs() <= limit).to(spectrum.device)
         spectrum = spectrum * inside.view([-1 if axis == other else 1 for other in range(3)])
     smooth = torch.fft.irfftn(spectrum, s=pattern.shape, dim=AXES).clamp_(min=0.0)
-    return picked(replace(pattern, amplitude=smooth.sqrt_() * (pattern.trust > 0)), level)
+    told = (pattern.trust > 0).to(smooth.dtype)
+    return picked(replace(pattern, amplitude=smooth.sqrt_() * told, trust=told), level)
 
 
 def picked(pattern: Pattern, level: Level) -> Pattern:
@@ -162,8 +164,8 @@ def picked(pattern: Pattern, level: Level) -> Pattern:
 
 
 def smoothed_over(pattern: Pattern) -> Tensor:
-    """Return the measured intensity, float32 [z, y, x]; the unseen voxels are the mean of the seen ones around them,
-    the less the more a guess is trusted.
+    """Return the measured intensity, float32 [z, y, x]; unseen voxels are what is guessed there, or, without a guess,
+    the mean of the seen ones around them.
     """
     intensity = pattern.amplitude.square()
     if bool(pattern.seen.all()):
@@ -175,7 +177,7 @@ def smoothed_over(pattern: Pattern) -> Tensor:
         for one in (intensity * pattern.seen, pattern.seen.to(intensity.dtype))
     )
     mean = values.clamp_(min=0.0) / shares.clamp_(min=1e-3)
-    return torch.lerp(mean, intensity, pattern.trust)
+    return torch.where(pattern.trust > 0, intensity, mean)
 
 
 def gaussian_transfer(shape: tuple[int, ...], sigma: float, device: torch.device) -> Tensor:

@@ -75,6 +75,20 @@ def test_a_true_guess_brings_back_what_the_gap_took(
     assert told.held_out[~mask].sum() == 0  # judged by what was seen alone
 
 
+def test_a_guess_that_is_hardly_trusted_leads_to_the_crystal() -> None:
+    edge = 48
+    crystal = bright(strained_crystal(edge), 1e5)
+    expected = np.abs(transform(crystal)) ** 2
+    mask = np.ones(expected.shape, bool)
+    mask[:, :, 20:28] = False
+    off = np.exp(0.3 * np.random.default_rng(0).standard_normal(expected.shape))
+    guess = np.where(mask, 0.0, expected * off).astype(np.float32)
+    filled = Filled(counts=guess, std=np.where(mask, np.float32(0.0), 5.0 * np.sqrt(guess + np.float32(0.25))))
+    config = PhasingConfig(starts=4, keep=1, coherence="full")
+    found = phase_retrieval(poisson(expected) * mask, mask, config, filled=filled).object_
+    assert correlation(found, crystal) > 0.98
+
+
 def test_without_trust_the_result_is_that_of_a_free_gap(counts: NDArray[np.float32], mask: NDArray[np.bool_]) -> None:
     hidden = np.where(mask, counts, np.float32(0.0))
     nothing = Filled(counts=np.zeros_like(counts), std=np.zeros_like(counts))
