@@ -133,7 +133,6 @@ class _Iterated:
 
     def __init__(self, pattern: Pattern, object_: Tensor, kernel: Kernel | None) -> None:
         self.object_ = object_
-        self._kernel = kernel
         self._pattern = pattern
         everywhere = torch.ones_like(object_, dtype=torch.bool)
         self._batch = Batch(pattern, object_[None].clone(), everywhere[None], beta=BETA, kernel=kernel)
@@ -162,8 +161,9 @@ class _Iterated:
             age = (1.0 + (1.0 + 4.0 * age * age) ** 0.5) / 2.0
             momentum = min((older - 1.0) / age, MOST_MOMENTUM)
             self._batch.objects[0] = torch.lerp(before, self.object_, 1.0 + momentum)
-        if self._kernel is not None:
-            self._kernel.refine(coherent_intensity(self.object_[None])[0])
+        self._batch.objects[0] = self.object_
+        if self._batch.kernel is not None:
+            self._batch.kernel.refine(coherent_intensity(self._batch.objects)[0])
 
     def cross_validation(self) -> float:
         """Return the generalised cross-validation of the square roots of the counts: two numbers a voxel are fitted.
@@ -171,8 +171,7 @@ class _Iterated:
         Golub, Heath and Wahba, Technometrics 21 (1979) 215; 1 where an object without parameters explains all.
         """
         seen = self._pattern.seen
-        coherent = coherent_intensity(self.object_[None])
-        told = (coherent if self._kernel is None else self._kernel.apply(coherent))[0][seen]
+        told = self._batch.intensities()[0][seen]
         counted = self._pattern.amplitude[seen].square()
         off = float(4.0 * ((told + ANSCOMBE).sqrt() - (counted + ANSCOMBE).sqrt()).square().mean())
         free = 1.0 - 2.0 * float(self._support.sum()) / len(told)

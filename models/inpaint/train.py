@@ -80,8 +80,7 @@ def mirrored(examples: Examples, generator: Generator) -> Examples:
     for number, axis in enumerate(AXES):
         turned = chosen(generator, 0.5, len(inputs), 1, 1, 1, 1)
         inputs, targets, weights = (torch.where(turned, v.flip(axis), v) for v in (inputs, targets, weights))
-        position = slice(POSITIONS.start + number, POSITIONS.start + number + 1)
-        inputs[:, position] = torch.where(turned, -inputs[:, position], inputs[:, position])
+        inputs[:, POSITIONS.start + number] *= torch.where(turned[:, 0], -1.0, 1.0)
     return Examples(inputs=inputs, targets=targets, weights=weights)
 
 
