@@ -353,6 +353,10 @@ def train(
             "--pairs", help="denoise: learn from short and long exposures in this HDF5 file.", show_default="none"
         ),
     ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option("--from", help="Begin with the network in this folder: card and weights.", show_default="none"),
+    ] = None,
     out: Out = None,
     settings: SettingsFile = None,
     json: Json = False,
@@ -371,7 +375,7 @@ def train(
 
         wishes = Wishes(
             task=task, minutes=minutes, device=device, precision=precision, seed=seed, edge=edge, batch=batch,
-            checkpoint_s=checkpoint_s, resume=resume, catalogue=catalogue, pairs=pairs,
+            checkpoint_s=checkpoint_s, resume=resume, catalogue=catalogue, pairs=pairs, start=start,
         )  # fmt: skip
         train_network(wishes, settings_from(settings, out).out, report)
 

@@ -6,7 +6,7 @@ The only module that needs Lightning (extra `train`).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -37,6 +37,16 @@ class Learner:
         optimizer = torch.optim.AdamW(network.parameters(), lr=task.learning_rate, weight_decay=WEIGHT_DECAY)
         self._network, self._optimizer = self._fabric.setup(network, optimizer)
         self._averaged = AveragedModel(network, multi_avg_fn=_approach, use_buffers=True).eval()
+
+    def start(self, weights: Mapping[str, Tensor]) -> None:
+        """Begin with the weights of a trained network; raise ValueError where they are another network's."""
+        try:
+            self._network.module.load_state_dict(dict(weights))
+        except RuntimeError as error:
+            raise ValueError(
+                f"the weights to begin with are another network's: {str(error).split(chr(10))[1].strip()}"
+            ) from error
+        self._averaged.module.load_state_dict(dict(weights))
 
     def learn(self, examples: Examples, learning_rate_factor: float) -> tuple[float, float]:
         """Make one step; return the loss and the length of its gradient.

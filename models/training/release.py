@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -27,12 +27,13 @@ ATOMS = "atoms"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """How a network was trained; see Card."""
+    """How a network was trained; see Card. `start`: the network that it began with, its minutes and steps, if any."""
 
     seed: int
     minutes: float
     steps: int
     volumes: int
+    start: Mapping[str, Any]
     device: str
     precision: str
     test_volumes: int
@@ -96,6 +97,7 @@ def _data(task: Task, facts: Facts) -> dict[str, Any]:
     return {
         "simulated": TRAINED_ON,
         "volumes": facts.volumes,
+        **({"start": dict(facts.start)} if facts.start else {}),
         "edge": task.edge,
         "batch": task.batch,
         "precision": facts.precision,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from models.cards import Card
+from models.cards import Card, load_weights, read_card
 from models.engine.precision import Wanted
 from models.memory import memory_told
 from models.simulate.atoms.store import require_catalogue
@@ -35,6 +35,8 @@ CHECKPOINT, CURVE, PICTURE = "checkpoint.pt", "curve.csv", "curve.png"
 LOOKS = 20
 # Seconds between two pictures of the curve on the way: each takes half a second.
 PICTURE_S = 60.0
+# Share of the learning rate where the weights are good already.
+GENTLER = 0.5
 LESS_MEMORY = "make --batch or --edge smaller"
 
 Tell = Callable[[str, float], None]  # what is being done, how much of it (0 to 1)
@@ -47,7 +49,8 @@ class Plan:
     `folder` of everything that is written; `minutes` of training, validation included, the tests at the end not;
     `device` cpu or cuda; `precision` bf16, fp32 or auto: bf16 where the device computes in it; `checkpoint_s` and
     `point_s` between two checkpoints and two points of the curve; volumes of the frozen sets, as many as the task
-    says where None; `catalogue` of relaxed crystals that the network is tested on too.
+    says where None; `catalogue` of relaxed crystals that the network is tested on too; `start`: folder of a trained
+    network of the task, with whose weights it begins.
     """
 
     folder: Path
@@ -60,6 +63,7 @@ class Plan:
     validation_volumes: int | None = None
     test_volumes: int | None = None
     catalogue: Path | None = None
+    start: Path | None = None
 
 
 class Run:
@@ -85,9 +89,15 @@ class Run:
         self._pool = Pool(self._made, task.pool, task.times)
         self._curve = Curve(plan.folder / CURVE)
         self._used_s = 0.0
+        self._start: dict[str, Any] = {}
 
     def begin(self) -> None:
-        """Take away how far an earlier run came; its network stays until this one is released."""
+        """Take away how far an earlier run came; its network stays until this one is released.
+
+        Raises ValueError where `start` of the plan holds no network of this task.
+        """
+        if self._plan.start is not None:
+            self._start_from(self._plan.start)
         for name in (CHECKPOINT, CURVE, PICTURE):
             (self._plan.folder / name).unlink(missing_ok=True)
 
@@ -99,6 +109,19 @@ class Run:
         self._learner.restore(state["learner"])
         self._generator.set_state(state["generator"])
         self.step, self._used_s, self._volumes = state["step"], state["used_s"], state["volumes"]
+        self._start = state["start"]
+
+    def _start_from(self, folder: Path) -> None:
+        card = read_card(folder)
+        if card.name != self._task.name:
+            raise ValueError(f"{folder} holds {card.name}, expected {self._task.name}")
+        self._learner.start(load_weights(folder))
+        before = card.data.get("start", {})
+        self._start = {
+            "sha256": card.sha256,
+            "minutes": card.minutes + before.get("minutes", 0.0),
+            "steps": card.steps + before.get("steps", 0),
+        }
 
     def train(self, tell: Tell) -> Card:
         """Use up the minutes, then test and release; return the card.
@@ -124,7 +147,7 @@ class Run:
         point, checkpoint, picture = (_Every(period_s, self._used_s) for period_s in periods_s)
         window = _Window()
         while (share := budget.share(self._used_s)) < 1.0:
-            factor = learning_rate_factor(share)
+            factor = learning_rate_factor(share) * (GENTLER if self._start else 1.0)
             window.add(self._one_step(factor))
             self._used_s = budget.used_s()
             reached = budget.share(self._used_s)
@@ -182,6 +205,7 @@ class Run:
             "step": self.step,
             "used_s": self._used_s,
             "volumes": self._volumes,
+            "start": self._start,
             "generator": self._generator.get_state(),
             "learner": self._learner.state(),
         }
@@ -208,6 +232,7 @@ class Run:
             minutes=self._used_s / 60.0,
             steps=self.step,
             volumes=self._volumes,
+            start=self._start,
             device=self._plan.device,
             precision=self.precision,
             test_volumes=self._plan.test_volumes or self._task.test_volumes,

@@ -42,6 +42,7 @@ class Wishes:
     resume: bool | None
     catalogue: Path | None
     pairs: Path | None = None
+    start: Path | None = None
 
 
 def train_network(wishes: Wishes, out: Path, report: Report) -> Card:
@@ -118,6 +119,7 @@ def _run(task: Task, wishes: Wishes, folder: Path) -> Run:
         precision=precision,
         checkpoint_s=wishes.checkpoint_s,
         catalogue=wishes.catalogue,
+        start=wishes.start,
     )
     run = Run(task, plan)
     if (folder / CHECKPOINT).exists() if wishes.resume is None else wishes.resume:

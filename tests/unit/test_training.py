@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import resource
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv3d
 
-from models.cards import load_weights, read_card
+from models.cards import load_weights, read_card, save_weights
 from models.engine.precision import precisions
 from models.memory import memory_told
 from models.training.arithmetic import trained_in
@@ -227,6 +228,34 @@ def test_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
         run.resume()
     run.begin()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_run_begins_with_a_trained_network_and_says_so(tmp_path: Path) -> None:
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+    cards = [begun(first).train(quiet)]
+    run = begun(second, start=first)
+    beginning, trained = run._learner.trained().state_dict(), load_weights(first)
+    assert all(torch.equal(beginning[name], trained[name]) for name in trained)
+    cards.append(run.train(quiet))
+    assert cards[1].data["start"] == {
+        "sha256": cards[0].sha256, "minutes": cards[0].minutes, "steps": cards[0].steps,
+    }  # fmt: skip
+    train(begun(third, start=second))
+    last = resumed(third, minutes=1.5 * MINUTES).train(quiet)
+    assert last.data["start"]["sha256"] == cards[1].sha256
+    assert last.data["start"]["steps"] == cards[0].steps + cards[1].steps
+
+
+def test_network_of_another_task_is_no_beginning(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    begun(other).train(quiet)
+    card = json.loads((other / "card.json").read_text())
+    (other / "card.json").write_text(json.dumps(card | {"name": "large"}))
+    with pytest.raises(ValueError, match="other holds large, expected tiny"):
+        begun(tmp_path / "new", start=other)
+    (other / "card.json").write_text(json.dumps(card | {"sha256": save_weights(other, {"weight": torch.zeros(3)})}))
+    with pytest.raises(ValueError, match="the weights to begin with are another network's: Missing key"):
+        begun(tmp_path / "new", start=other)
 
 
 def test_edge_that_cannot_be_halved_is_refused(tmp_path: Path) -> None:
