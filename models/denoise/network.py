@@ -15,6 +15,8 @@ MULTIPLE = 2 ** (len(WIDTHS) - 1)
 CHANNELS = 2
 # How sharply the logarithm of an intensity is kept above zero.
 SHARPNESS = 10.0
+# Counts above which a voxel tells its own logarithm well by itself: its correction shrinks as their noise does.
+NOISY = 16.0
 # The logarithm of the relative standard deviation is kept between these.
 LEAST_LOG_SIGMA, MOST_LOG_SIGMA = -5.0, 1.0
 
@@ -35,8 +37,9 @@ class Denoiser(nn.Module):
 
     def forward(self, volume: Tensor) -> Tensor:
         """See the class."""
-        correction = self.correction(volume)
-        return torch.cat([volume[:, :1] + correction[:, :1], correction[:, 1:]], 1)
+        correction, shown = self.correction(volume), volume[:, :1]
+        noise = (1.0 + shown.float().abs().expm1() / NOISY).rsqrt()
+        return torch.cat([shown + noise * correction[:, :1], correction[:, 1:]], 1)
 
 
 def build() -> nn.Module:

@@ -16,9 +16,9 @@ from models.engine.torch import TorchEngine, channels_last
 from models.frames import as_volume
 from models.inpaint.masks import random_hidden
 from models.inpaint.network import EDGE, decoded
-from models.inpaint.predict import BATCH, ITEM, NAME, in_even_light, require
+from models.inpaint.predict import BATCH, ITEM, NAME, require
 from models.inpaint.windows import Pattern, cut, encoded, pattern_of
-from models.light import light_of
+from models.light import in_even_light, light_of
 from models.simulate.draws import seeded
 
 # Sets of gaps that are drawn over the scan; with a guide each costs as much as a reconstruction, so that they may take
