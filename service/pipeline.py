@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from models.bcdi.geometry import ANGSTROM_PER_NM, direct_basis, momentum_transfer, reciprocal_basis, sample_rotation
 from models.bcdi.modes import nearest_hand, twin
+from models.bcdi.one_density import phase_retrieval_both_ways
 from models.bcdi.pattern import resample
 from models.bcdi.phasing import Phased, PhasingConfig, phase_retrieval
 from models.bcdi.preprocess import Exposure, Masked, PreprocessConfig, Preprocessed, masked_series, preprocess
@@ -241,13 +243,14 @@ def _invert(
     chosen = settings.model_dump(include={known.name for known in fields(PhasingConfig)})
     config = PhasingConfig(**chosen | {"keep": min(settings.keep, settings.starts)})
     prepared = crop.prepared
-    return phase_retrieval(
+    from_anywhere = settings.one_density and start is None
+    invert = phase_retrieval_both_ways if from_anywhere else partial(phase_retrieval, start=start)
+    return invert(
         prepared.counts,
         prepared.mask,
         config,
         scale=prepared.scale,
         background=prepared.background,
-        start=start,
         filled=crop.filled,
         progress=progress,
     )

@@ -59,6 +59,11 @@ class PhasingSettings(Section):
     shrink_period: int = Field(10, ge=1, description="shrink-wrap: iterations between")
     held_out: float = Field(0.02, ge=0, lt=0.5, description="share of the voxels kept for the free log-likelihood")
     twin_iteration: int | None = Field(None, ge=0, description="iteration at which half of the object is emptied")
+    one_density: bool = Field(
+        False,
+        description="begin with the crystal of one density that explains the scan, too, and take what is better: finds "
+        "crystals behind gaps near the peak, takes seconds more",
+    )
 
     @field_validator("size")
     @classmethod

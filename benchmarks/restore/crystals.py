@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from benchmarks.restore.gaps import Case
 from benchmarks.restore.interpolations import linear
 from models.bcdi.modes import align
+from models.bcdi.one_density import phase_retrieval_both_ways
 from models.bcdi.pattern import Filled
-from models.bcdi.phasing import PhasingConfig, phase_retrieval
+from models.bcdi.phasing import Phased, PhasingConfig, phase_retrieval
 from models.engine.port import Engine
 from models.inpaint.predict import inpaint
 
@@ -46,10 +47,13 @@ class Way:
     counts: Counts
     mask: Mask
     filled: Filled | None = None
+    invert: Callable[..., Phased] = phase_retrieval
 
 
 def ways(case: Case, engine: Engine) -> Mapping[str, Way]:
-    """Return the ways to meet the gap of a case; the interpolated one takes what was interpolated as counted."""
+    """Return the ways to meet the gap of a case; the interpolated one takes what was interpolated as counted, the one
+    "from one density" leaves the gap free and begins with crystals of one density, too.
+    """
     hidden = np.where(case.mask, case.counts, np.float32(0.0))
     everything = np.ones_like(case.mask)
     found = inpaint(hidden, case.mask, engine=engine)
@@ -57,6 +61,7 @@ def ways(case: Case, engine: Engine) -> Mapping[str, Way]:
     return {
         "no gap": Way(case.counts, everything),
         "gap masked": Way(hidden, case.mask),
+        "gap masked, from one density": Way(hidden, case.mask, invert=phase_retrieval_both_ways),
         "gap interpolated": Way(linear(hidden, case.mask), everything),
         "gap inpainted, as counted": Way(found.volume, everything),
         "gap inpainted, weighted": Way(hidden, case.mask, filled),
@@ -77,7 +82,7 @@ def errors_of(
 
 
 def reconstructed(way: Way) -> Object:
-    return phase_retrieval(way.counts, way.mask, CONFIG, filled=way.filled).object_
+    return way.invert(way.counts, way.mask, CONFIG, filled=way.filled).object_
 
 
 def compared(object_: Object, truth: Object) -> Errors:

@@ -342,3 +342,19 @@ def test_scan_that_ends_on_its_peak_is_doubtful() -> None:
     result = run(bright_volume(**cut, counts=whole.counts * received[:, None, None]), QUICK)
     assert "brightest at the edge of what came (frame 16 of 0 to 16)" in result.figures.doubt
     assert result.warnings[0] == result.figures.doubt
+
+
+BOTH_WAYS = Settings(phasing=PhasingSettings(starts=4, keep=3, size=EDGE, one_density=True))
+
+
+def test_one_density_is_tried_where_the_settings_want_it() -> None:
+    volume = crystal_behind_gaps(1e5, 3)
+    found, free = run(volume, BOTH_WAYS), run(volume, JUDGED)
+    assert found.figures.free_log_likelihood <= free.figures.free_log_likelihood
+    assert correlation(strained_crystal(EDGE, 3), found.object_) > 0.9
+    assert found.figures.doubt == ""
+
+
+@pytest.mark.parametrize("counts", [poisson(np.full(SINGLE.shape, 1.0)), poisson(STREAK)], ids=["noise", "streak"])
+def test_what_shows_no_crystal_is_doubted_both_ways(counts: np.ndarray) -> None:
+    assert run(bright_volume(counts=counts), BOTH_WAYS).figures.doubt
