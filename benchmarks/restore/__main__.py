@@ -2,8 +2,8 @@
 
 Inpainting, on crystals of elements that training never saw (64^3, one gap near the peak each, 1e6 counts at the peak):
 Pearson's correlation of log1p in the gap, against the noise-free intensity. Rows: our network with its guide, without,
-and adapted to each pattern; a network after Masto et al. trained by the same harness for the same minutes, where
---peers has it (python -m benchmarks.restore.train); interpolations of the logarithm, frame by frame; phase retrieval
+and adapted to each pattern; a network after Masto et al. trained by the same harness, where --peers has it (python -m
+benchmarks.restore.train); interpolations of the logarithm, frame by frame; phase retrieval
 with the gap left free, which nobody calls inpainting, but which is what our network is guided by; and an oracle that
 knows the crystal's amplitude and begins at its phases. Then the same against counts, as a share of what the noise-free
 intensity reaches, at peaks of 1e4 to 1e7; the same on a real scan, over voxels that it knows, as a share of what a
@@ -46,6 +46,7 @@ from service.settings import RepairSettings
 PEAK = 1e6
 PEAKS = (1e4, 1e5, 1e6, 1e7)
 SCAN_SIZE = 64
+TRAINED = Path(__file__).parent / "trained"
 COVERAGE = (0.63, 0.73)
 PARTS = ("gaps", "counts", "scan", "coverage", "doubt", "crystal", "noise", "thin", "speed")
 BETTER_DB, LEAST_BIAS = 2.0, 0.02  # bars of the denoiser
@@ -55,7 +56,9 @@ SHARES = (0.1, 0.01)  # of the scan's exposure
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scan", type=Path, help="a recorded scan; without one nothing is told of real data")
-    parser.add_argument("--peers", type=Path, help="folder of trained peers (python -m benchmarks.restore.train)")
+    parser.add_argument(
+        "--peers", type=Path, default=TRAINED, help="folder of peers (default: those that come with it)"
+    )
     parser.add_argument("--crystals", type=int, default=50, help="simulated crystals a row (default 50)")
     parser.add_argument("--positions", type=int, default=20, help="of gaps on the scan (default 20)")
     parser.add_argument(
@@ -64,6 +67,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--only", nargs="*", choices=PARTS, default=PARTS, help="parts (default: all)")
     parser.add_argument("--json", type=Path, help="where to write the figures")
     options = parser.parse_args(arguments)
+    if not options.peers.is_dir():
+        parser.error(f"--peers: {options.peers} is no folder")
     began_s = time.monotonic()
     bench = Bench(options)
     for part in options.only:
@@ -186,7 +191,7 @@ class Bench:
     def _denoisers(self, shape: tuple[int, ...]) -> dict[str, noise.Told]:
         shipped = TorchEngine(registry.build(registry.network(DENOISER)), item_shape(shape))
         rows = {"ours": noise.network(shipped)}
-        for folder in sorted(self.options.peers.glob("*")) if self.options.peers else ():
+        for folder in sorted(self.options.peers.glob("*")):
             if folder.name != "masto":
                 name = f"ours, {folder.name}" if folder.name in (*SCHEMED, PAIRS) else folder.name
                 rows[name] = noise.network(gaps.peer(folder, item_shape(shape)))
@@ -226,7 +231,7 @@ class Bench:
         }
         if self.options.adapt:
             rows["ours, adapted"] = gaps.adapting(self.options.adapt)
-        if self.options.peers:
+        if (self.options.peers / "masto").exists():
             rows["Masto-style"] = gaps.network(gaps.peer(self.options.peers / "masto"), False)
         return {**rows, **gaps.INTERPOLATIONS, "phase retrieval": gaps.phased}
 
