@@ -72,6 +72,12 @@ class PhasingSettings(Section):
             raise ValueError(f"expected 0 or {SMALLEST_SIZE} to {LARGEST_SIZE} voxels")
         return size
 
+    @model_validator(mode="after")
+    def _held_out_voxels_decide(self) -> PhasingSettings:
+        if self.one_density and self.held_out == 0.0:
+            raise ValueError("one_density needs held_out above 0: those voxels decide what is better")
+        return self
+
     @field_validator("recipe")
     @classmethod
     def _recipe_can_be_read(cls, recipe: str) -> str:

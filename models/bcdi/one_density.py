@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from models.bcdi.pattern import Filled
 from models.bcdi.phasing import Phased, PhasingConfig, phase_retrieval
-from models.bcdi.search import rank
+from models.bcdi.search import PhasingCancelled, rank
 from models.bcdi.uniform import uniform_crystals
 from models.light import in_even_light, light_of
 
@@ -33,41 +33,46 @@ def phase_retrieval_both_ways(
 ) -> Phased:
     """Invert a volume from random starts, and from the crystal of one density that explains it; return the better.
 
-    Arguments and errors as of `phasing.phase_retrieval`; neither way sees the held-out voxels. Where a gap hides the
-    peak's surroundings, random starts alone often end in a wrong crystal. Not for streaming.
+    Arguments and errors as of `phasing.phase_retrieval`, of which `held_out` must not be 0: those voxels, which neither
+    way sees, decide. While crystals of one density are sought, `cancelled` is not asked. What the starts of the result
+    agree on is what the likeliest of these crystals do, where they are better. Where a gap hides the peak's
+    surroundings, random starts alone often end in a wrong crystal. Not for streaming.
     """
+    if config.held_out == 0.0:
+        raise ValueError("held_out is 0: nothing would decide between random starts and crystals of one density")
     told = progress or (lambda share: None)
     free = phase_retrieval(
         counts, mask, config, scale=scale, background=background, filled=filled,
         progress=lambda share: told(RANDOM_SHARE * share), cancelled=cancelled,
     )  # fmt: skip
-    crystal = _crystal(counts, mask & np.isfinite(counts) & ~free.held_out, config, scale, background)
+    crystals = _crystals(counts, mask & np.isfinite(counts) & ~free.held_out, config, scale, background)
     begun = RANDOM_SHARE + CRYSTALS_SHARE
     told(begun)
-    if crystal is None:
+    if cancelled is not None and cancelled():
+        raise PhasingCancelled
+    if crystals is None:
+        told(1.0)
         return free
-    few = min(config.starts, config.keep)
     even = phase_retrieval(
-        counts, mask, replace(config, starts=few, keep=few), scale=scale, background=background, start=crystal,
+        counts, mask, replace(config, keep=len(crystals)), scale=scale, background=background, start=crystals,
         filled=filled, progress=lambda share: told(begun + (1.0 - begun) * share), cancelled=cancelled,
     )  # fmt: skip
     return min(free, even, key=lambda found: rank(found.figures))
 
 
-def _crystal(
+def _crystals(
     counts: NDArray[np.float32],
     seen: NDArray[np.bool_],
     config: PhasingConfig,
     scale: NDArray[np.float32] | None,
     background: NDArray[np.float32] | None,
 ) -> NDArray[np.complex64] | None:
-    """The likeliest crystal of one density of the central cube, or None where nothing tells it."""
+    """Crystals of one density [n, z, y, x] that explain the central cube, or None where it holds too little."""
     cube = tuple(_middle(n) for n in counts.shape)
     even, _ = in_even_light(np.where(seen, counts, np.float32(0.0)), seen, light_of(counts.shape, scale, background))
     if min(even[cube].shape) < LEAST or not np.any(even[cube] > 0):
         return None
-    likeliest: NDArray[np.complex64] = uniform_crystals(even[cube], seen[cube], config.seed, config.device).objects[0]
-    return likeliest
+    return uniform_crystals(even[cube], seen[cube], config.seed, config.device).objects
 
 
 def _middle(length: int) -> slice:

@@ -149,11 +149,12 @@ def phase_retrieval(
 
     `counts` float32 and `mask` bool (True: good) [z, y, x]. `scale` float32 [z] (monitor times transmission of each
     frame) or anything that broadcasts against the counts (flat field too), `background` likewise, counts. `start`
-    complex64 of any shape: an object on the same detector pixels (a coarser or finer voxel) from which every start sets
-    out. `filled` is a guess at what the mask hides, used as far as its standard deviation allows; without it those
-    voxels are free. Figures of merit are those of the voxels that were seen. `progress` receives a share 0..1;
-    `cancelled` is asked between iterations, True raises PhasingCancelled. Raises ValueError in one line where there is
-    nothing to invert or the configuration is impossible. Not for streaming.
+    complex64 [z, y, x] of any shape: an object on the same detector pixels (a coarser or finer voxel) from which every
+    start sets out, or several [n, z, y, x], of which each is a start. `filled` is a guess at what the mask hides, used
+    as far as its standard deviation allows; without it those voxels are free. Figures of merit are those of the voxels
+    that were seen. `progress` receives a share 0..1; `cancelled` is asked between iterations, True raises
+    PhasingCancelled. Raises ValueError in one line where there is nothing to invert or the configuration is impossible.
+    Not for streaming.
     """
     config = config or PhasingConfig()
     if config.device == "cuda" and not torch.cuda.is_available():
@@ -197,6 +198,8 @@ class _Run:
         self.kernel = None if config.coherence == "full" else Kernel(config.coherence, self.pattern)
 
     def result(self, start: NDArray[np.complex64] | None) -> Phased:
+        if start is not None and start.ndim == 4:
+            self.config = replace(self.config, starts=len(start))
         stages = self._stages(start)
         finish = self._stage(AUTO_FINISH, self.full, keep=1, threshold=self.config.shrink_threshold)
         self.watch.expect([*stages, finish], self.config.starts)
@@ -243,6 +246,8 @@ class _Run:
             return self._run(once, pattern, objects, support)
         unit = (start / np.abs(start).max()).astype(np.complex64)  # its own unit may not fit into float32
         given = resample(to_tensor(unit, self.config.device), pattern.shape)
+        if given.ndim == 4:
+            return self._run(stage, pattern, scaled(given, pattern), self._wrapped(given, stage))
         seeds = tuple((self.config.seed, number) for number in range(count))
         support = self._wrapped(given[None], stage).expand(count, *pattern.shape)
         noise = random_starts(pattern, support, seeds)
@@ -340,7 +345,7 @@ def _require_filled(filled: Filled, shape: tuple[int, ...]) -> None:
 
 
 def _require_object(start: NDArray[np.complex64]) -> None:
-    if start.ndim != 3 or not np.all(np.isfinite(start)) or not np.any(start):
+    if start.ndim not in (3, 4) or not np.all(np.isfinite(start)) or not np.all(np.any(start, axis=(-3, -2, -1))):
         raise ValueError(
             f"start of shape {start.shape}: expected a finite object [z, y, x] that is not zero everywhere"
         )

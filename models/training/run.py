@@ -102,14 +102,19 @@ class Run:
             (self._plan.folder / name).unlink(missing_ok=True)
 
     def resume(self) -> None:
-        """Go on from the checkpoint of the folder; raise ValueError where there is none, or one of another run."""
+        """Go on from the checkpoint of the folder.
+
+        Raises ValueError where there is none, or one of another run or of one that did not begin with `start`.
+        """
         path = self._plan.folder / CHECKPOINT
         state = read_checkpoint(path)
         require_same(path, state, self._identity())
         self._learner.restore(state["learner"])
         self._generator.set_state(state["generator"])
         self.step, self._used_s, self._volumes = state["step"], state["used_s"], state["volumes"]
-        self._start = state["start"]
+        self._start = state.get("start", {})
+        if self._plan.start is not None and read_card(self._plan.start).sha256 != self._start.get("sha256"):
+            raise ValueError(f"{path} did not begin with the network in {self._plan.start}: leave it out, or --fresh")
 
     def _start_from(self, folder: Path) -> None:
         card = read_card(folder)

@@ -241,7 +241,9 @@ def test_run_begins_with_a_trained_network_and_says_so(tmp_path: Path) -> None:
         "sha256": cards[0].sha256, "minutes": cards[0].minutes, "steps": cards[0].steps,
     }  # fmt: skip
     train(begun(third, start=second))
-    last = resumed(third, minutes=1.5 * MINUTES).train(quiet)
+    with pytest.raises(ValueError, match=r"did not begin with the network in .*first: leave it out, or --fresh"):
+        resumed(third, start=first)
+    last = resumed(third, minutes=1.5 * MINUTES, start=second).train(quiet)
     assert last.data["start"]["sha256"] == cards[1].sha256
     assert last.data["start"]["steps"] == cards[0].steps + cards[1].steps
 
