@@ -1,0 +1,61 @@
+"""From a pattern in units of its crystal to the latents of the crystal: an encoder."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from models.invert.view import CHANNELS, EDGE, grid_space
+
+# Channels of each level; the first looks at blocks of BLOCK^3 voxels: 2.4 million parameters.
+WIDTHS, BLOCK, HIDDEN = (64, 128, 152), 2, 256
+GROUP = 8
+# Latents begin this far from an even sphere, as a share of their bounds.
+SHARE = 0.1
+
+
+class Encoder(nn.Module):
+    """Views float32 (batch, CHANNELS, EDGE, EDGE, EDGE) -> latents float32 (batch, size) of `grid_space`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        space = grid_space()
+        low, high = space.bounds()
+        self.register_buffer("middle", space.sphere(), persistent=False)
+        self.register_buffer("span", SHARE * (high - low), persistent=False)
+        blocks: list[nn.Module] = []
+        before = CHANNELS * BLOCK**3
+        for width in WIDTHS:
+            blocks += [_block(before, width), nn.MaxPool3d(2)]
+            before = width
+        self.body = nn.Sequential(*blocks)
+        places = (EDGE // BLOCK // 2 ** len(WIDTHS)) ** 3
+        self.hidden = nn.Linear(before * places, HIDDEN)
+        self.head = nn.Linear(HIDDEN, space.size)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, views: Tensor) -> Tensor:
+        """See the class."""
+        told = self.body(_blocks(views)).flatten(1)
+        told = self.head(nn.functional.silu(self.hidden(told))).float()
+        latents: Tensor = self.middle + self.span * told
+        return latents
+
+
+def build() -> nn.Module:
+    """Return the untrained network."""
+    return Encoder()
+
+
+def _block(before: int, width: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for channels in (before, width):
+        layers += [nn.Conv3d(channels, width, 3, padding=1, bias=False), nn.GroupNorm(width // GROUP, width), nn.SiLU()]
+    return nn.Sequential(*layers)
+
+
+def _blocks(volume: Tensor) -> Tensor:
+    """Return (batch, channels * BLOCK^3, z, y, x): each block of BLOCK^3 voxels as the channels of one."""
+    batch, channels, z, y, x = volume.shape
+    parts = volume.view(batch, channels, z // BLOCK, BLOCK, y // BLOCK, BLOCK, x // BLOCK, BLOCK)
+    return parts.permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(batch, -1, z // BLOCK, y // BLOCK, x // BLOCK)

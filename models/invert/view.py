@@ -1,0 +1,115 @@
+"""A pattern in units of its crystal: what the networks see, however finely and how large the detector sampled it.
+
+The autocorrelation of a crystal reaches twice as far as the crystal. It is computed on a grid that spans that and no
+more along each axis, whatever the oversampling and the number of frames, rows and columns; its transform is the pattern
+again, on as many samples, without the noise of all that no crystal of this size can scatter.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from models.invert.latent import LatentSpace
+
+EDGE = 32
+# Logarithms of counts are told in this unit.
+LOG_UNIT = 5.0
+# The grid reaches so many semi-axes from its middle, voxel n // 2.
+REACH = 2.2
+# A semi-axis in voxels of the grid.
+SEMI_AXIS = EDGE / 2 / REACH
+# Where the autocorrelation falls to THRESHOLD of its maximum it has gone REACHED of the way to its end (simulated
+# crystals: 0.71 to 0.87 along an axis).
+THRESHOLD, REACHED = 0.02, 0.78
+# Standard deviations of the autocorrelation's noise that no voxel exceeds by chance.
+NOISE = 4.5
+# The least semi-axis that a grid is made for, voxels of the scan.
+LEAST_SEMI_AXIS = 1.5
+CHANNELS = 5
+AXES = (-3, -2, -1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """A batch of patterns on grids of their own.
+
+    `semi_axes` float32 (batch, 3), voxels of the scan along z, y, x; `autocorrelation` complex64 and `intensity`
+    float32, both (batch, EDGE, EDGE, EDGE), middle at EDGE // 2; the intensity, in counts, is the transform of the
+    other, cut off at zero.
+    """
+
+    semi_axes: Tensor
+    autocorrelation: Tensor
+    intensity: Tensor
+
+    def channels(self) -> Tensor:
+        """Return what a network takes, float32 (batch, CHANNELS, EDGE, EDGE, EDGE): the logarithm of the counts, the
+        autocorrelation of the density and that which square roots of the counts have, real and imaginary parts.
+        """
+        parts = [self.intensity.log1p()[:, None] / LOG_UNIT]
+        for field in (self.autocorrelation, to_crystal(self.intensity.sqrt())):
+            scaled = field / field.abs().amax(AXES, keepdim=True).clamp(min=1e-12)
+            parts += [scaled.real[:, None], scaled.imag[:, None]]
+        return torch.cat(parts, 1)
+
+
+def view(counts: Tensor, semi_axes: Tensor | None = None) -> View:
+    """Return patterns on their grids.
+
+    `counts` float32 (batch, z, y, x), zero frequency at index n // 2, gaps filled; `semi_axes` (batch, 3) of the
+    crystals, voxels, sought where None.
+    """
+    axes = crystal_semi_axes(counts) if semi_axes is None else semi_axes
+    correlation = counts.to(torch.complex64)
+    for axis, n in enumerate(counts.shape[1:]):
+        turned = correlation.movedim(axis + 1, 1)
+        matrix = _transform(n, axes[:, axis])
+        correlation = (matrix @ turned.flatten(2)).view(len(counts), EDGE, *turned.shape[2:]).movedim(1, axis + 1)
+    pattern = to_pattern(correlation).real.clamp(min=0.0)
+    return View(semi_axes=axes, autocorrelation=correlation, intensity=pattern)
+
+
+def crystal_semi_axes(counts: Tensor) -> Tensor:
+    """Return half of the crystals' widths along each axis, float32 (batch, 3), voxels: their autocorrelations are twice
+    as wide.
+    """
+    shape = counts.shape[1:]
+    correlation = torch.fft.fftshift(torch.fft.fftn(torch.fft.ifftshift(counts, dim=AXES), dim=AXES).abs(), dim=AXES)
+    highest = correlation.amax(AXES, keepdim=True)  # all counts, whose noise is their square root
+    above = correlation > torch.maximum(THRESHOLD * highest, NOISE * highest.sqrt())
+    found = []
+    for axis, n in enumerate(shape):
+        along = above.amax([other + 1 for other in range(3) if other != axis])
+        reach = (torch.arange(n, device=counts.device) - n // 2).abs() * along
+        found.append(reach.amax(1) / (2.0 * REACHED))
+    return torch.stack(found, 1).clamp(min=LEAST_SEMI_AXIS)
+
+
+def to_pattern(field: Tensor) -> Tensor:
+    """Return the transform of a field (..., z, y, x) of the crystal's grid on that of the pattern, complex64."""
+    shifted: Tensor = torch.fft.fftshift(torch.fft.fftn(torch.fft.ifftshift(field, dim=AXES), dim=AXES), dim=AXES)
+    return shifted
+
+
+def to_crystal(pattern: Tensor) -> Tensor:
+    """Return the field of the crystal's grid whose `to_pattern` is `pattern`, complex64."""
+    shifted: Tensor = torch.fft.fftshift(torch.fft.ifftn(torch.fft.ifftshift(pattern, dim=AXES), dim=AXES), dim=AXES)
+    return shifted
+
+
+def grid_space(device: torch.device | str = "cpu") -> LatentSpace:
+    """Return the latents' space on the crystal's grid."""
+    return LatentSpace((EDGE, EDGE, EDGE), (SEMI_AXIS,) * 3, device)
+
+
+def _transform(n: int, semi_axes: Tensor) -> Tensor:
+    """Return exp(2 pi i r q / n) / EDGE, complex64 (batch, EDGE, n), r on the grid, q on the voxels of the pattern."""
+    device = semi_axes.device
+    places = (torch.arange(EDGE, device=device) - EDGE // 2) / SEMI_AXIS * semi_axes[:, None]
+    index = torch.arange(n, device=device) - n // 2
+    angle = 2.0 * math.pi / n * places[..., None] * index
+    return torch.polar(torch.full_like(angle, 1.0 / EDGE), angle)
