@@ -33,11 +33,11 @@ class UNet(nn.Module):
         self.multiple = 2 ** (len(widths) - 1)
         befores = (inputs, *widths[:-1])
         self.down = nn.ModuleList(
-            _block(before, width, by_voxel) for before, width in zip(befores, widths, strict=True)
+            conv_block(before, width, by_voxel) for before, width in zip(befores, widths, strict=True)
         )
         pairs = list(pairwise(widths))[::-1]
         self.up = nn.ModuleList(nn.ConvTranspose3d(deep, width, 2, stride=2) for width, deep in pairs)
-        self.merge = nn.ModuleList(_block(2 * width, width, by_voxel) for width, _ in pairs)
+        self.merge = nn.ModuleList(conv_block(2 * width, width, by_voxel) for width, _ in pairs)
         self.head = nn.Conv3d(widths[0], outputs, 1)
 
     def forward(self, volume: Tensor) -> Tensor:
@@ -66,7 +66,8 @@ class ByVoxel(nn.Module):
         return normalised * self.scale
 
 
-def _block(before: int, width: int, by_voxel: bool) -> nn.Sequential:
+def conv_block(before: int, width: int, by_voxel: bool = False) -> nn.Sequential:
+    """Return two convolutions of 3^3, from `before` channels to `width`, each normalised as UNet says."""
     layers: list[nn.Module] = []
     for channels in (before, width):
         norm = ByVoxel(width) if by_voxel else nn.GroupNorm(max(1, width // GROUP), width)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +12,9 @@ from numpy.typing import NDArray
 from models.bcdi.pattern import Filled
 from models.bcdi.phasing import Phased, PhasingConfig, phase_retrieval
 from models.bcdi.search import PhasingCancelled, rank
-from models.bcdi.uniform import uniform_crystals
+from models.bcdi.uniform import LEAST, cube_about, uniform_crystals
 from models.light import in_even_light, light_of
 
-# Edges of the central cube in which crystals of one density are sought; fewer voxels than the least tell no crystal.
-LARGEST, LEAST = 64, 16
 # Random starts are so much of the work, told by `progress`; crystals of one density are told as one step.
 RANDOM_SHARE, CRYSTALS_SHARE = 0.5, 0.4
 
@@ -41,10 +40,10 @@ def phase_retrieval_both_ways(
     if config.held_out == 0.0:
         raise ValueError("held_out is 0: nothing would decide between random starts and crystals of one density")
     told = progress or (lambda share: None)
-    free = phase_retrieval(
-        counts, mask, config, scale=scale, background=background, filled=filled,
-        progress=lambda share: told(RANDOM_SHARE * share), cancelled=cancelled,
-    )  # fmt: skip
+    invert = partial(
+        phase_retrieval, counts, mask, scale=scale, background=background, filled=filled, cancelled=cancelled
+    )
+    free = invert(config, progress=lambda share: told(RANDOM_SHARE * share))
     crystals = _crystals(counts, mask & np.isfinite(counts) & ~free.held_out, config, scale, background)
     begun = RANDOM_SHARE + CRYSTALS_SHARE
     told(begun)
@@ -53,10 +52,9 @@ def phase_retrieval_both_ways(
     if crystals is None:
         told(1.0)
         return free
-    even = phase_retrieval(
-        counts, mask, replace(config, keep=len(crystals)), scale=scale, background=background, start=crystals,
-        filled=filled, progress=lambda share: told(begun + (1.0 - begun) * share), cancelled=cancelled,
-    )  # fmt: skip
+    even = invert(
+        replace(config, keep=len(crystals)), start=crystals, progress=lambda share: told(begun + (1.0 - begun) * share)
+    )
     return min(free, even, key=lambda found: rank(found.figures))
 
 
@@ -68,14 +66,8 @@ def _crystals(
     background: NDArray[np.float32] | None,
 ) -> NDArray[np.complex64] | None:
     """Crystals of one density [n, z, y, x] that explain the central cube, or None where it holds too little."""
-    cube = tuple(_middle(n) for n in counts.shape)
+    cube = cube_about((n // 2 for n in counts.shape), counts.shape)
     even, _ = in_even_light(np.where(seen, counts, np.float32(0.0)), seen, light_of(counts.shape, scale, background))
     if min(even[cube].shape) < LEAST or not np.any(even[cube] > 0):
         return None
     return uniform_crystals(even[cube], seen[cube], config.seed, config.device).objects
-
-
-def _middle(length: int) -> slice:
-    """The indices about length // 2 of the largest even edge that is allowed."""
-    half = min(LARGEST, length) // 2
-    return slice(length // 2 - half, length // 2 + half)

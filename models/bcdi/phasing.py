@@ -162,6 +162,7 @@ def phase_retrieval(
     measured = _validated(counts, mask, config, scale, background, filled)
     if start is not None:
         _require_object(start)
+        config = replace(config, starts=len(start)) if start.ndim == 4 else config
     return _Run(measured, config, Watch(progress, cancelled)).result(start)
 
 
@@ -198,8 +199,6 @@ class _Run:
         self.kernel = None if config.coherence == "full" else Kernel(config.coherence, self.pattern)
 
     def result(self, start: NDArray[np.complex64] | None) -> Phased:
-        if start is not None and start.ndim == 4:
-            self.config = replace(self.config, starts=len(start))
         stages = self._stages(start)
         finish = self._stage(AUTO_FINISH, self.full, keep=1, threshold=self.config.shrink_threshold)
         self.watch.expect([*stages, finish], self.config.starts)

@@ -37,6 +37,8 @@ from models.bcdi.phasing import AUTO_SEARCH
 from models.bcdi.search import Stage, random_starts, run_stage, scaled, to_numpy
 from models.bcdi.support import extent, initial_support
 
+# Edges of the cube in which such crystals are sought, at most; fewer voxels than the least tell no crystal.
+LARGEST, LEAST = 64, 16
 # Thresholds of the support while starts are searched, the starts of each, and how many of them go on: with gaps near
 # the peak some crystals are found by a tight support alone, others by a loose one.
 THRESHOLDS, STARTS, KEPT = (0.25, 0.15), 8, 4
@@ -66,6 +68,16 @@ class Crystals(NamedTuple):
 
     objects: NDArray[np.complex64]
     intensity: NDArray[np.float32]
+
+
+def cube_about(centre: Iterable[int], shape: Iterable[int]) -> tuple[slice, ...]:
+    """Return the cube in which crystals are sought: even edges, about an index `centre` of an array of `shape`."""
+    found = []
+    for middle, n in zip(centre, shape, strict=True):
+        edge = min(LARGEST, n) // 2 * 2
+        first = max(0, min(middle - edge // 2, n - edge))
+        found.append(slice(first, first + edge))
+    return tuple(found)
 
 
 def uniform_crystals(

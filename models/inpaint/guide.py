@@ -5,10 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.bcdi.uniform import uniform_crystals
-
-# Voxels of an edge about the centre that are inverted at most; fewer than the least tell no crystal.
-LARGEST, LEAST = 64, 16
+from models.bcdi.uniform import LEAST, cube_about, uniform_crystals
 
 
 def guide(counts: Tensor, seen: Tensor, sums: Tensor, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
@@ -19,10 +16,7 @@ def guide(counts: Tensor, seen: Tensor, sums: Tensor, seed: int = 0) -> tuple[Te
     `counts` float32, 0 where not `seen` bool, both [z, y, x]; `sums` int64 (3,): twice the centre of symmetry. Told in
     a cube about the centre; nowhere where the pattern is too thin, or cannot be inverted.
     """
-    shape = counts.shape
-    edges = [min(LARGEST, n) // 2 * 2 for n in shape]
-    starts = [max(0, min(int(s + 1) // 2 - e // 2, n - e)) for s, e, n in zip(sums, edges, shape, strict=True)]
-    inside = tuple(slice(first, first + edge) for first, edge in zip(starts, edges, strict=True))
+    inside = cube_about((int(s + 1) // 2 for s in sums), counts.shape)
     told, apart, where = torch.zeros_like(counts), torch.zeros_like(counts), torch.zeros_like(seen)
     found = _inverted(counts[inside], seen[inside], seed)
     if found is not None:

@@ -11,9 +11,8 @@ from scipy.ndimage import map_coordinates
 from torch import Tensor
 
 from models.bcdi.strain import unwrap
-from models.invert.latent import DEGREE, FARTHEST, NORMAL, LatentSpace
+from models.invert.latent import FARTHEST, NORMAL, LatentSpace, surface_harmonics
 from models.simulate.draws import fibonacci_sphere
-from models.simulate.harmonics import real_harmonics
 
 # The surface is where the amplitude falls below this share of that of the interior.
 EDGE = 0.5
@@ -60,7 +59,7 @@ def _surface(space: LatentSpace, amplitude: NDArray[np.float64]) -> Tensor:
     inside = along >= EDGE
     last = STEPS - 1 - inside[:, ::-1].argmax(1)
     reach = np.where(inside.any(1), radii[last] + 0.5 * radii[1], 0.0)
-    harmonics = real_harmonics(DEGREE, rays.flip(-1)).double()
+    harmonics = surface_harmonics(rays).double()
     sphere = torch.zeros(harmonics.shape[1], dtype=torch.float64)
     sphere[0] = NORMAL * reach.mean()
     rest = torch.from_numpy(reach) - harmonics @ sphere

@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.simulate.grid import Triple
 from models.simulate.harmonics import harmonics_count, real_harmonics
 
-Triple = tuple[int, int, int]
 # Highest degree of the surface: its finest bump is 30 degrees wide.
 DEGREE = 6
 # Distance of neighbouring bumps in the unit ball, their width (sigma), and how far out they lie: bumps at the surface
@@ -56,7 +56,7 @@ class LatentSpace:
         self._radius = self.points.norm(dim=1).clamp(min=1e-6)
         self._within = self._radius <= FARTHEST
         self._slope = ((self.points / axes).norm(dim=1) / self._radius).clamp(min=1e-6)
-        self._harmonics = real_harmonics(DEGREE, self._rays())
+        self._harmonics = surface_harmonics(self._rays())
         square = torch.cdist(self.points, self.centres).square()
         self.bumps = torch.exp(square / (-2.0 * WIDTH * WIDTH))
 
@@ -90,22 +90,22 @@ class LatentSpace:
 
     def surface_radius(self, latents: Tensor, rays: Tensor) -> Tensor:
         """Return how far the surface lies along unit `rays` (n, 3) [z, y, x], in semi-axes, float32 (batch, n)."""
-        return latents[:, self.surface] @ real_harmonics(DEGREE, _as_xyz(rays)).mT
+        radius: Tensor = latents[:, self.surface] @ surface_harmonics(rays).mT
+        return radius
 
     def inner(self, voxels: NDArray[np.bool_]) -> Tensor:
         """Return the part of `voxels` bool [z, y, x] that crystals of the space can fill, bool (n,) as `points`."""
         return torch.from_numpy(np.ascontiguousarray(voxels[self._box])).flatten()
 
     def _rays(self) -> Tensor:
-        rays = self.points / self._radius[:, None]
+        rays: Tensor = self.points / self._radius[:, None]
         rays[self._radius < 1e-3] = torch.tensor([1.0, 0.0, 0.0], device=rays.device)
-        return _as_xyz(rays)
+        return rays
 
 
-def _as_xyz(rays: Tensor) -> Tensor:
-    """Return z, y, x as the x, y, z of harmonics."""
-    turned: Tensor = rays.flip(-1)
-    return turned
+def surface_harmonics(rays: Tensor) -> Tensor:
+    """Return the harmonics of a surface along unit `rays` (n, 3) [z, y, x], float32 (n, (DEGREE + 1)^2)."""
+    return real_harmonics(DEGREE, rays.flip(-1))
 
 
 def _lattice(device: torch.device | str) -> Tensor:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from models.invert.view import CHANNELS, EDGE, grid_space
+from models.unet import conv_block
 
 # Channels of each level; the first looks at blocks of BLOCK^3 voxels: 2.4 million parameters.
 WIDTHS, BLOCK, HIDDEN = (64, 128, 152), 2, 256
-GROUP = 8
 # Latents begin this far from an even sphere, as a share of their bounds.
 SHARE = 0.1
 
@@ -25,7 +25,7 @@ class Encoder(nn.Module):
         blocks: list[nn.Module] = []
         before = CHANNELS * BLOCK**3
         for width in WIDTHS:
-            blocks += [_block(before, width), nn.MaxPool3d(2)]
+            blocks += [conv_block(before, width), nn.MaxPool3d(2)]
             before = width
         self.body = nn.Sequential(*blocks)
         places = (EDGE // BLOCK // 2 ** len(WIDTHS)) ** 3
@@ -45,13 +45,6 @@ class Encoder(nn.Module):
 def build() -> nn.Module:
     """Return the untrained network."""
     return Encoder()
-
-
-def _block(before: int, width: int) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for channels in (before, width):
-        layers += [nn.Conv3d(channels, width, 3, padding=1, bias=False), nn.GroupNorm(width // GROUP, width), nn.SiLU()]
-    return nn.Sequential(*layers)
 
 
 def _blocks(volume: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ from torch.nn.functional import grid_sample
 
 from models.invert.latent import LatentSpace
 from models.invert.network import build
-from models.invert.view import AXES, EDGE, SEMI_AXIS, View, grid_space, to_pattern, view
+from models.invert.view import EDGE, SEMI_AXIS, View, grid_space, view
+from models.simulate.diffraction import AXES, far_field
 from models.simulate.draws import chosen, normal
 from models.simulate.scenes import Scenes
 from models.training.task import Examples, Task
@@ -38,9 +39,8 @@ def examples(scenes: Scenes, generator: Generator) -> Examples:
 
 def on_grid(objects: Tensor, seen: View) -> Tensor:
     """Return objects complex64 (batch, z, y, x) about their centroids on the grid of their patterns."""
-    shape = torch.tensor(objects.shape[1:], device=objects.device)
-    weight = objects.abs()
-    index = [torch.arange(n, device=objects.device, dtype=torch.float32) for n in objects.shape[1:]]
+    shape, weight = objects.shape[1:], objects.abs()
+    index = [torch.arange(n, device=objects.device, dtype=torch.float32) for n in shape]
     total = weight.sum(AXES)
     centre = torch.stack(
         [(weight.sum([a + 1 for a in range(3) if a != axis]) * index[axis]).sum(1) / total for axis in range(3)], 1
@@ -94,6 +94,7 @@ def metrics(outputs: Tensor, examples: Examples) -> dict[str, Tensor]:
         hands = [_figures(found, hand) for hand in (wanted, other_hand(wanted))]
         nearer = hands[0]["correlation"] >= hands[1]["correlation"]
         told |= {f"{name}{suffix}": torch.where(nearer, hands[0][name], hands[1][name]) for name in hands[0]}
+        told[f"chi{suffix}"] = _chi(found, wanted)  # both hands scatter alike
     return told
 
 
@@ -106,7 +107,6 @@ def _figures(found: Tensor, wanted: Tensor) -> dict[str, Tensor]:
         "correlation": overlap.abs() / (_power(found) * _power(wanted)).sqrt().clamp(min=1e-12),
         "dice": 2.0 * both.sum(AXES) / sum(one.float().sum(AXES) for one in inside),
         "phase": (off * both).sum(AXES) / both.sum(AXES).clamp(min=1.0),
-        "chi": _chi(found, wanted),
     }
 
 
@@ -118,7 +118,7 @@ def _apart(found: Tensor, wanted: Tensor) -> Tensor:
 
 
 def _chi(found: Tensor, wanted: Tensor) -> Tensor:
-    told, true = _height(to_pattern(found)), _height(to_pattern(wanted))
+    told, true = _height(far_field(found)), _height(far_field(wanted))
     scale = (told * true).sum(AXES) / told.square().sum(AXES).clamp(min=1e-12)
     return (scale[:, None, None, None] * told - true).square().sum(AXES) / true.square().sum(AXES)
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from models.invert.latent import LatentSpace
+from models.simulate.diffraction import AXES, far_field
 
 EDGE = 32
 # Logarithms of counts are told in this unit.
@@ -30,7 +31,6 @@ NOISE = 4.5
 # The least semi-axis that a grid is made for, voxels of the scan.
 LEAST_SEMI_AXIS = 1.5
 CHANNELS = 5
-AXES = (-3, -2, -1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,7 @@ def view(counts: Tensor, semi_axes: Tensor | None = None) -> View:
         turned = correlation.movedim(axis + 1, 1)
         matrix = _transform(n, axes[:, axis])
         correlation = (matrix @ turned.flatten(2)).view(len(counts), EDGE, *turned.shape[2:]).movedim(1, axis + 1)
-    pattern = to_pattern(correlation).real.clamp(min=0.0)
+    pattern = far_field(correlation).real.clamp(min=0.0)
     return View(semi_axes=axes, autocorrelation=correlation, intensity=pattern)
 
 
@@ -78,7 +78,7 @@ def crystal_semi_axes(counts: Tensor) -> Tensor:
     as wide.
     """
     shape = counts.shape[1:]
-    correlation = torch.fft.fftshift(torch.fft.fftn(torch.fft.ifftshift(counts, dim=AXES), dim=AXES).abs(), dim=AXES)
+    correlation = far_field(counts).abs()
     highest = correlation.amax(AXES, keepdim=True)  # all counts, whose noise is their square root
     above = correlation > torch.maximum(THRESHOLD * highest, NOISE * highest.sqrt())
     found = []
@@ -89,14 +89,8 @@ def crystal_semi_axes(counts: Tensor) -> Tensor:
     return torch.stack(found, 1).clamp(min=LEAST_SEMI_AXIS)
 
 
-def to_pattern(field: Tensor) -> Tensor:
-    """Return the transform of a field (..., z, y, x) of the crystal's grid on that of the pattern, complex64."""
-    shifted: Tensor = torch.fft.fftshift(torch.fft.fftn(torch.fft.ifftshift(field, dim=AXES), dim=AXES), dim=AXES)
-    return shifted
-
-
 def to_crystal(pattern: Tensor) -> Tensor:
-    """Return the field of the crystal's grid whose `to_pattern` is `pattern`, complex64."""
+    """Return the field of the crystal's grid whose `far_field` is `pattern`, complex64."""
     shifted: Tensor = torch.fft.fftshift(torch.fft.ifftn(torch.fft.ifftshift(pattern, dim=AXES), dim=AXES), dim=AXES)
     return shifted
 

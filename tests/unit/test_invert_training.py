@@ -10,7 +10,7 @@ import torch
 
 from models.invert.network import Encoder
 from models.invert.train import TASK, examples, loss, metrics, on_grid, other_hand, turned
-from models.invert.view import CHANNELS, EDGE, SEMI_AXIS, crystal_semi_axes, grid_space, to_crystal, to_pattern, view
+from models.invert.view import CHANNELS, EDGE, SEMI_AXIS, crystal_semi_axes, grid_space, to_crystal, view
 from models.simulate.diffraction import far_field, intensity
 from models.simulate.draws import seeded
 from models.simulate.families import Defect, Family, Shape
@@ -22,7 +22,7 @@ PLAIN = Family(shapes=(Shape.WULFF, Shape.POLYHEDRON), defects=(Defect.NONE,), p
 
 def test_grids_of_crystal_and_pattern_are_transforms_of_each_other() -> None:
     field = torch.randn(2, EDGE, EDGE, EDGE, dtype=torch.complex64, generator=seeded(0))
-    torch.testing.assert_close(to_crystal(to_pattern(field)), field, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(to_crystal(far_field(field)), field, rtol=1e-4, atol=1e-4)
 
 
 def test_the_view_is_a_direct_sum() -> None:
@@ -64,7 +64,7 @@ def test_semi_axes_are_those_of_the_crystals() -> None:
 def test_objects_on_the_grid_scatter_what_the_view_shows() -> None:
     object_ = random_specimens(seeded(4), PLAIN, 3, (48, 48, 48)).object_
     seen = view(intensity(far_field(object_)))
-    told = to_pattern(on_grid(object_, seen)).abs().flatten(1)
+    told = far_field(on_grid(object_, seen)).abs().flatten(1)
     shown = seen.intensity.sqrt().flatten(1)
     correlation = (told * shown).sum(1) / told.norm(dim=1) / shown.norm(dim=1)
     assert correlation.min() > 0.95
@@ -76,7 +76,7 @@ def test_both_hands_scatter_alike_and_cost_the_same() -> None:
     wanted = torch.complex(drawn.targets[:, 0], drawn.targets[:, 1])
     twin = other_hand(wanted)
     torch.testing.assert_close(other_hand(twin), wanted)
-    torch.testing.assert_close(to_pattern(twin).abs(), to_pattern(wanted).abs(), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(far_field(twin).abs(), far_field(wanted).abs(), rtol=1e-3, atol=1e-3)
     mirrored = replace(drawn, targets=torch.stack([twin.real, twin.imag], 1))
     latents = grid_space().sphere().expand(2, -1) + 0.05 * torch.randn(2, grid_space().size, generator=generator)
     assert loss(latents, mirrored) == pytest.approx(loss(latents, drawn).item(), rel=1e-4)
@@ -89,8 +89,8 @@ def test_turned_examples_are_those_of_turned_crystals() -> None:
     drawn = examples(random_scenes(generator, PLAIN, 4, (40, 40, 40)), generator)
     after = turned(drawn, generator)
     wanted = torch.complex(after.targets[:, 0], after.targets[:, 1])
-    told, shown = to_pattern(wanted).abs().log1p().flatten(1), after.inputs[:, 0].flatten(1)
-    before = to_pattern(torch.complex(drawn.targets[:, 0], drawn.targets[:, 1])).abs().log1p().flatten(1)
+    told, shown = far_field(wanted).abs().log1p().flatten(1), after.inputs[:, 0].flatten(1)
+    before = far_field(torch.complex(drawn.targets[:, 0], drawn.targets[:, 1])).abs().log1p().flatten(1)
     for now, pattern, was, then in zip(told, shown, before, drawn.inputs[:, 0].flatten(1), strict=True):
         assert np.corrcoef(now, pattern)[0, 1] == pytest.approx(np.corrcoef(was, then)[0, 1], abs=0.02)
 
