@@ -115,9 +115,14 @@ def _measured(prepared: Preprocessed) -> NDArray[np.float32]:
 def doubts_of_filling(
     counts: NDArray[np.float32], std: NDArray[np.float32], background: NDArray[np.float32]
 ) -> list[str]:
-    """Return what speaks against filled counts of these standard deviations, float32 [voxels] all: that what they hold
-    beside the background is a guess.
+    """Return what speaks against filled counts: that they are a guess; see `unsure_share`."""
+    unsure = unsure_share(counts, std, background)
+    return [f"inpainting: the filled counts are unsure by {unsure:.0%}"] if unsure > MOST_UNSURE else []
+
+
+def unsure_share(counts: NDArray[np.float32], std: NDArray[np.float32], background: NDArray[np.float32]) -> float:
+    """Return how far off filled counts of these standard deviations may be, float32 [voxels] all, beyond the noise of
+    counting, as a share of what they hold beside the background.
     """
     beyond_noise = np.sqrt(np.maximum(std**2 - counts, 0.0)).sum(dtype=np.float64)
-    unsure = float(beyond_noise / max(float((counts - background).sum(dtype=np.float64)), 1.0))
-    return [f"inpainting: the filled counts are unsure by {unsure:.0%}"] if unsure > MOST_UNSURE else []
+    return float(beyond_noise / max(float((counts - background).sum(dtype=np.float64)), 1.0))

@@ -41,6 +41,7 @@ from models.denoise.predict import item_shape
 from models.engine.port import Engine
 from models.engine.torch import TorchEngine
 from models.inpaint.predict import BATCH, ITEM, NAME
+from service.repair import MOST_UNSURE
 from service.settings import RepairSettings
 
 PEAK = 1e6
@@ -136,14 +137,19 @@ class Bench:
         """When a filling is doubted, and whether rightly."""
         limit = RepairSettings().doubt_above
         table = Table(
-            "pattern", "its own test, sigma", "missed in the gap, sigma", f"doubted (above {limit:g}, or unsure)"
+            "pattern",
+            "its own test, sigma",
+            "missed in the gap, sigma",
+            "off by, told",
+            "off by, really",
+            f"doubted (above {limit:g}, or told to be off by more than {MOST_UNSURE:.0%})",
         )
         for name, cases in doubts.kinds(self.options.crystals).items():
             found = doubts.judged(cases, self.engine)
-            tested, missed = ([getattr(one, which) for one in found] for which in ("tested", "missed"))
-            times = sum(one.tested > limit or one.unsure for one in found)
-            table.add_row(name, _spread(tested), _spread(missed), f"{times} of {len(found)}")
-            self.record[f"doubt {name}"] = {"tested": tested, "missed": missed}
+            columns = dict(zip(doubts.Judged._fields, zip(*found, strict=True), strict=True))
+            times = sum(one.doubted(limit) for one in found)
+            table.add_row(name, *map(_spread, columns.values()), f"{times} of {len(found)}")
+            self.record[f"doubt {name}"] = columns
         self._console.print(table)
 
     def crystal(self) -> None:

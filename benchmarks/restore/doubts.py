@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from models.light import light_of
 from models.misfit import mean_square
 from models.simulate.draws import seeded
 from models.simulate.small_angle import random_small_angle
-from service.repair import doubts_of_filling
+from service.repair import MOST_UNSURE, unsure_share
 
 WIDTH = 6
 PEAKS = (1e4, 1e6)
@@ -26,16 +26,20 @@ SHAPE = (EDGE_VOXELS,) * 3
 MIDDLE = tuple(np.intp(n // 2) for n in SHAPE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
+class Judged(NamedTuple):
     """Root of the mean square of what a network misses, in its own standard deviations: where its test put a gap beside
-    the real one, and `missed` in the real one, which only a simulation knows; NaN in the dark. `unsure`: it doubts what
-    it filled in itself.
+    the real one, and `missed` in the real one, which only a simulation knows; NaN in the dark. `told_off`: how far off
+    it thinks that it may be, as a share of what it filled in; `off`: how far off it is.
     """
 
     tested: float
     missed: float
-    unsure: bool
+    told_off: float
+    off: float
+
+    def doubted(self, limit: float) -> bool:
+        """Whether the service says that it is not sure, where `limit` is how much a network may miss, sigma."""
+        return self.tested > limit or self.told_off > MOST_UNSURE
 
 
 def judged(cases: Iterator[Case], engine: Engine) -> list[Judged]:
@@ -48,8 +52,10 @@ def judged(cases: Iterator[Case], engine: Engine) -> list[Judged]:
         tested = trial(counts, case.mask, filled.filled, engine, light)
         told, std, really = (array[filled.filled] for array in (filled.volume, filled.std, case.counts))
         missed = mean_square(really, told, np.maximum(std**2, 1.0))
-        unsure = bool(doubts_of_filling(told, std, np.zeros_like(told)))
-        found.append(Judged(tested=tested**0.5, missed=missed**0.5, unsure=unsure))
+        assert case.expected is not None
+        off = np.abs(told - case.expected[filled.filled]).sum(dtype=np.float64) / max(float(told.sum()), 1.0)
+        told_off = unsure_share(told, std, np.zeros_like(told))
+        found.append(Judged(tested=tested**0.5, missed=missed**0.5, told_off=told_off, off=float(off)))
     return found
 
 
@@ -84,9 +90,9 @@ def _hot(case: Case) -> Case:
 
 def _drawn(rate: Callable[[int], NDArray[np.float64]], count: int) -> Iterator[Case]:
     for number in range(count):
-        rng = np.random.default_rng(number)
-        counts = rng.poisson(rate(number)).astype(np.float32)
-        yield Case(counts, None, gap(SHAPE, MIDDLE, WIDTH, "cross", rng))
+        rng, expected = np.random.default_rng(number), rate(number)
+        counts = rng.poisson(expected).astype(np.float32)
+        yield Case(counts, expected.astype(np.float32), gap(SHAPE, MIDDLE, WIDTH, "cross", rng))
 
 
 def _ring(number: int) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import grid_sample
 
 from models.invert.latent import LatentSpace
+from models.invert.misfit import chi, height
 from models.invert.network import build
 from models.invert.view import EDGE, SEMI_AXIS, View, grid_space, view
 from models.simulate.diffraction import AXES, far_field
@@ -113,19 +114,12 @@ def _figures(found: Tensor, wanted: Tensor) -> dict[str, Tensor]:
 def _apart(found: Tensor, wanted: Tensor) -> Tensor:
     overlap = (found.conj() * wanted).sum(AXES).abs().square()
     coherent = 1.0 - overlap / (_power(found) * _power(wanted)).clamp(min=1e-12)
-    bodies = (_height(found) - _height(wanted)).square().sum(AXES) / _power(wanted)
+    bodies = (height(found) - height(wanted)).square().sum(AXES) / _power(wanted)
     return coherent + AMPLITUDE_SHARE * bodies
 
 
 def _chi(found: Tensor, wanted: Tensor) -> Tensor:
-    told, true = _height(far_field(found)), _height(far_field(wanted))
-    scale = (told * true).sum(AXES) / told.square().sum(AXES).clamp(min=1e-12)
-    return (scale[:, None, None, None] * told - true).square().sum(AXES) / true.square().sum(AXES)
-
-
-def _height(field: Tensor) -> Tensor:
-    """Return |field|, with a slope where it is zero."""
-    return (field.real.square() + field.imag.square() + 1e-12).sqrt()
+    return chi(height(far_field(found)), height(far_field(wanted)))
 
 
 def _power(field: Tensor) -> Tensor:
