@@ -14,7 +14,7 @@ from models.training.task import Examples, Task
 # Widths (sigma, voxels) of the Gaussian filters among which the baseline has its choice.
 FILTERS = (0.3, 0.5, 0.7, 1.0, 1.4, 2.0)
 # A voxel of e counts weighs 1 / ((e + FLOOR) (1 + OVER e)): as Poisson noise does, but where it is bright, as a share.
-FLOOR, OVER = 0.1, 0.001
+FLOOR, OVER = 0.01, 0.001
 # Of the likelihood of the standard deviation, beside the error of the intensity.
 LIKELIHOOD_SHARE = 0.1
 
