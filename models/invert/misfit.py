@@ -26,18 +26,29 @@ class Misfit:
             raise ValueError("zero counts in all good voxels: no crystal to adapt to")
 
     def __call__(self, latents: Tensor) -> Tensor:
-        """Return sum (s |F| - A)^2 / sum A^2 over what was seen, s the scale that fits best, float32 (batch,), for
-        `latents` (batch, size).
+        """Return sum (s |F| - A)^2 / sum A^2 over what was seen, s the `scale`, float32 (batch,), for `latents` (batch,
+        size).
         """
-        return chi(height(far_field(self.space.objects(latents))) * self._seen, self._amplitudes)
+        return chi(self._told(latents), self._amplitudes)
+
+    def scale(self, latents: Tensor) -> Tensor:
+        """Return what the crystals are to be multiplied by to explain the counts best, float32 (batch,)."""
+        return _scale(self._told(latents), self._amplitudes)
+
+    def _told(self, latents: Tensor) -> Tensor:
+        return height(far_field(self.space.objects(latents))) * self._seen
 
 
 def chi(told: Tensor, true: Tensor) -> Tensor:
     """Return sum (s told - true)^2 / sum true^2 of amplitudes (..., z, y, x), s the scale that fits best, (...)."""
-    scale = (told * true).sum(AXES, keepdim=True) / told.square().sum(AXES, keepdim=True).clamp(min=1e-12)
-    return (scale * told - true).square().sum(AXES) / true.square().sum(AXES)
+    scaled = _scale(told, true)[..., None, None, None] * told
+    return (scaled - true).square().sum(AXES) / true.square().sum(AXES)
 
 
 def height(field: Tensor) -> Tensor:
     """Return |field|, with a slope where it is zero."""
     return (field.real.square() + field.imag.square() + 1e-12).sqrt()
+
+
+def _scale(told: Tensor, true: Tensor) -> Tensor:
+    return (told * true).sum(AXES) / told.square().sum(AXES).clamp(min=1e-12)

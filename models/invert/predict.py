@@ -1,0 +1,78 @@
+"""The encoder in use: one pattern in, the crystal behind it out, in one step."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models import registry
+from models.engine.port import Engine
+from models.engine.torch import TorchEngine
+from models.frames import require_counts
+from models.inpaint.predict import inpaint
+from models.invert.latent import LatentSpace
+from models.invert.misfit import Misfit
+from models.invert.view import CHANNELS, EDGE, view
+
+NAME = "invert"
+ITEM = (CHANNELS, EDGE, EDGE, EDGE)  # what an engine must take
+SUPPORT = 0.3  # share of the interior's amplitude at which a crystal ends
+# Voxels that stay beside the crystal at each end of an axis, at least.
+ROOM_VOXELS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inverted:
+    """The crystal behind a pattern, arrays of the pattern's shape [z, y, x].
+
+    `object_` complex64, origin at index n // 2, |fftshift(fftn(ifftshift(object)))|^2 in counts; one of the two hands
+    that scatter alike. `support` bool: where the crystal is. `latent` float32 (size,): it as few numbers, in `space`.
+    `chi`: sum (|F| - A)^2 / sum A^2 over what was seen, A the roots of the counts: what the crystal leaves unexplained.
+    """
+
+    object_: NDArray[np.complex64]
+    support: NDArray[np.bool_]
+    latent: NDArray[np.float32]
+    space: LatentSpace
+    chi: float
+
+
+def invert(
+    intensity: NDArray[np.float32], mask: NDArray[np.bool_] | None = None, *, engine: Engine | None = None
+) -> Inverted:
+    """Tell the crystal behind one Bragg peak.
+
+    `intensity` float32 counts [z, y, x], the peak near index n // 2; `mask` bool of the same shape, True where a voxel
+    was seen (None: everywhere); gaps are filled by the inpainter first. `engine` runs the network on items of ITEM, the
+    one that comes with Braggloop where None. Safe in streaming. Raises ValueError in one line where nothing was
+    counted, for counts that are negative or not numbers and for other shapes.
+    """
+    seen = np.ones(intensity.shape, bool) if mask is None else np.asarray(mask, bool)
+    require_counts(intensity, seen)
+    if intensity.ndim != 3:
+        raise ValueError(f"counts have shape {intensity.shape}: a crystal needs a volume [z, y, x]")
+    counts = torch.from_numpy(inpaint(intensity, seen, guided=False).volume)
+    shown = view(counts[None])
+    engine = engine or default_engine()
+    latents = engine.run(shown.channels().to(engine.device)).cpu()
+    limits = torch.tensor(intensity.shape) / 2.0 - ROOM_VOXELS
+    space = LatentSpace(tuple(intensity.shape), torch.minimum(shown.semi_axes[0], limits).tolist())
+    misfit = Misfit(space, counts, torch.from_numpy(seen))
+    body = space.objects(latents)[0]
+    return Inverted(
+        object_=(body * misfit.scale(latents)[0]).numpy(),
+        support=(body.abs() > SUPPORT).numpy(),
+        latent=latents[0].numpy(),
+        space=space,
+        chi=float(misfit(latents)[0]),
+    )
+
+
+@functools.cache
+def default_engine() -> Engine:
+    """Return the network that comes with Braggloop, on the CPU."""
+    return TorchEngine(registry.build(registry.network(NAME)), ITEM)

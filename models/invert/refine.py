@@ -1,0 +1,79 @@
+"""Phase retrieval that begins with a crystal that a network or its latents told, for as long as it pays."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.bcdi.phasing import Phased, PhasingConfig, phase_retrieval
+from models.bcdi.search import rank
+
+# A round that lowers the free log-likelihood by less than that share of it was the last.
+LEAST_GAIN = 0.02
+MOST_ROUNDS = 20
+
+Clock = Callable[[], float]  # seconds
+Reason = Literal["settled", "time", "rounds"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refined:
+    """The best round of a refinement as `phased`, the free log-likelihood after each round, and why there were no
+    more: they brought nothing, the time was up, or there were MOST_ROUNDS.
+    """
+
+    phased: Phased
+    curve: tuple[float, ...]
+    reason: Reason
+
+
+def refine(
+    counts: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    start: NDArray[np.complex64],
+    config: PhasingConfig | None = None,
+    *,
+    budget_s: float = math.inf,
+    scale: NDArray[np.float32] | None = None,
+    background: NDArray[np.float32] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    clock: Clock = time.monotonic,
+) -> Refined:
+    """Refine an object against counts, in rounds of few iterations, until the free log-likelihood stops falling.
+
+    `counts`, `mask`, `scale`, `background` and errors as of `bcdi.phasing.phase_retrieval`; `start` complex64 [z, y, x]
+    on the same detector pixels, or several [n, z, y, x], of which the best goes on; `config`'s number of starts is not
+    looked at, its `held_out` must not be 0. A round begins only where one like the longest before ends within
+    `budget_s` seconds; the first always runs. Not for streaming.
+    """
+    config = config or PhasingConfig()
+    if config.held_out == 0.0:
+        raise ValueError("held_out is 0: nothing would tell when to stop")
+    invert = partial(phase_retrieval, counts, mask, scale=scale, background=background, cancelled=cancelled)
+    objects = start if start.ndim == 4 else start[None]
+    began_s = clock()
+    best: Phased | None = None
+    curve: list[float] = []
+    longest_s = 0.0
+    while True:
+        round_s = clock()
+        found = invert(replace(config, keep=1), start=objects)
+        longest_s = max(longest_s, clock() - round_s)
+        curve.append(rank(found.figures))
+        settled = best is not None and not curve[-1] < (1.0 - LEAST_GAIN) * rank(best.figures)
+        if best is None or curve[-1] < rank(best.figures):
+            best = found
+        if settled:
+            return Refined(phased=best, curve=tuple(curve), reason="settled")
+        if len(curve) == MOST_ROUNDS:
+            return Refined(phased=best, curve=tuple(curve), reason="rounds")
+        if clock() - began_s + longest_s > budget_s:
+            return Refined(phased=best, curve=tuple(curve), reason="time")
+        objects = found.object_[None]
