@@ -130,7 +130,9 @@ class _Patterns:
             self._case, self._made = (counts, mask), {}
         if (guided, device) not in self._made:
             shown = torch.from_numpy(np.where(mask, counts, np.float32(0.0)))[None].to(device)
-            self._made[guided, device] = pattern_of(shown, torch.from_numpy(mask)[None].to(device), [guided])
+            self._made[guided, device] = pattern_of(
+                shown, torch.from_numpy(mask)[None].to(device), [guided], framed=True
+            )
         return self._made[guided, device]
 
 

@@ -65,8 +65,18 @@ class Kernel:
         """Return the partially coherent intensity, same shape."""
         return convolve(intensity, self.transfer)
 
-    def refine(self, intensity: Tensor) -> None:
-        """Fit widths and mixing so that the convolved `intensity` float32 [z, y, x] meets the measured amplitudes."""
+    def blurred(self, values: Tensor) -> Tensor:
+        """Return values float32 [..., z, y, x] of either sign, convolved."""
+        found: Tensor = torch.fft.irfftn(
+            torch.fft.rfftn(values, dim=AXES) * self.transfer, s=values.shape[-3:], dim=AXES
+        )
+        return found
+
+    def refine(self, intensity: Tensor, dose: Tensor | None = None) -> None:
+        """Fit widths and mixing so that the convolved `intensity` float32 [z, y, x], in the `dose` [z] of each frame,
+        meets the measured amplitudes.
+        """
+        root = 1.0 if dose is None else dose.sqrt()[:, None, None]
         free = torch.cat([self.widths.clamp(min=1e-3).log(), torch.logit(self.mixing.clamp(1e-3, 0.999)).view(1)])
         free.requires_grad_(True)
         optimiser = torch.optim.LBFGS([free], max_iter=REFINEMENT_STEPS, line_search_fn="strong_wolfe")
@@ -74,7 +84,7 @@ class Kernel:
         def misfit() -> Tensor:
             optimiser.zero_grad()
             model = convolve(intensity, self._transfer(free)).clamp(min=1e-12).sqrt()
-            error = ((model - self.pattern.amplitude) * self.pattern.seen).square().sum()
+            error = ((root * model - self.pattern.amplitude) * self.pattern.seen).square().sum()
             loss = error / self.pattern.amplitude.square().sum()
             loss.backward()  # type: ignore[no-untyped-call]
             return loss

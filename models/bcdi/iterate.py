@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from models.bcdi.coherence import Kernel
+from models.bcdi.frames import Frames
 from models.bcdi.pattern import AXES, Pattern, gaussian_transfer
 from models.bcdi.support import shrink_wrap
 
@@ -36,16 +37,27 @@ class ShrinkWrap:
 
 
 class Batch:
-    """Objects complex64 [n, z, y, x] of several starts and their supports, iterated together."""
+    """Objects complex64 [n, z, y, x] of several starts and their supports, iterated together.
+
+    `kernel` of the beam's coherence and `frames` as they were counted, where the intensities are not simply |F|^2.
+    """
 
     def __init__(
-        self, pattern: Pattern, objects: Tensor, support: Tensor, *, beta: float, kernel: Kernel | None = None
+        self,
+        pattern: Pattern,
+        objects: Tensor,
+        support: Tensor,
+        *,
+        beta: float,
+        kernel: Kernel | None = None,
+        frames: Frames | None = None,
     ) -> None:
         self.pattern = pattern
         self.objects = objects
         self.support = support.expand(objects.shape)
         self.beta = beta
         self.kernel = kernel
+        self.frames = frames
         self._spectrum = torch.empty_like(objects)
         self._amplitude = _both_parts(pattern.amplitude)
         self._unseen = (pattern.trust < 1.0).flatten().nonzero().flatten()
@@ -74,19 +86,21 @@ class Batch:
         """Return the objects with the measured amplitudes where the pattern was seen, their own elsewhere; where a
         guess is trusted in part, as far between the two.
         """
-        spectrum = torch.fft.fftn(self.objects, dim=AXES)
-        if self.kernel is None:
+        spectrum = self._far_field()
+        if self.kernel is None and self.frames is None:
             torch.sgn(spectrum, out=self._spectrum)
             torch.view_as_real(self._spectrum).mul_(self._amplitude)
         else:
-            blurred = self.kernel.apply(_square(spectrum))
-            torch.mul(spectrum, self.pattern.amplitude * torch.rsqrt(blurred + _TINY), out=self._spectrum)
+            told = self._measured(square(spectrum))
+            torch.mul(spectrum, self.pattern.amplitude * torch.rsqrt(told + _TINY), out=self._spectrum)
         if len(self._unseen):
             flat = self._spectrum.view(len(spectrum), -1)
             own = spectrum.view(len(spectrum), -1).index_select(1, self._unseen)
             if self._trust is not None:
                 own += self._trust * (flat.index_select(1, self._unseen) - own)
             flat.index_copy_(1, self._unseen, own)
+        if self.frames is not None:
+            return self.frames.objects(self._spectrum)
         projected: Tensor = torch.fft.ifftn(self._spectrum, dim=AXES)
         return projected
 
@@ -102,9 +116,20 @@ class Batch:
         self.objects[:, :, :, columns // 2 :] = 0.0
 
     def intensities(self) -> Tensor:
-        """Return |F|^2 of the objects, convolved with the kernel where coherence is partial, float32 [n, z, y, x]."""
-        coherent = coherent_intensity(self.objects)
-        return coherent if self.kernel is None else self.kernel.apply(coherent)
+        """Return |F|^2 of the objects as it would be measured, float32 [n, z, y, x]: convolved with the kernel where
+        coherence is partial, in frames with doses and places of their own.
+        """
+        return self._measured(square(self._far_field()))
+
+    def _far_field(self) -> Tensor:
+        if self.frames is not None:
+            return self.frames.far_field(self.objects)
+        spectrum: Tensor = torch.fft.fftn(self.objects, dim=AXES)
+        return spectrum
+
+    def _measured(self, intensity: Tensor) -> Tensor:
+        blurred = intensity if self.kernel is None else self.kernel.apply(intensity)
+        return blurred if self.frames is None else self.frames.measured(blurred)
 
 
 def run(
@@ -136,10 +161,11 @@ _TINY = 1e-20
 
 def coherent_intensity(objects: Tensor) -> Tensor:
     """Return |F|^2 of objects complex64 [n, z, y, x], float32."""
-    return _square(torch.fft.fftn(objects, dim=AXES))
+    return square(torch.fft.fftn(objects, dim=AXES))
 
 
-def _square(spectrum: Tensor) -> Tensor:
+def square(spectrum: Tensor) -> Tensor:
+    """Return |spectrum|^2, float32."""
     return torch.mul(spectrum.real, spectrum.real).addcmul_(spectrum.imag, spectrum.imag)
 
 

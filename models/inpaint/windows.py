@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from models.inpaint.guide import guide
+from models.inpaint.guide import Guide, guide, no_guide
 from models.inpaint.lines import FARTHEST, along_lines
 from models.inpaint.network import EDGE
 from models.inpaint.symmetry import centre_sums
@@ -19,8 +19,8 @@ POSITION_UNIT, MOST_UNITS = 16.0, 2.0
 
 class Pattern(NamedTuple):
     """`counts` float32, 0 where not `seen` bool, (batch, z, y, x); `sums` int64 (batch, 3), see symmetry.centre_sums;
-    `guide` float32, counts, and `apart` float32, told where `guided` bool, see guide.guide; `line` float32, log1p of
-    counts, and `span`, see lines.along_lines.
+    `guide` float32, counts, and `apart` float32, told where `guided` bool, and `framed` float32, counts, where `found`
+    bool, see guide.Guide; `line` float32, log1p of counts, and `span`, see lines.along_lines.
     """
 
     counts: Tensor
@@ -29,19 +29,33 @@ class Pattern(NamedTuple):
     guide: Tensor
     apart: Tensor
     guided: Tensor
+    framed: Tensor
+    found: Tensor
     line: Tensor
     span: Tensor
 
 
-def pattern_of(counts: Tensor, seen: Tensor, guided: Sequence[bool]) -> Pattern:
+def pattern_of(counts: Tensor, seen: Tensor, guided: Sequence[bool], *, framed: bool = False) -> Pattern:
     """Return what windows are cut from; `counts` float32, 0 where not `seen` bool, (batch, z, y, x), and which of the
-    batch are `guided`.
+    batch are `guided`, and whether it is asked if their crystals are found (`framed`).
     """
     sums = centre_sums(counts, seen)
-    nothing = torch.zeros_like(counts[0]), torch.zeros_like(counts[0]), torch.zeros_like(seen[0])
-    guides = [guide(*item) if wanted else nothing for *item, wanted in zip(counts, seen, sums, guided, strict=True)]
-    told, apart, where = (torch.stack(parts) for parts in zip(*guides, strict=True))
-    return Pattern(counts, seen, sums, told, apart, where, *along_lines(counts.log1p(), seen))
+    guides = [
+        guide(*item, framed=framed) if wanted else no_guide(item[0])
+        for *item, wanted in zip(counts, seen, sums, guided, strict=True)
+    ]
+    said = Guide(*map(torch.stack, zip(*guides, strict=True)))
+    return Pattern(
+        counts,
+        seen,
+        sums,
+        said.told,
+        said.apart,
+        said.where,
+        said.framed,
+        said.found,
+        *along_lines(counts.log1p(), seen),
+    )
 
 
 def encoded(pattern: Pattern, items: Tensor, starts: Tensor) -> Tensor:

@@ -14,10 +14,10 @@ from scipy import ndimage
 from models.engine.port import Engine
 from models.engine.torch import TorchEngine
 from models.inpaint.adapt import adapted_engine
-from models.inpaint.guide import guide
+from models.inpaint.guide import Guide, guide, no_guide
 from models.inpaint.masks import WIDEST, random_hidden
 from models.inpaint.network import CHANNELS, EDGE, FLOOR_COUNTS, GUIDE, LINE, build, decoded, trend, variance
-from models.inpaint.predict import BATCH, ITEM, SIGMA_SHARE, fillable, inpaint
+from models.inpaint.predict import BATCH, ITEM, SIGMA_SHARE, completed, fillable, inpaint
 from models.inpaint.symmetry import centre_sums
 from models.inpaint.train import GAPS, TASK, WINDOWS, mirrored
 from models.inpaint.trial import MARGIN, moved_gap, trial
@@ -124,9 +124,9 @@ def test_the_partner_lies_opposite_the_centre() -> None:
     counts = torch.rand(1, *SHAPE)
     seen = torch.ones(1, *SHAPE, dtype=torch.bool)
     sums = torch.tensor([[30, 37, 39]])
-    nothing = torch.zeros_like(counts), torch.zeros_like(counts), torch.zeros_like(seen), counts, counts
     item, start = torch.tensor([0]), torch.tensor([[-3, 1, 5]])
-    channels = encoded(Pattern(counts, seen, sums, *nothing), item, start)[0]
+    nothing = Guide(*(part[None] for part in no_guide(counts[0])))
+    channels = encoded(Pattern(counts, seen, sums, *nothing, counts, counts), item, start)[0]
     assert channels.shape == (CHANNELS, EDGE, EDGE, EDGE)
     z, y, x = 9, 4, 7  # of the window
     here, there = (z - 3, y + 1, x + 5), (30 - (z - 3), 37 - (y + 1), 39 - (x + 5))
@@ -192,7 +192,8 @@ def test_a_mirrored_window_is_that_of_the_mirrored_pattern() -> None:
 
     def windows(counts: torch.Tensor, seen: torch.Tensor, sums: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
         shown = counts * seen
-        pattern = Pattern(shown, seen, sums, shown, shown, seen, shown.log1p(), shown)
+        said = Guide(told=shown, apart=shown, where=seen, framed=shown, found=seen)
+        pattern = Pattern(shown, seen, sums, *said, shown.log1p(), shown)
         return encoded(pattern, torch.tensor([0]), start)
 
     inputs = windows(counts, seen, sums, start)
@@ -249,14 +250,36 @@ def test_the_guide_fits_what_is_seen_and_stays_within_its_cube(pattern: np.ndarr
     wide[..., 20:68] = pattern
     mask = cross(wide.shape)
     counts, seen = torch.from_numpy(wide * mask), torch.from_numpy(mask)
-    told, apart, where = guide(counts, seen, centre_sums(counts[None], seen[None])[0])
+    told, apart, where, _, found = guide(counts, seen, centre_sums(counts[None], seen[None])[0])
+    assert not found.any()  # it was not asked for
     assert where.any((0, 1)).sum() == 64
     assert apart[where & seen].mean() < 0.5 * apart[where & ~seen].mean()  # what is seen holds them together
     bright = (counts > 100) & where
     assert torch.corrcoef(torch.stack([told[bright].log(), counts[bright].log()]))[0, 1] > 0.98
     thin, _ = counts[:8], seen[:8]
-    assert not guide(thin, seen[:8], torch.tensor([8, 48, 90]))[2].any()
-    assert not guide(counts * 0, seen, torch.tensor([48, 48, 90]))[2].any()
+    assert not guide(thin, seen[:8], torch.tensor([8, 48, 90])).where.any()
+    assert not guide(counts * 0, seen, torch.tensor([48, 48, 90])).where.any()
+
+
+def test_a_crystal_that_explains_all_is_believed_and_none_where_there_is_none(pattern: np.ndarray) -> None:
+    rng = np.random.default_rng(2)
+    clean = np.abs(transform(bright(strained_crystal(48), 1e6))) ** 2
+    flickering = rng.poisson(clean * np.exp(0.05 * rng.normal(size=(48, 1, 1)))).astype(np.float32)
+    mask = np.ones(flickering.shape, bool)
+    mask[:, :, 26:30] = False
+    seen = torch.from_numpy(mask)
+    engine = Telling(1.0, 0.1)
+    patterns = [
+        pattern_of(torch.from_numpy(counts * mask)[None], seen[None], [True], framed=True)
+        for counts in (flickering, rng.poisson(20.0, clean.shape).astype(np.float32))
+    ]
+    crystal, noise = (completed(one, ~mask, engine) for one in patterns)
+    assert patterns[0].found.all()
+    assert not patterns[1].found.any()
+    bright_ones = ~mask & (clean > 100)
+    off = np.abs(np.sqrt(crystal[0]) - np.sqrt(clean))[bright_ones] / np.sqrt(clean)[bright_ones]
+    assert np.median(off) < 0.05
+    assert crystal[1][bright_ones].mean() < noise[1][~mask].mean()
 
 
 # In use.

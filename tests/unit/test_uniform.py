@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 
 from models.bcdi.coherence import SIGMA_PER_FWHM
 from models.bcdi.phasing import PhasingConfig, phase_retrieval
-from models.bcdi.uniform import OBJECTS, uniform_crystals
+from models.bcdi.uniform import FOUND, OBJECTS, framed_crystal, uniform_crystals
 from tests.helpers.patterns import bright, poisson, strained_crystal, transform
 
 EDGE, WIDTH = 48, 6
@@ -51,6 +51,21 @@ def test_fringes_that_the_beam_washes_out_are_not_taken_for_the_crystals(
     assert likeness(intensity[0], blurred, ~mask) > 0.98
     sharp = np.abs(transform(objects[0])) ** 2
     assert likeness(intensity[0], blurred, ~mask) > likeness(sharp, blurred, ~mask)
+
+
+def test_the_crystal_is_told_from_others_once_frames_have_doses(expected: np.ndarray, mask: np.ndarray) -> None:
+    dose = np.exp(0.05 * np.random.default_rng(1).normal(size=(EDGE, 1, 1)))
+    counts = poisson(10.0 * expected * dose) * mask
+    crystal = bright(strained_crystal(EDGE), 1e6)
+    found = framed_crystal(counts, mask, crystal)
+    assert found.found
+    assert likeness(found.intensity, 10.0 * expected * dose, ~mask) > 0.99
+    other = framed_crystal(counts, mask, bright(strained_crystal(EDGE, seed=5), 1e6))
+    assert not other.found
+    assert other.unexplained > 3.0 * FOUND > found.unexplained
+    dark = framed_crystal(poisson(1e-4 * expected) * mask, mask, crystal)
+    assert not dark.found
+    assert np.isinf(dark.unexplained)
 
 
 def test_the_same_seed_finds_the_same(expected: np.ndarray, mask: np.ndarray) -> None:
