@@ -39,6 +39,9 @@ class Masto(nn.Module):
         self.down = nn.ModuleList([_Dilated(2, first), _Dilated(first, second), _double(second, third)])
         self.up = nn.ModuleList([_double(third + second, second), _double(second + first, first)])
         self.head = nn.Conv3d(first, 1, 1)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv3d):  # what torch begins with fades away over so many layers (He et al. 2015)
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="leaky_relu")
 
     def forward(self, volume: Tensor) -> Tensor:
         """Return log1p of the intensity, and nothing (0) about how sure it is."""
