@@ -29,7 +29,7 @@ def test_a_crystal_without_phase_is_refined_until_nothing_is_gained() -> None:
     found = refine(COUNTS, SEEN, guess(0.3), CONFIG)
     assert found.reason == "settled"
     assert 2 <= len(found.curve) < MOST_ROUNDS
-    assert found.phased.figures.free_log_likelihood == min(found.curve) < found.curve[0]
+    assert found.phased.figures.free_log_likelihood == min(found.curve) < 1.3  # 1 for noise alone
     assert correlation(found.phased.object_, TRUTH) > 0.97
 
 
