@@ -73,7 +73,7 @@ def along_q(q_lab: ArrayLike) -> NDArray[np.float64]:
     if q.shape != (3,) or not length > 0.0:
         raise ValueError(f"Q must be three numbers, not all zero, got {q.tolist()}")
     axis = np.cross(q / length, (0.0, 0.0, 1.0))
-    sine = np.linalg.norm(axis)
+    sine = np.hypot(axis[0], axis[1])  # a sum of squares would be lost where Q is off the beam by 1e-160 of itself
     # Where Q runs along the beam any axis across it will do: x.
     across = axis / sine if sine > 0.0 else np.array([1.0, 0.0, 0.0])
     turn: NDArray[np.float64] = Rotation.from_rotvec(across * np.arctan2(sine, q[2] / length)).as_matrix()
