@@ -45,9 +45,12 @@ def envelope(shape: tuple[int, ...], widths: Tensor, mixing: Tensor) -> Tensor:
 
 def convolve(intensity: Tensor, transfer: Tensor) -> Tensor:
     """Return intensities float32 [..., z, y, x] convolved with the kernel of `envelope`, never negative."""
-    spectrum = torch.fft.rfftn(intensity, dim=AXES) * transfer
-    blurred = torch.fft.irfftn(spectrum, s=intensity.shape[-3:], dim=AXES)
-    return torch.maximum(blurred, intensity * SMALLEST_RATIO)
+    return torch.maximum(_blurred(intensity, transfer), intensity * SMALLEST_RATIO)
+
+
+def _blurred(values: Tensor, transfer: Tensor) -> Tensor:
+    found: Tensor = torch.fft.irfftn(torch.fft.rfftn(values, dim=AXES) * transfer, s=values.shape[-3:], dim=AXES)
+    return found
 
 
 class Kernel:
@@ -67,10 +70,7 @@ class Kernel:
 
     def blurred(self, values: Tensor) -> Tensor:
         """Return values float32 [..., z, y, x] of either sign, convolved."""
-        found: Tensor = torch.fft.irfftn(
-            torch.fft.rfftn(values, dim=AXES) * self.transfer, s=values.shape[-3:], dim=AXES
-        )
-        return found
+        return _blurred(values, self.transfer)
 
     def refine(self, intensity: Tensor, dose: Tensor | None = None) -> None:
         """Fit widths and mixing so that the convolved `intensity` float32 [z, y, x], in the `dose` [z] of each frame,

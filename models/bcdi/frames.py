@@ -29,10 +29,15 @@ class Frames:
     """
 
     def __init__(self, count: int, device: torch.device) -> None:
-        self.dose = torch.ones(count, device=device)
-        self.place = torch.zeros(count, device=device)
         self._index = torch.fft.fftfreq(count, 1.0 / count, device=device)
-        self._take()
+        self.take(torch.ones(count, device=device), torch.zeros(count, device=device))
+
+    def take(self, dose: Tensor, place: Tensor) -> None:
+        """Let the frames have these doses and places [z]."""
+        self.dose, self.place = dose, place
+        angle = -2.0 * math.pi / len(self._index) * (self._index + place)[:, None] * self._index
+        self._transform = torch.polar(torch.ones_like(angle), angle)
+        self._inverse = torch.linalg.inv(self._transform)
 
     def far_field(self, objects: Tensor) -> Tensor:
         """Return the far field of objects complex64 (n, z, y, x) in each frame, the same shape."""
@@ -79,14 +84,8 @@ class Frames:
         determinant = first * second - both * both
         dose = (wanted[0] * second - wanted[1] * both) / determinant
         step = (wanted[1] * first - wanted[0] * both) / determinant
-        self.dose = dose.clamp(LEAST_DOSE, 1.0 / LEAST_DOSE)
-        self.place = (self.place + step / self.dose).clamp(-FARTHEST, FARTHEST)
-        self._take()
-
-    def _take(self) -> None:
-        angle = -2.0 * math.pi / len(self._index) * (self._index + self.place)[:, None] * self._index
-        self._transform = torch.polar(torch.ones_like(angle), angle)
-        self._inverse = torch.linalg.inv(self._transform)
+        dose = dose.clamp(LEAST_DOSE, 1.0 / LEAST_DOSE)
+        self.take(dose, (self.place + step / dose).clamp(-FARTHEST, FARTHEST))
 
     def _turning(self) -> Tensor:
         """Return what the transform of each plane gains a step: -2 pi i r / n."""

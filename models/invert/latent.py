@@ -28,6 +28,7 @@ FARTHEST = 1.7
 # Bounds: the mean radius, as a share of the semi-axes; a surface coefficient, as a share of the mean radius's own; the
 # heights of density and phase (rad).
 RADII, ROUGHNESS, DENSITY, PHASE = (0.4, 1.5), 0.3, 0.8, 6.0
+SUPPORT = 0.3  # share of its interior at which a crystal ends
 NORMAL = math.sqrt(4.0 * math.pi)  # the coefficient of a sphere of radius 1
 
 

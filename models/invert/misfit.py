@@ -26,29 +26,30 @@ class Misfit:
             raise ValueError("zero counts in all good voxels: no crystal to adapt to")
 
     def __call__(self, latents: Tensor) -> Tensor:
-        """Return sum (s |F| - A)^2 / sum A^2 over what was seen, s the `scale`, float32 (batch,), for `latents` (batch,
-        size).
+        """Return sum (s |F| - A)^2 / sum A^2 over what was seen, s the scale that fits best, float32 (batch,), for
+        `latents` (batch, size).
         """
-        return chi(self._told(latents), self._amplitudes)
+        return self.fit(latents)[1]
 
-    def scale(self, latents: Tensor) -> Tensor:
-        """Return what the crystals are to be multiplied by to explain the counts best, float32 (batch,)."""
-        return _scale(self._told(latents), self._amplitudes)
-
-    def _told(self, latents: Tensor) -> Tensor:
-        return height(far_field(self.space.objects(latents))) * self._seen
+    def fit(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the crystals are to be multiplied by to explain the counts best, and the misfit that leaves,
+        float32 (batch,) both.
+        """
+        return fit(height(far_field(self.space.objects(latents))) * self._seen, self._amplitudes)
 
 
 def chi(told: Tensor, true: Tensor) -> Tensor:
     """Return sum (s told - true)^2 / sum true^2 of amplitudes (..., z, y, x), s the scale that fits best, (...)."""
-    scaled = _scale(told, true)[..., None, None, None] * told
-    return (scaled - true).square().sum(AXES) / true.square().sum(AXES)
+    return fit(told, true)[1]
+
+
+def fit(told: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the scale that fits best, and `chi`."""
+    scale = (told * true).sum(AXES) / told.square().sum(AXES).clamp(min=1e-12)
+    off = (scale[..., None, None, None] * told - true).square().sum(AXES)
+    return scale, off / true.square().sum(AXES)
 
 
 def height(field: Tensor) -> Tensor:
     """Return |field|, with a slope where it is zero."""
     return (field.real.square() + field.imag.square() + 1e-12).sqrt()
-
-
-def _scale(told: Tensor, true: Tensor) -> Tensor:
-    return (told * true).sum(AXES) / told.square().sum(AXES).clamp(min=1e-12)

@@ -14,13 +14,12 @@ from models.engine.port import Engine
 from models.engine.torch import TorchEngine
 from models.frames import require_counts
 from models.inpaint.predict import inpaint
-from models.invert.latent import LatentSpace
+from models.invert.latent import SUPPORT, LatentSpace
 from models.invert.misfit import Misfit
 from models.invert.view import CHANNELS, EDGE, view
 
 NAME = "invert"
 ITEM = (CHANNELS, EDGE, EDGE, EDGE)  # what an engine must take
-SUPPORT = 0.3  # share of the interior's amplitude at which a crystal ends
 # Voxels that stay beside the crystal at each end of an axis, at least.
 ROOM_VOXELS = 1.0
 
@@ -61,14 +60,14 @@ def invert(
     latents = engine.run(shown.channels().to(engine.device)).cpu()
     limits = torch.tensor(intensity.shape) / 2.0 - ROOM_VOXELS
     space = LatentSpace(tuple(intensity.shape), torch.minimum(shown.semi_axes[0], limits).tolist())
-    misfit = Misfit(space, counts, torch.from_numpy(seen))
+    scale, unexplained = Misfit(space, counts, torch.from_numpy(seen)).fit(latents)
     body = space.objects(latents)[0]
     return Inverted(
-        object_=(body * misfit.scale(latents)[0]).numpy(),
+        object_=(body * scale[0]).numpy(),
         support=(body.abs() > SUPPORT).numpy(),
         latent=latents[0].numpy(),
         space=space,
-        chi=float(misfit(latents)[0]),
+        chi=float(unexplained[0]),
     )
 
 

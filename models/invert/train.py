@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import grid_sample
 
-from models.invert.latent import LatentSpace
+from models.invert.latent import SUPPORT, LatentSpace
 from models.invert.misfit import chi, height
 from models.invert.network import build
 from models.invert.view import EDGE, SEMI_AXIS, View, grid_space, view
@@ -19,7 +19,6 @@ from models.training.task import Examples, Task
 
 # Of the errors of amplitudes, beside that of the complex density: in the crystal, in its pattern.
 AMPLITUDE_SHARE, PATTERN_SHARE = 0.5, 0.5
-SUPPORT = 0.3  # share of its interior at which a crystal ends
 # Hidden voxels are shown as an inpainter would fill them, this far off (sigma of the logarithm).
 FILLED_OFF = 0.3
 

@@ -30,9 +30,7 @@ def object_() -> torch.Tensor:
 
 def moved() -> Frames:
     frames = Frames(EDGE, CPU)
-    frames.place = torch.fft.ifftshift(PLACE)
-    frames.dose = torch.fft.ifftshift(DOSE)
-    frames._take()
+    frames.take(torch.fft.ifftshift(DOSE), torch.fft.ifftshift(PLACE))
     return frames
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from models.engine.torch import TorchEngine
+from models.invert.latent import SUPPORT
 from models.invert.network import build
-from models.invert.predict import ITEM, SUPPORT, invert
+from models.invert.predict import ITEM, invert
 from models.invert.view import SEMI_AXIS
 from tests.helpers.patterns import bright, poisson, strained_crystal, transform
 
