@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from service.commands.options import Debug, Json, Out, SettingsFile, report_for, settings_from
+from service.commands.options import Debug, Json, Out, SettingsFile, report_for, settings_from, target_path
 from service.commands.report import one_line_errors
 from service.commands.usage import OneLineGroup
 from service.signals import follow_parent, handled
@@ -262,7 +262,7 @@ def inpaint(
         from service.commands.repair import inpaint_file
 
         chosen = settings_from(settings, out, repair={"guided": guided}, detector={"mask": mask})
-        inpaint_file(source, (out or Path()) / target, chosen, report, scan=scan, dataset=dataset, adapt_s=adapt_s)
+        inpaint_file(source, target_path(chosen, target), chosen, report, scan=scan, dataset=dataset, adapt_s=adapt_s)
 
 
 @app.command()
@@ -296,7 +296,7 @@ def denoise(
 
         chosen = settings_from(settings, out, detector={"mask": mask})
         denoise_file(
-            source, (out or Path()) / target, chosen, report, scan=scan, dataset=dataset, background=background
+            source, target_path(chosen, target), chosen, report, scan=scan, dataset=dataset, background=background
         )
 
 

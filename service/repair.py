@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from models.bcdi.pattern import Filled
 from models.bcdi.preprocess import Preprocessed
-from models.denoise.predict import denoise, item_shape
+from models.denoise.predict import Denoised, denoise, item_shape
 from models.engine.port import Engine
-from models.inpaint.predict import BATCH, ITEM, inpaint
+from models.inpaint.predict import BATCH, ITEM, Inpainted, inpaint
 from models.inpaint.trial import trial
-from models.light import light_of
+from models.light import Light, light_of
 from models.misfit import mean_square
 from service.records import Repaired
 from service.settings import EngineSettings, Settings
@@ -74,14 +74,10 @@ class Repair:
         crop.notes.append(f"{voxels} voxels filled by a network, {use}" if voxels else NO_GAP)
         if not voxels:
             return
-        dark = np.broadcast_to(prepared.background, found.volume.shape)[found.filled]
-        crop.doubts += doubts_of_filling(found.volume[found.filled], found.std[found.filled], dark)
         light = light_of(prepared.counts.shape, prepared.scale, prepared.background)
-        missed = trial(prepared.counts, prepared.mask, found.filled, engine, light)
-        if math.isnan(missed):
-            crop.notes.append("inpainting could not be tried beside the gap: too dark there, or no room")
-        if missed > wanted.doubt_above**2:
-            crop.doubts.append(f"inpainting: counts beside the gap are missed by {math.sqrt(missed):.1f} sigma")
+        doubts, notes = judged_filling(prepared.counts, prepared.mask, found, engine, light, wanted.doubt_above)
+        crop.doubts += doubts
+        crop.notes += notes
         if wanted.use_filled and not crop.doubts:
             crop.filled = Filled(counts=found.volume, std=found.std)
         elif wanted.use_filled:
@@ -95,10 +91,7 @@ class Repair:
         before = crop.repaired or Repaired(measured=_measured(crop.prepared))
         crop.repaired = replace(before, denoised=found.frames, denoised_std=found.std)
         crop.by[DENOISER] = engine.describe()
-        told = found.frames[mask]
-        missed = mean_square(counts[mask], told, told + found.std[mask] ** 2 + 1.0)
-        if missed > settings.repair.doubt_above**2:
-            crop.doubts.append(f"denoising: the counts are {math.sqrt(missed):.1f} sigma off what is told")
+        crop.doubts += doubts_of_denoising(counts, mask, found, settings.repair.doubt_above)
 
     def _engine(self, settings: EngineSettings, name: str, shape: tuple[int, ...], at_once: int) -> Engine:
         key = (settings, shape)
@@ -110,6 +103,37 @@ class Repair:
 
 def _measured(prepared: Preprocessed) -> NDArray[np.float32]:
     return np.where(prepared.mask, prepared.counts, np.float32(np.nan))
+
+
+def judged_filling(
+    counts: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    found: Inpainted,
+    engine: Engine,
+    light: Light,
+    doubt_above: float,
+) -> tuple[list[str], list[str]]:
+    """Return what speaks against what was filled into a volume [z, y, x], and what is to be said beside: the network is
+    tried on voxels beside the gap, without its guide, and is doubted where it misses them by more than `doubt_above`.
+    """
+    dark = np.broadcast_to(light.background, counts.shape)[found.filled]
+    doubts = doubts_of_filling(found.volume[found.filled], found.std[found.filled], dark)
+    missed = trial(np.where(mask, counts, np.float32(0.0)), mask, found.filled, engine, light)
+    if missed > doubt_above**2:
+        doubts.append(f"inpainting: counts beside the gap are missed by {math.sqrt(missed):.1f} sigma")
+    untried = ["inpainting could not be tried beside the gap: too dark there, or no room"] * math.isnan(missed)
+    return doubts, untried
+
+
+def doubts_of_denoising(
+    counts: NDArray[np.float32], mask: NDArray[np.bool_], found: Denoised, doubt_above: float
+) -> list[str]:
+    """Return what speaks against denoised counts: that those measured are no noise about them."""
+    told = found.frames[mask]
+    missed = mean_square(counts[mask], told, told + found.std[mask] ** 2 + 1.0)
+    if missed > doubt_above**2:
+        return [f"denoising: the counts are {math.sqrt(missed):.1f} sigma off what is told"]
+    return []
 
 
 def doubts_of_filling(

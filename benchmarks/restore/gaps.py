@@ -156,8 +156,8 @@ def peer(folder: Path, item: tuple[int, ...] = ITEM) -> Engine:
     return TorchEngine(module.eval(), item, batch=(1, BATCH))
 
 
-def phased(counts: Counts, mask: Mask) -> Counts:
-    """Fill with what phase retrieval, the gap left free, finds there: the guide of our network alone."""
+def guided(counts: Counts, mask: Mask) -> Counts:
+    """Fill with what the crystals of one density that explain the rest say there: the guide of our network alone."""
     return np.where(mask, counts, _PATTERNS.of(counts, mask, True, torch.device("cpu")).guide[0].numpy())
 
 

@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from models import registry
+from models.counts import as_volume, require_counts
 from models.denoise.network import CHANNELS, MULTIPLE, decoded, encoded
 from models.engine.port import Engine
 from models.engine.torch import TorchEngine
-from models.frames import as_volume, require_counts
 
 NAME = "denoise"
 # Engines made here that are kept, of as many shapes.

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
 from models import registry
+from models.counts import as_volume
 from models.engine.port import Engine
 from models.engine.torch import TorchEngine, channels_last
-from models.frames import as_volume
 from models.inpaint.masks import random_hidden
 from models.inpaint.network import EDGE, decoded
 from models.inpaint.predict import BATCH, ITEM, NAME, require
@@ -45,8 +45,10 @@ def adapted_engine(
 
     `volume` float32 counts [rocking, row, column], `mask` bool, True where seen, `scale` and `background` are as in
     `predict.inpaint`: only seen voxels are looked at, and nothing is kept but the engine. On the CPU. Raises ValueError
-    where nothing is seen, and for light that is none.
+    where nothing is seen, for light that is none, and where the time was over before the first step: a guide takes
+    longer than some seconds.
     """
+    mask = np.asarray(mask, dtype=bool)
     require(volume, mask)
     shape = as_volume(volume.shape)
     volume, mask = volume.reshape(shape), mask.reshape(shape)
@@ -57,6 +59,8 @@ def adapted_engine(
     generator = seeded(seed)
     pattern, asked = _gaps(counts, torch.from_numpy(mask), generator, guided, lambda: clock() < laid_until)
     optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE)
+    if not clock() < until:
+        raise ValueError(f"{seconds:g} s were over before the first step of adaptation: give more, or no guide")
     while clock() < until:
         inputs, wanted, where = _windows(counts, pattern, asked, generator)
         optimizer.zero_grad()

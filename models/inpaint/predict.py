@@ -12,9 +12,9 @@ from scipy import ndimage
 from torch import Tensor
 
 from models import registry
+from models.counts import as_volume, require_counts
 from models.engine.port import Engine
 from models.engine.torch import TorchEngine
-from models.frames import as_volume, require_counts
 from models.inpaint.masks import WIDEST, WIDEST_FRAMES
 from models.inpaint.network import CHANNELS, EDGE, decoded, variance
 from models.inpaint.windows import Pattern, blended, encoded, pattern_of, placed
@@ -70,10 +70,13 @@ def inpaint(
     Without a gap the volume comes back as it is. Safe in streaming.
     Raises ValueError in one line where nothing is seen, for counts that are negative or not numbers, for other shapes.
     """
+    mask = np.asarray(mask, dtype=bool)
     require(volume, mask)
+    if leave is not None and leave.shape != volume.shape:
+        raise ValueError(f"what to leave has shape {leave.shape}, counts {volume.shape}: expected the same")
     counts = np.where(mask, volume, np.float32(0.0)).astype(np.float32).reshape(as_volume(volume.shape))
-    seen = np.asarray(mask, dtype=bool).reshape(counts.shape)
-    filled = fillable(seen) & (True if leave is None else ~leave.reshape(counts.shape))
+    seen = mask.reshape(counts.shape)
+    filled = fillable(seen) & (True if leave is None else ~leave.astype(bool).reshape(counts.shape))
     if not filled.any():
         nothing = np.zeros(volume.shape, np.float32)
         return Inpainted(volume=counts.reshape(volume.shape), std=nothing, filled=nothing.astype(bool))

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from models import registry
+from models.counts import require_counts
 from models.engine.port import Engine
 from models.engine.torch import TorchEngine
-from models.frames import require_counts
 from models.inpaint.predict import inpaint
 from models.invert.latent import SUPPORT, LatentSpace
 from models.invert.misfit import Misfit

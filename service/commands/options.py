@@ -32,5 +32,13 @@ def settings_from(path: Path | None, out: Path | None, **sections: dict[str, Any
     return load_settings(path, given)
 
 
+def target_path(settings: Settings, target: Path) -> Path:
+    """Return where a result of that name lies: in the folder `out`, if that was given too; it is made where missing."""
+    if "out" not in settings.model_fields_set or target.is_absolute():
+        return target
+    settings.out.mkdir(parents=True, exist_ok=True)
+    return settings.out / target
+
+
 def report_for(as_json: bool) -> Report:
     return JsonReport() if as_json else HumanReport()

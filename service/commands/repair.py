@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from models.counts import as_volume
+from models.engine.port import Engine
+from models.inpaint.predict import Inpainted
+from models.light import light_of
 from models.memory import memory_told
 from service.adapters.scans.plane import read_plane
 from service.commands.reconstruct import read_volume
@@ -19,6 +24,7 @@ from service.compose import trained_engine
 from service.errors import DataError, SettingsError, SourceError, raised_as
 from service.pipeline import masked_volume
 from service.records import Volume
+from service.repair import doubts_of_denoising, judged_filling
 from service.results.nexus_values import new_group, put, write_file
 from service.settings import Settings
 
@@ -52,13 +58,14 @@ def inpaint_file(
     dataset: str = "",
     adapt_s: float = 0.0,
 ) -> None:
-    """Fill the gaps of the counts in `source`, write them and their standard deviations to `out`, and tell `report`.
+    """Fill the gaps of the counts in `source`, write them and their standard deviations to `out`, and tell `report`,
+    with what speaks against them.
 
     `source` is a recorded scan, a NumPy file, or an HDF5 file whose `dataset` is named; `adapt_s` seconds are spent on
     adapting the network to it.
     """
     from models.inpaint.adapt import adapted_engine
-    from models.inpaint.predict import BATCH, ITEM, inpaint
+    from models.inpaint.predict import BATCH, ITEM, NAME, inpaint
 
     _require_out(out)
     guided = settings.repair.guided
@@ -66,7 +73,7 @@ def inpaint_file(
         given = read_counts(source, scan, dataset, settings, lambda share: advance("reading", 0.3 * share))
         began_s = time.perf_counter()
         with raised_as(DataError), memory_told(LESS_MEMORY):
-            if adapt_s:
+            if adapt_s and not given.mask.all():
                 advance(f"adapting for {adapt_s:g} s", 0.3)
                 engine = adapted_engine(
                     given.counts,
@@ -77,7 +84,7 @@ def inpaint_file(
                     background=given.background,
                 )
             else:
-                engine = trained_engine(settings.engine, "inpaint", ITEM, BATCH)
+                engine = trained_engine(settings.engine, NAME, ITEM, BATCH)
             advance("filling gaps", 0.6)
             found = inpaint(
                 given.counts,
@@ -88,23 +95,26 @@ def inpaint_file(
                 background=given.background,
                 leave=given.saturated,
             )
+            advance("trying it beside the gap", 0.9)
+            doubts, untried = _judged(given, found, engine, settings.repair.doubt_above)
         took_s = time.perf_counter() - began_s
     filled, hidden = int(np.count_nonzero(found.filled)), int(np.count_nonzero(~given.mask))
     write_counts(
         out,
         "counts, gaps filled by a network",
+        given.mask | found.filled,
         {
             "data": found.volume,
             "data_errors": found.std,
             "filled": found.filled.astype(np.uint8),
             "mask": given.mask.astype(np.uint8),
         },
-        {"network": "inpaint", "guided": int(guided), "adapted_s": adapt_s, **engine.describe()},
+        {"network": NAME, "guided": int(guided and found.volume.ndim == 3), "adapted_s": adapt_s, **engine.describe()},
     )
     inside, seen = (
         float(counts.sum(dtype=np.float64)) for counts in (found.volume[found.filled], given.counts[given.mask])
     )
-    _tell(given.notes, report)
+    _tell([*given.notes, *untried], doubts, report)
     rows = {
         "filled": f"{filled:,} of {hidden:,} hidden voxels",
         "counts": f"{inside:.4g} filled in, {seen:.4g} seen",
@@ -112,7 +122,15 @@ def inpaint_file(
         "result": str(out),
     }
     report.table(str(source), list(rows.items()))
-    report.finish({"path": str(out.resolve()), "filled_voxels": filled, "hidden_voxels": hidden, "seconds": took_s})
+    report.finish(
+        {
+            "path": str(out.resolve()),
+            "filled_voxels": filled,
+            "hidden_voxels": hidden,
+            "doubts": doubts,
+            "seconds": took_s,
+        }
+    )
 
 
 def denoise_file(
@@ -125,11 +143,12 @@ def denoise_file(
     dataset: str = "",
     background: Path | None = None,
 ) -> None:
-    """Denoise the counts in `source`, write them and their standard deviations to `out`, and tell `report`.
+    """Denoise the counts in `source`, write them and their standard deviations to `out`, and tell `report`, with what
+    speaks against them.
 
     `background` holds counts a frame without the sample [row, column]; it is subtracted in proportion to the monitor.
     """
-    from models.denoise.predict import denoise, item_shape
+    from models.denoise.predict import NAME, denoise, item_shape
 
     _require_out(out)
     with report.progress() as advance:
@@ -138,26 +157,45 @@ def denoise_file(
         began_s = time.perf_counter()
         advance("denoising", 0.5)
         with raised_as(DataError), memory_told(LESS_MEMORY):
-            engine = trained_engine(settings.engine, "denoise", item_shape(given.counts.shape))
+            engine = trained_engine(settings.engine, NAME, item_shape(given.counts.shape))
             found = denoise(given.counts, given.mask, engine=engine, background=plane, monitor=given.monitor)
         took_s = time.perf_counter() - began_s
+    doubts = []
+    if plane is None:
+        doubts = doubts_of_denoising(given.counts, given.mask, found, settings.repair.doubt_above)
     write_counts(
         out,
         "expected counts, denoised by a network" + ("" if plane is None else ", background subtracted"),
+        given.mask,
         {"data": found.frames, "data_errors": found.std, "mask": given.mask.astype(np.uint8)},
-        {"network": "denoise", "background": str(background or ""), **engine.describe()},
+        {"network": NAME, "background": str(background or ""), **engine.describe()},
     )
     before, after = (float(counts[given.mask].sum(dtype=np.float64)) for counts in (given.counts, found.frames))
-    _tell(given.notes, report)
+    _tell(given.notes, doubts, report)
     rows = {"counts": f"{before:.4g} seen, {after:.4g} told", "time": f"{took_s:.1f} s", "result": str(out)}
     report.table(str(source), list(rows.items()))
-    report.finish({"path": str(out.resolve()), "counts": before, "denoised_counts": after, "seconds": took_s})
+    report.finish(
+        {
+            "path": str(out.resolve()),
+            "counts": before,
+            "denoised_counts": after,
+            "doubts": doubts,
+            "seconds": took_s,
+        }
+    )
 
 
 def read_counts(source: Path, scan: str, dataset: str, settings: Settings, advance: Any) -> Given:
-    """Return counts and mask of a file; what is NaN in a plain array is masked, and so is what the settings mask."""
+    """Return counts and mask of a file.
+
+    Of a plain array, what is NaN is masked, and so is what the settings' mask hides and what reaches their saturation;
+    nothing else of their detector is looked at. A scan is masked as it would be for an inversion.
+    """
     if source.suffix != ".npy" and not dataset:
-        return _scan(read_volume(source, scan, settings, advance), settings)
+        try:
+            return _scan(read_volume(source, scan, settings, advance), settings)
+        except SourceError as error:
+            raise SourceError(f"{error}; of an array that is no scan, name the --dataset") from error
     counts = _array(source, dataset)
     mask = np.isfinite(counts)
     if settings.detector.mask is not None:
@@ -165,7 +203,10 @@ def read_counts(source: Path, scan: str, dataset: str, settings: Settings, advan
         if plane.shape != counts.shape[-2:]:
             raise SettingsError(f"detector.mask has shape {plane.shape}, frames {counts.shape[-2:]}")
         mask = mask & plane
-    return Given(counts=counts, mask=mask)
+    if settings.detector.saturation_counts is None:
+        return Given(counts=counts, mask=mask)
+    saturated = counts >= settings.detector.saturation_counts
+    return Given(counts=counts, mask=mask & ~saturated, saturated=saturated)
 
 
 def _scan(volume: Volume, settings: Settings) -> Given:
@@ -183,9 +224,23 @@ def _scan(volume: Volume, settings: Settings) -> Given:
     )
 
 
-def _tell(notes: tuple[str, ...], report: Report) -> None:
+def _judged(given: Given, found: Inpainted, engine: Engine, doubt_above: float) -> tuple[list[str], list[str]]:
+    """What speaks against what was filled in, and what is to be said beside."""
+    if not found.filled.any():
+        return [], []
+    shape = as_volume(given.counts.shape)
+    whole = Inpainted(
+        volume=found.volume.reshape(shape), std=found.std.reshape(shape), filled=found.filled.reshape(shape)
+    )
+    light = light_of(shape, given.scale, given.background)
+    return judged_filling(given.counts.reshape(shape), given.mask.reshape(shape), whole, engine, light, doubt_above)
+
+
+def _tell(notes: Sequence[str], doubts: Sequence[str], report: Report) -> None:
     for note in notes:
         report.note(f"note: {note}")
+    for doubt in doubts:
+        report.note(f"doubt: {doubt}")
 
 
 def _array(source: Path, dataset: str) -> NDArray[np.float32]:
@@ -199,6 +254,8 @@ def _array(source: Path, dataset: str) -> NDArray[np.float32]:
         raise SourceError(f"{source}: {error}; a .npy file, or an HDF5 file and --dataset, is expected") from error
     if array.ndim not in (2, 3) or array.dtype.kind not in "biuf":
         raise SourceError(f"{source}: shape {array.shape} of {array.dtype}; counts [rocking, row, column] are expected")
+    if not array.size:
+        raise SourceError(f"{source}: shape {array.shape}: there are no counts in it")
     counts = np.asarray(array, dtype=np.float32)
     if array.dtype.kind in "iu" and array.dtype.itemsize > 1:  # what detectors write where they count nothing
         counts[(array == np.iinfo(array.dtype).max) | (array < 0)] = np.nan
@@ -214,8 +271,15 @@ def _require_out(out: Path) -> None:
         raise SettingsError(f"{out.parent} is no folder; make it first")
 
 
-def write_counts(path: Path, title: str, arrays: dict[str, NDArray[Any]], how: dict[str, Any]) -> None:
-    """Write arrays as an NXdata whose signal is `data`, whole or not at all; raise ResultError where it cannot be."""
+def write_counts(
+    path: Path, title: str, known: NDArray[np.bool_], arrays: dict[str, NDArray[Any]], how: dict[str, Any]
+) -> None:
+    """Write arrays as an NXdata whose signal is `data`, whole or not at all; raise ResultError where it cannot be, and
+    SettingsError where something has come to lie there meanwhile.
+
+    `data` and its errors are NaN where nothing is `known`: nobody shall take it for a count.
+    """
+    _require_out(path)
 
     def write(file: h5py.File) -> None:
         file.attrs.update(NX_class="NXroot", default="entry_1", creator="braggloop")
@@ -223,7 +287,8 @@ def write_counts(path: Path, title: str, arrays: dict[str, NDArray[Any]], how: d
         group = new_group(entry, "data_1", "NXdata", signal="data", interpretation="image")
         put(group, "title", title)
         for name, values in arrays.items():
-            put(group, name, values, units="counts" if name.startswith("data") else None)
+            told = np.where(known, values, np.float32(np.nan)) if name.startswith("data") else values
+            put(group, name, told, units="counts" if name.startswith("data") else None)
         put(new_group(entry, "process_1", "NXprocess"), "how", how)
 
     write_file(path, write)

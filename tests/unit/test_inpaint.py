@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -342,12 +343,21 @@ def test_frames_and_volumes_of_any_size(shape: tuple[int, ...]) -> None:
         (np.full((4, 4, 4), np.nan), np.ones((4, 4, 4), bool), "64 voxels that the mask calls good are not finite"),
         (-np.ones((4, 4, 4)), np.ones((4, 4, 4), bool), "negative counts: give counts as measured"),
         (np.ones((4, 4, 4)), np.ones((4, 4, 5), bool), r"mask has shape \(4, 4, 5\), counts \(4, 4, 4\)"),
+        (-np.ones((4, 4, 4)), np.ones((4, 4, 4), np.uint8), "negative counts: give counts as measured"),
         (np.ones(4), np.ones(4, bool), r"counts have shape \(4,\): expected \[rocking, row, column\]"),
     ],
 )
 def test_bad_input_is_told_in_one_line(counts: np.ndarray, mask: np.ndarray, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         inpaint(counts.astype(np.float32), mask, engine=Telling(1.0, 0.1))
+
+
+def test_a_mask_of_numbers_is_one_of_truths(pattern: np.ndarray) -> None:
+    mask = cross(pattern.shape)
+    one, other = (inpaint(pattern, each, engine=Telling(5.0, 0.1), guided=False) for each in (mask, mask.astype(int)))
+    np.testing.assert_array_equal(one.volume, other.volume)
+    with pytest.raises(ValueError, match=r"what to leave has shape \(2,\)"):
+        inpaint(pattern, mask, leave=np.ones(2, bool))
 
 
 # Its own test.
@@ -364,8 +374,13 @@ def test_a_network_that_is_right_passes_its_own_test_and_one_that_is_wrong_does_
 
 def test_a_scan_that_the_network_adapts_to_may_be_a_frame(pattern: np.ndarray) -> None:
     mask = cross(pattern.shape)
-    engine = adapted_engine(pattern[24], mask[24], 0.2, guided=False)
-    assert np.isfinite(inpaint(pattern[24], mask[24], engine=engine).volume).all()
+    ticks = itertools.count()
+    engine = adapted_engine(pattern[24], mask[24], 12.0, guided=False, clock=lambda: float(next(ticks)))
+    adapted, shipped = (inpaint(pattern[24], mask[24], engine=each).volume for each in (engine, None))
+    assert np.isfinite(adapted).all()
+    assert not np.array_equal(adapted, shipped)
+    with pytest.raises(ValueError, match="1 s were over before the first step of adaptation"):
+        adapted_engine(pattern[24], mask[24], 1.0, guided=False, clock=lambda: float(next(ticks)))
     with pytest.raises(ValueError, match="all voxels are masked"):
         adapted_engine(pattern, np.zeros_like(mask), 0.1)
 

@@ -16,8 +16,8 @@ from tests.helpers.results import write_scan
 SHAPE = (20, 30, 34)
 
 
-def braggloop(*arguments: object) -> Result:
-    return CliRunner().invoke(app, ["inpaint", *map(str, arguments)])
+def braggloop(*arguments: object, command: str = "inpaint") -> Result:
+    return CliRunner().invoke(app, [command, *map(str, arguments)])
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_a_dataset_a_mask_and_a_scan(counts: Path, tmp_path: Path) -> None:
         "--mask",
         tmp_path / "mask.npy",
         "--adapt",
-        0.1,
+        5,
         "--fast",
     )
     assert done.exit_code == 0, done.output
@@ -79,6 +79,7 @@ def test_wrong_input_is_one_line_and_writes_nothing(counts: Path, tmp_path: Path
     np.save(tmp_path / "negative.npy", -np.ones((4, 4, 4)))
     np.save(tmp_path / "nothing.npy", np.full((4, 4, 4), np.nan))
     np.save(tmp_path / "mask.npy", np.ones((3, 3), bool))
+    np.save(tmp_path / "empty.npy", np.ones((0, 4, 4)))
     (tmp_path / "there.h5").touch()
     out = tmp_path / "out.h5"
     for arguments, code, said in (
@@ -86,6 +87,8 @@ def test_wrong_input_is_one_line_and_writes_nothing(counts: Path, tmp_path: Path
         ((counts, tmp_path / "there.h5"), 2, "is there already; give another name"),
         ((counts, tmp_path / "no" / "out.h5"), 2, "is no folder; make it first"),
         ((tmp_path / "line.npy", out), 1, "shape (5,) of float64; counts [rocking, row, column] are expected"),
+        ((tmp_path / "empty.npy", out), 1, "shape (0, 4, 4): there are no counts in it"),
+        ((counts, out, "--fast", "--adapt", 1e-6), 1, "were over before the first step of adaptation"),
         ((tmp_path / "negative.npy", out), 1, "negative counts: give counts as measured"),
         ((tmp_path / "nothing.npy", out), 1, "all voxels are masked: nothing is seen"),
         ((counts, out, "--mask", tmp_path / "mask.npy"), 2, "detector.mask has shape (3, 3), frames (30, 34)"),
@@ -100,3 +103,45 @@ def test_wrong_input_is_one_line_and_writes_nothing(counts: Path, tmp_path: Path
         assert said in " ".join(done.stderr.split())
         assert len(done.stderr.strip().splitlines()) <= 2
         assert not out.exists()
+
+
+def test_what_nobody_knows_is_no_number_and_stays_a_gap_in_the_next_command(tmp_path: Path) -> None:
+    counts = np.random.default_rng(1).poisson(30.0, (8, 24, 24)).astype(np.float32)
+    counts[:, :, 20:] = np.nan  # nothing was seen on the other side
+    counts[:, 8:11] = np.nan
+    np.save(tmp_path / "counts.npy", counts)
+    assert braggloop(tmp_path / "counts.npy", tmp_path / "filled.h5", "--fast").exit_code == 0
+    with h5py.File(tmp_path / "filled.h5") as file:
+        filled = file["entry_1/data_1/data"][()]
+        unknown = np.isnan(file["entry_1/data_1/data_errors"][()])
+    np.testing.assert_array_equal(np.isnan(filled), unknown)
+    assert unknown[:, :, 20:].all()
+    assert not unknown[:, :, :20].any()
+    dataset = ("--dataset", "entry_1/data_1/data")
+    done = braggloop(tmp_path / "filled.h5", tmp_path / "denoised.h5", *dataset, command="denoise")
+    assert done.exit_code == 0, done.output
+    with h5py.File(tmp_path / "denoised.h5") as file:
+        np.testing.assert_array_equal(np.isnan(file["entry_1/data_1/data"][()]), unknown)
+        np.testing.assert_array_equal(file["entry_1/data_1/mask"][()] == 0, unknown)
+
+
+def test_saturated_counts_of_an_array_are_left_and_results_go_where_the_settings_say(tmp_path: Path) -> None:
+    counts = np.random.default_rng(2).poisson(30.0, (8, 24, 24)).astype(np.float32)
+    counts[4, 12, 12] = 5000.0
+    np.save(tmp_path / "counts.npy", counts)
+    (tmp_path / "lab.toml").write_text(f'out = "{tmp_path / "made"}"\n[detector]\nsaturation_counts = 1000\n')
+    done = braggloop(tmp_path / "counts.npy", "filled.h5", "--fast", "--settings", tmp_path / "lab.toml")
+    assert done.exit_code == 0, done.output
+    with h5py.File(tmp_path / "made" / "filled.h5") as file:
+        hidden = file["entry_1/data_1/mask"][()] == 0
+        assert np.argwhere(hidden).tolist() == [[4, 12, 12]]
+        assert np.isnan(file["entry_1/data_1/data"][4, 12, 12])
+
+
+def test_fillings_that_are_guesses_are_doubted(tmp_path: Path) -> None:
+    counts = np.random.default_rng(3).poisson(0.02, (8, 24, 24)).astype(np.float32)
+    counts[:, :, 10:14] = np.nan
+    np.save(tmp_path / "dark.npy", counts)
+    done = braggloop(tmp_path / "dark.npy", tmp_path / "filled.h5", "--fast", "--json")
+    assert done.exit_code == 0, done.output
+    assert any("unsure" in doubt for doubt in json.loads(done.stdout.splitlines()[-1])["doubts"])
