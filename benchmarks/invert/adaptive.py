@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from models.bcdi.modes import align
@@ -18,6 +19,7 @@ from models.invert.adapt import descend, latent_seeking, seek
 from models.invert.fitted import fitted
 from models.invert.latent import SUPPORT, LatentSpace
 from models.invert.misfit import Misfit
+from models.invert.predict import invert
 from models.invert.view import grid_space
 from models.simulate.diffraction import far_field, intensity
 from models.simulate.draws import fibonacci_sphere, normal, seeded
@@ -42,9 +44,14 @@ PERIOD = 18
 
 
 class Problem(NamedTuple):
-    """A crystal `wanted` (size,) of a space, the misfit of its pattern, and latents `start` to begin with."""
+    """A crystal, its pattern, and latents to begin with.
+
+    `wanted` latents (size,) of `grid_space` and `object_` complex64 [z, y, x], the same crystal; `misfit` of its counts
+    in a space; `start` (size,) in that space.
+    """
 
     wanted: Tensor
+    object_: NDArray[np.complex64]
     misfit: Misfit
     start: Tensor
 
@@ -66,19 +73,29 @@ class Off(NamedTuple):
 Way = Callable[[Problem], Iterator[tuple[int, Tensor]]]
 
 
-def problems(seed: int, counts: float = 1e7) -> Iterator[Problem]:
-    """Yield crystals of UNSEEN, `counts` photons each with their noise, begun PERTURBED off, without end."""
+def problems(seed: int, counts: float = 1e7, told: bool = False) -> Iterator[Problem]:
+    """Yield crystals of UNSEEN, `counts` photons each with their noise, without end; begun PERTURBED off or, where
+    `told`, with what the network tells.
+    """
     generator = seeded(seed)
     space = grid_space()
     everywhere = torch.ones(space.shape, dtype=torch.bool)
     for wanted in _latents(generator, space):
         pattern = intensity(far_field(space.objects(wanted[None])))[0]
         counted = torch.poisson(pattern * (counts / pattern.sum()), generator=generator)
-        start = wanted.clone()
-        for part in (space.surface, space.density, space.phase):
-            noise = normal(generator, len(wanted[part]))
-            start[part] += PERTURBED * wanted[part].norm() * noise / noise.norm()
-        yield Problem(wanted, Misfit(space, counted, everywhere), start)
+        start, begun = _perturbed(generator, space, wanted), space
+        if told:
+            network = invert(counted.numpy())
+            start, begun = torch.from_numpy(network.latent), network.space
+        yield Problem(wanted, space.objects(wanted[None])[0].numpy(), Misfit(begun, counted, everywhere), start)
+
+
+def _perturbed(generator: torch.Generator, space: LatentSpace, wanted: Tensor) -> Tensor:
+    start = wanted.clone()
+    for part in (space.surface, space.density, space.phase):
+        noise = normal(generator, len(wanted[part]))
+        start[part] += PERTURBED * wanted[part].norm() * noise / noise.norm()
+    return start
 
 
 def _latents(generator: torch.Generator, space: LatentSpace) -> Iterator[Tensor]:
@@ -93,10 +110,9 @@ def _latents(generator: torch.Generator, space: LatentSpace) -> Iterator[Tensor]
             yield told.clamp(low, high)
 
 
-def off(space: LatentSpace, found: Tensor, wanted: Tensor) -> Off:
-    """Return how far `found` latents are from those wanted, (size,) both."""
-    one, other = space.objects(torch.stack([found, wanted])).numpy()
-    aligned = align(one, other).object_
+def off(space: LatentSpace, found: Tensor, other: NDArray[np.complex64]) -> Off:
+    """Return how far `found` latents (size,) are from a crystal complex64 [z, y, x]."""
+    aligned = align(space.objects(found[None])[0].numpy(), other).object_
     rays = fibonacci_sphere(RAYS)
     radii = [space.surface_radius(fitted(space, each)[None], rays)[0] for each in (aligned, other)]
     both = (np.abs(other) > SUPPORT) & (np.abs(aligned) > SUPPORT * np.abs(aligned).max())
@@ -113,9 +129,9 @@ def evaluations(problem: Problem, way: Way, most: int) -> tuple[int | None, Off]
     how far off it was then.
     """
     space = problem.misfit.space
-    now = off(space, problem.start, problem.wanted)
+    now = off(space, problem.start, problem.object_)
     for taken, latents in way(problem):
-        now = off(space, latents, problem.wanted)
+        now = off(space, latents, problem.object_)
         if now.reached:
             return taken, now
         if taken >= most:
@@ -225,7 +241,7 @@ def followed(problem: Problem, scans: int, each: int, swing: float) -> Followed:
         stands = torch.from_numpy(settled(seeking, state)).float()
         costs = [_cost(one, seeking, state) for one in misfits]
         found.after.append(costs[number])
-        found.off.append(off(space, stands, crystal))
+        found.off.append(off(space, stands, space.objects(crystal[None])[0].numpy()))
         found.behind.append(number - int(np.argmin(costs)))
     return found
 

@@ -46,6 +46,7 @@ class Descended:
     curve: tuple[float, ...]
 
 
+@torch.enable_grad()
 def descend(misfit: Misfit, start: Tensor, evaluations: int) -> Descended:
     """Follow the gradient of the misfit from `start` (size,) float32 for so many evaluations, within the bounds."""
     low, high = misfit.space.bounds()

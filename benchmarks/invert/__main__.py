@@ -1,0 +1,123 @@
+"""Inversion beside its peers: python -m benchmarks.invert [--only PART ...] [--json FILE]
+
+adaptive: extremum seeking over all latents of a crystal at once, from its pattern alone, in how many evaluations; begun
+20 % off and with what the network tells; beside Xopt's ExtremumSeeking (pip install xopt), its gains tuned on other
+crystals for the same misfit, and Adam.
+follow: a crystal that changes over 100 scans, and by how much its latents lag behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.invert import adaptive
+from benchmarks.invert.adaptive import Gains, Off, Way
+
+PARTS = ("adaptive", "follow")
+TUNING_SEED, TEST_SEED = 7, 8
+# Gains of Xopt that are tried, and for how many evaluations.
+TRIED = [Gains(k, oscillation, 1.0) for k in (50.0, 100.0, 200.0, 400.0) for oscillation in (0.005, 0.01, 0.02)]
+SCANS, EACH, SWING = 100, (50, 200), 1e-3
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--crystals", type=int, default=8, help="a row (default 8)")
+    parser.add_argument("--most", type=int, default=20000, help="evaluations that a way may take (default 20000)")
+    parser.add_argument("--tuning", type=int, default=4000, help="evaluations of each of Xopt's gains (default 4000)")
+    parser.add_argument("--only", nargs="*", choices=PARTS, default=PARTS, help="parts (default: all)")
+    parser.add_argument("--json", type=Path, help="where to write the figures")
+    options = parser.parse_args(arguments)
+    bench = Bench(options)
+    began_s = time.monotonic()
+    with torch.no_grad():
+        for part in options.only:
+            getattr(bench, part)()
+    if options.json:
+        options.json.write_text(json.dumps(bench.record, indent=1))
+    print(f"{time.monotonic() - began_s:.0f} s, {torch.get_num_threads()} threads; short: {bench.short or 'none'}")
+    return 1 if bench.short else 0
+
+
+class Bench:
+    """The parts, each a table; `record` the figures, `short` what fell short."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.record: dict[str, Any] = {}
+        self.short: list[str] = []
+        self._console = Console(width=150)
+
+    def adaptive(self) -> None:
+        """Evaluations until surface and phase are right."""
+        tuned = self._tuned()
+        ways: Mapping[str, Way] = {
+            "ours": adaptive.ours,
+            f"Xopt, k {tuned.k:g}, oscillation {tuned.oscillation:g}": adaptive.with_xopt(tuned),
+            "Adam, 300 steps": adaptive.adam(300),
+        }
+        for title, told in (("begun 20 % off", False), ("begun with what the network tells", True)):
+            table = Table("way", "reached", "evaluations: median (range)", "surface", "phase, rad", title=title)
+            medians = []
+            for name, way in ways.items():
+                cases = itertools.islice(adaptive.problems(TEST_SEED, told=told), self.options.crystals)
+                found = [adaptive.evaluations(case, way, self.options.most) for case in cases]
+                taken = [count if count is not None else np.inf for count, _ in found]
+                medians.append(float(np.median(taken)))
+                table.add_row(name, *self._kept(f"adaptive, {title}, {name}", taken, [off for _, off in found]))
+            self._console.print(table)
+            if medians[0] > medians[1] / 2.0:
+                self.short.append(f"{title}: {medians[0]:g} evaluations, Xopt {medians[1]:g}")
+
+    def follow(self) -> None:
+        """A crystal that changes while it is measured."""
+        table = Table("crystal", "evaluations a scan", "misfit before / after", "surface", "phase, rad", "scans behind")
+        cases = itertools.islice(adaptive.problems(TEST_SEED), min(self.options.crystals, 3))
+        for (number, case), each in itertools.product(enumerate(cases), EACH):
+            found = adaptive.followed(case, SCANS, each, SWING)
+            late = slice(SCANS // 2, None)
+            means = [float(np.mean(values[late])) for values in (found.before, found.after, found.behind)]
+            surface, phase = np.mean(found.off[late], axis=0)
+            table.add_row(
+                str(number), str(each), f"{means[0]:.4f} / {means[1]:.4f}", f"{surface:.3f}", f"{phase:.3f}",
+                f"{means[2]:.1f}",
+            )  # fmt: skip
+            self.record[f"follow {number}, {each} a scan"] = found._asdict()
+        self._console.print(table)
+
+    def _tuned(self) -> Gains:
+        """Of the gains tried those that come lowest, on a crystal that is in no table."""
+        case = next(adaptive.problems(TUNING_SEED))
+        costs = {}
+        for gains in TRIED:
+            long_enough = (at for taken, at in adaptive.with_xopt(gains)(case) if taken >= self.options.tuning)
+            costs[gains] = float(case.misfit(next(long_enough)[None])[0])
+        self.record["tuning of Xopt"] = [[*gains, cost] for gains, cost in costs.items()]
+        return min(costs, key=costs.__getitem__)
+
+    def _kept(self, title: str, taken: list[float], off: list[Off]) -> tuple[str, ...]:
+        self.record[title] = {"evaluations": taken, "off": off}
+        surface, phase = np.median(off, axis=0)
+        reached = sum(map(np.isfinite, taken))
+        return (
+            f"{reached} of {len(taken)}",
+            f"{np.median(taken):g} ({min(taken):g} to {max(taken):g})",
+            f"{surface:.3f}",
+            f"{phase:.3f}",
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
