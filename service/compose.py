@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from models.engine.port import Engine
     from models.registry import Network
     from service.repair import Repair
+    from service.tiers import Tiers
     from service.worker.compute import Compute
     from service.worker.ingest import Ingest
     from service.worker.inverter import Invert
@@ -178,7 +179,7 @@ def inversion(last_file: Path | None) -> Invert:
     """What the worker does with a volume: the pipeline, the result's file, its picture; `last_file` gives the hand."""
     from service.worker.inversion import Inversion
 
-    return Inversion(last_file, repair())
+    return Inversion(last_file, repair(), tiers())
 
 
 def networks(settings: EngineSettings) -> list[Network]:
@@ -240,6 +241,13 @@ def repair() -> Repair:
     from service.repair import Repair
 
     return Repair(trained_engine)
+
+
+def tiers() -> Tiers:
+    """What shows crystals of a worker before the search for them is done."""
+    from service.tiers import Tiers
+
+    return Tiers(trained_engine)
 
 
 def _twin(settings: Settings, chosen: StreamerSettings) -> FrameSource:

@@ -21,6 +21,7 @@ from models.bcdi.phasing import Phased, PhasingConfig, phase_retrieval
 from models.bcdi.preprocess import Exposure, Masked, PreprocessConfig, Preprocessed, masked_series, preprocess
 from models.bcdi.quality import prtf, resolution
 from models.bcdi.resample import along_q, to_lab
+from models.bcdi.search import rank
 from models.bcdi.strain import displacement_and_strain
 from models.bcdi.trust import agreement, doubt, explained, peak_outside
 from models.layouts import chosen_layout
@@ -30,6 +31,7 @@ from service.records import Figures, Reconstruction, Repaired, Volume
 from service.repair import Crop, Repair
 from service.results.slices import bulk_of
 from service.settings import DetectorSettings, PhasingSettings, Settings
+from service.tiers import Tier, Tiers
 
 # Two results are of the same crystal, as far as can be told, where neither Q nor an edge of the field of view differs
 # by more than this share: strain, realignment and jittering motors change them by less, another scan's steps by more.
@@ -41,17 +43,19 @@ BEAM_CENTER_ASSUMED = (
 )
 
 Progress = Callable[[str, float], None]  # stage, share of the whole that is done (0 to 1)
+Show = Callable[[Reconstruction], None]
 FEWEST = 4  # frames, rows and columns; the peak is looked for in blocks of as many voxels a side
 STAGES = {
     "preprocess": 0.0,
     "inpaint": 0.03,
     "denoise": 0.05,
-    "phase": 0.06,
+    "tiers": 0.06,
+    "phase": 0.1,
     "orthogonalise": 0.9,
     "strain": 0.94,
     "quality": 0.97,
 }  # where each begins
-NETWORKS = ("inpaint", "denoise")  # stages that only run where the settings switch them on
+NETWORKS = ("inpaint", "denoise", "tiers")  # stages that only run where the settings switch them on
 
 
 def run(
@@ -59,13 +63,16 @@ def run(
     settings: Settings,
     *,
     repair: Repair | None = None,
+    tiers: Tiers | None = None,
     previous: Former | None = None,
     start: NDArray[np.complex64] | None = None,
     progress: Progress | None = None,
+    show: Show | None = None,
 ) -> Reconstruction:
     """Invert one series. Not for streaming: it wants the whole volume.
 
-    `repair` runs the networks that the settings switch on; without it none is run.
+    `repair` runs the networks that the settings switch on, `tiers` the tiers; without them none is run. `show` is given
+    what a tier found, at once; what is returned is the search's or the refined one, as held-out voxels choose.
     `previous` is the result before: the new one takes the hand nearest to it, where both show the same field of view.
     `start`, likewise, is an object of the same scan, finer or coarser, from which every start sets out.
     Raises DataError or GeometryError in one line where there is nothing to invert, SourceError where a mask, dark or
@@ -84,51 +91,96 @@ def run(
     if repair is not None and settings.repair.denoise:
         with stages.stage("denoise", DataError):
             repair.denoise(crop, settings)
+    work = _Work(volume=volume, settings=settings, crop=crop, frame=frame, previous=previous)
+    config = _config(settings.phasing)
+    early: list[Tier] = []
+    if tiers is not None and settings.tiers.direct and start is None:
+        early = work.shown(tiers(prepared, settings, config), show, stages)
     with stages.stage("phase", DataError):
-        phased = _invert(crop, settings.phasing, start, stages.within("phase"))
-        known = previous if previous is not None and _alike(previous, frame, phased.object_.shape) else None
-        object_, support, notes = _take_hand(phased, known)
-    with stages.stage("orthogonalise", GeometryError):
-        object_lab, support_lab, voxel_nm = to_lab(object_, support, frame.direct_nm)
-    with stages.stage("strain", DataError):
-        displacement_nm, strain = displacement_and_strain(object_lab, support_lab, frame.q_lab, voxel_nm)
-    with stages.stage("quality", DataError):
-        transfer, transfer_q = _transfer(phased, prepared, frame)
-        figures = Figures(
-            **_fit_figures(phased, volume, prepared),
-            **_resolution_figures(transfer, transfer_q),
-            **_support_figures(support, frame),
-            **_strain_figures(strain[bulk_of(object_lab, support_lab)]),
-            hand_chosen=known is not None,
-            **_trust_figures(phased, volume, prepared),
-            **_repair_figures(crop),
+        searched = _invert(crop, config, settings.phasing, start, stages.within("phase"))
+    refined = [tier for tier in early if tier.name == "refined"]
+    best = min([Tier("search", searched), *refined], key=lambda tier: rank(tier.phased.figures))
+    return work.reconstruction(best, stages)
+
+
+@dataclass(kw_only=True)
+class _Work:
+    """A series between its crop and its reconstructions."""
+
+    volume: Volume
+    settings: Settings
+    crop: Crop
+    frame: _Frame
+    previous: Former | None
+    last_shown: Former | None = None
+
+    def shown(self, early: Iterator[Tier], show: Show | None, stages: _Stages) -> list[Tier]:
+        """Return the tiers after showing each; one that fails is noted, and the search goes on without it."""
+        found: list[Tier] = []
+        try:
+            while True:
+                with stages.stage("tiers", DataError):
+                    tier = next(early, None)
+                if tier is None:
+                    return found
+                found.append(tier)
+                if show is not None:
+                    result = self.reconstruction(tier, _Stages(None))
+                    self.last_shown = Former.of(result)
+                    show(result)
+        except (DataError, GeometryError) as error:
+            self.crop.notes.append(f"no further crystal before the search: {error}")
+            return found
+
+    def reconstruction(self, tier: Tier, stages: _Stages) -> Reconstruction:
+        """From the crystal of a tier to all that is told of it."""
+        phased, prepared, volume, frame = tier.phased, self.crop.prepared, self.volume, self.frame
+        known = next(
+            (f for f in (self.previous, self.last_shown) if f and _alike(f, frame, phased.object_.shape)), None
         )
-    return Reconstruction(
-        series_id=volume.series_id,
-        series_unique_id=volume.series_unique_id,
-        object_=object_,
-        support=support,
-        object_lab=object_lab,
-        support_lab=support_lab,
-        displacement_nm=displacement_nm,
-        strain=strain,
-        voxel_nm=voxel_nm,
-        basis_nm=frame.direct_nm,
-        q_lab=frame.q_lab,
-        crystal_rotation=along_q(frame.q_lab),
-        sample_rotation=sample_rotation(volume.geometry, prepared.peak_index[0]),
-        prtf=transfer,
-        prtf_q=transfer_q,
-        figures=figures,
-        crop=_crop_facts(prepared),
-        recipe=_recipe_facts(phased, settings.phasing, crop),
-        geometry=volume.geometry,
-        accounting=volume.accounting,
-        latencies_s=stages.latencies_s,
-        notes=(*prepared.notes, *crop.notes, *notes),
-        warnings=_warnings(figures, volume, prepared),
-        repaired=crop.repaired,
-    )
+        object_, support, notes = _take_hand(phased, known)
+        with stages.stage("orthogonalise", GeometryError):
+            object_lab, support_lab, voxel_nm = to_lab(object_, support, frame.direct_nm)
+        with stages.stage("strain", DataError):
+            displacement_nm, strain = displacement_and_strain(object_lab, support_lab, frame.q_lab, voxel_nm)
+        with stages.stage("quality", DataError):
+            transfer, transfer_q = _transfer(phased, prepared, frame)
+            figures = Figures(
+                **_fit_figures(phased, volume, prepared),
+                **_resolution_figures(transfer, transfer_q),
+                **_support_figures(support, frame),
+                **_strain_figures(strain[bulk_of(object_lab, support_lab)]),
+                hand_chosen=known is not None and known is self.previous,
+                tier=tier.name,
+                **_trust_figures(phased, volume, prepared),
+                **_repair_figures(self.crop),
+            )
+        return Reconstruction(
+            series_id=volume.series_id,
+            series_unique_id=volume.series_unique_id,
+            object_=object_,
+            support=support,
+            object_lab=object_lab,
+            support_lab=support_lab,
+            displacement_nm=displacement_nm,
+            strain=strain,
+            voxel_nm=voxel_nm,
+            basis_nm=frame.direct_nm,
+            q_lab=frame.q_lab,
+            crystal_rotation=along_q(frame.q_lab),
+            sample_rotation=sample_rotation(volume.geometry, prepared.peak_index[0]),
+            prtf=transfer,
+            prtf_q=transfer_q,
+            figures=figures,
+            crop=_crop_facts(prepared),
+            recipe=_recipe_facts(phased, self.settings.phasing, self.crop),
+            geometry=volume.geometry,
+            accounting=volume.accounting,
+            latencies_s=stages.latencies_s,
+            notes=(*prepared.notes, *self.crop.notes, *notes),
+            warnings=_warnings(figures, volume, prepared),
+            repaired=self.crop.repaired,
+        )
 
 
 def require_device(settings: PhasingSettings) -> None:
@@ -234,14 +286,18 @@ def _frame_of(volume: Volume, prepared: Preprocessed) -> _Frame:
     )
 
 
+def _config(settings: PhasingSettings) -> PhasingConfig:
+    chosen = settings.model_dump(include={known.name for known in fields(PhasingConfig)})
+    return PhasingConfig(**chosen | {"keep": min(settings.keep, settings.starts)})
+
+
 def _invert(
     crop: Crop,
+    config: PhasingConfig,
     settings: PhasingSettings,
     start: NDArray[np.complex64] | None,
     progress: Callable[[float], None],
 ) -> Phased:
-    chosen = settings.model_dump(include={known.name for known in fields(PhasingConfig)})
-    config = PhasingConfig(**chosen | {"keep": min(settings.keep, settings.starts)})
     prepared = crop.prepared
     from_anywhere = settings.one_density and start is None
     invert = phase_retrieval_both_ways if from_anywhere else partial(phase_retrieval, start=start)
@@ -278,7 +334,7 @@ def _take_hand(
     if not turned:
         return object_, phased.support, ()
     support = np.abs(twin(phased.support.astype(np.complex64))) > 0.5
-    return object_, support, ("turned to the hand nearest to the last result",)
+    return object_, support, ("turned to the hand nearest to the result before",)
 
 
 def _transfer(phased: Phased, prepared: Preprocessed, frame: _Frame) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

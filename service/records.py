@@ -135,6 +135,7 @@ class SeriesStatus(StrEnum):
     INCOMPLETE = "incomplete"  # reconstructed from what arrived
     FAILED = "failed"  # no object; `error` says why
     ABORTED = "aborted"
+    PRELIMINARY = "preliminary"  # not ended: a better object of the same series will follow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +151,8 @@ class Figures:
     where unknown. doubt: why the result must not be trusted, empty where nothing speaks against it.
     Of the crop: filled_voxels and filled_counts that a network put into gaps, denoised_counts all counts as a network
     expects them without noise (0 where none was asked), repair_doubt why neither must be trusted.
+    tier: how the object was found: direct (a network), adaptive (its latents adapted to the counts), refined (phase
+    retrieval from there), search (phase retrieval from random starts).
     """
 
     chi: float
@@ -169,6 +172,7 @@ class Figures:
     explained: float
     agreement: float
     doubt: str
+    tier: str = "search"
     filled_voxels: int = 0
     filled_counts: float = 0.0
     denoised_counts: float = 0.0
@@ -248,6 +252,7 @@ class Reconstruction:
 class ResultSummary:
     """What the worker publishes about one series; the file at `path` is the record.
 
+    A preliminary one has no file, is not kept, and has the sequence of the result that will follow.
     `sequence` counts from 1, grows by one with every summary and survives restarts, as long as the worker keeps its
     `journal` (its random name: another one means that the count began anew). `again`: the series was inverted again,
     its frames are counted already. `slices` maps 'amplitude', 'phase', 'strain' -> float32 [row, column], the central

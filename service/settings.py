@@ -127,6 +127,27 @@ class RepairSettings(Section):
     )
 
 
+class TiersSettings(Section):
+    """Crystals that are shown before the search for one is done."""
+
+    direct: bool = Field(False, description="publish the crystal that the network `invert` tells, in one step")
+    adaptive_steps: int = Field(
+        0, ge=0, description="steps by which the network's latents are adapted to the counts, then published; 0: none"
+    )
+    refined_s: float = Field(
+        0.0,
+        ge=0,
+        description="seconds of phase retrieval that begins with the better of these, then published, and kept where"
+        " it explains held-out voxels better than the search does; 0: none",
+    )
+
+    @model_validator(mode="after")
+    def _begin_with_the_network(self) -> TiersSettings:
+        if (self.adaptive_steps or self.refined_s) and not self.direct:
+            raise ValueError("adaptive_steps and refined_s begin with the network's crystal: set direct to true")
+        return self
+
+
 class DetectorSettings(Section):
     mask: Path | None = Field(None, description="user mask: NumPy or HDF5 file, bool [row, column], True is good")
     dark: Path | None = Field(None, description="dark image: NumPy or HDF5 file, counts a frame")
@@ -286,6 +307,7 @@ class Settings(Section):
     phasing: PhasingSettings = PhasingSettings()
     engine: EngineSettings = EngineSettings()
     repair: RepairSettings = RepairSettings()
+    tiers: TiersSettings = TiersSettings()
     spool: SpoolSettings = SpoolSettings()
     worker: WorkerSettings = WorkerSettings()
     streamer: StreamerSettings = StreamerSettings()

@@ -13,7 +13,7 @@ from typing import Any
 import zmq
 
 from service.errors import BraggloopError, WireError
-from service.records import Message, ResultSummary
+from service.records import Message, ResultSummary, SeriesStatus
 from service.wire import arrays
 from service.wire import messages as wire
 from service.wire.compression import Compression
@@ -130,9 +130,10 @@ class ResultPublisher:
         self._thread.start()
 
     def publish(self, summary: ResultSummary) -> None:
-        """Keep and send one summary; never blocks."""
+        """Keep and send one summary; never blocks. A preliminary one is not kept."""
         encoded = encode_summary(summary)
-        self._history.add(summary.sequence, encoded)
+        if summary.status is not SeriesStatus.PRELIMINARY:
+            self._history.add(summary.sequence, encoded)
         self._publisher.send_multipart([RESULT_TOPIC, encoded])
 
     def close(self) -> None:
@@ -164,7 +165,8 @@ class ResultPublisher:
 
 
 class ResultSubscriber:
-    """Summaries in the order of their sequence, without a gap: what PUB lost or sent before is asked for.
+    """Summaries in the order of their sequence, without a gap: what PUB lost or sent before is asked for. Preliminary
+    ones come as they come, or not at all.
 
     `since` is the first sequence wanted, None for whatever comes next. A publisher with another journal counts anew
     and is read from its first summary on. `lost` counts summaries that it no longer has, or that cannot be read.
@@ -226,6 +228,10 @@ class ResultSubscriber:
 
     def _take_published(self, summary: ResultSummary) -> None:
         self._follow(summary.journal)
+        if summary.status is SeriesStatus.PRELIMINARY:
+            if self._next in (None, summary.sequence):  # else it is late, or something before it is missing
+                self._ready.append(summary)
+            return
         if self._next is None or summary.sequence == self._next:
             self._take(summary)
         elif summary.sequence > self._next and not self._awaited:

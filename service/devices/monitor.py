@@ -114,6 +114,9 @@ class Monitor:
         self._judge()
 
     def _take(self, summary: ResultSummary) -> None:
+        if summary.status is SeriesStatus.PRELIMINARY:
+            self._show(summary)
+            return
         if summary.status is not SeriesStatus.ABORTED:  # tells nothing of the worker, so it acknowledges nothing
             self._failure = _complaint(summary)
         if summary.figures is not None:
@@ -132,6 +135,20 @@ class Monitor:
             lost=self._results.lost,
             **({} if summary.again else {ended: getattr(now, ended) + 1, **_counted(now, summary.accounting)}),
             **_result(summary),
+        )
+
+    def _show(self, summary: ResultSummary) -> None:
+        """Show a crystal that a better one of its series will replace; files and counts stay as they are."""
+        shown = _result(summary)
+        for name in ("last_file", "last_picture"):
+            shown.pop(name, None)
+        self._board.update(
+            series_id=summary.series_id,
+            series_unique_id=summary.series_unique_id,
+            series_status=str(summary.status),
+            notes=summary.notes,
+            warnings=summary.warnings,
+            **shown,
         )
 
     def _ask_health(self) -> None:

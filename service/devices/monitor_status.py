@@ -26,7 +26,10 @@ class MonitorStatus(Status):
     series_id: int = count("Series", "Series of the last result.")
     series_unique_id: str = reading("", label="Series name", description="Unique name of the last result's series.")
     series_status: str = reading(
-        "", label="Series ended", description="How the last series ended: done, incomplete, failed or aborted."
+        "",
+        label="Series ended",
+        description="How the last series ended: done, incomplete, failed or aborted; preliminary while a better crystal"
+        " of it is awaited.",
     )
     finished_at_s: float = reading(
         0.0, label="Finished", description="When the last result was ready, since 1970 UTC.", unit="s", format="%.3f"
@@ -96,6 +99,12 @@ class MonitorStatus(Status):
     )
     agreement: float = reading(
         NAN, label="Agreement", description="Correlation of the kept starts, 1 for one object.", format="%.4f"
+    )
+    tier: str = reading(
+        "",
+        label="Tier",
+        description="How the crystal was found: direct (a network), adaptive (adapted to the counts), refined (phase"
+        " retrieval from there), search (phase retrieval from random starts).",
     )
     doubt: str = reading(
         "", label="Doubt", description="Why the last result must not be trusted; empty where nothing speaks against it."

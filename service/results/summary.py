@@ -32,6 +32,7 @@ def figure_rows(reconstruction: Reconstruction) -> list[tuple[str, str]]:
         ("flux, peak", f"{figures.flux_counts:.3g}, {figures.peak_counts:,.0f} counts"),
         *_repaired(figures),
         ("crop", describe_crop(reconstruction.crop)),
+        ("found by", figures.tier),
         ("hand", "nearest to the last result" if figures.hand_chosen else "undetermined: this or its conjugate twin"),
         (
             "frames",

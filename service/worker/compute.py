@@ -156,6 +156,11 @@ class Compute:
         if inverted is None:
             return False
         identity, accounting = inverted.job.identity, inverted.accounting
+        if inverted.preliminary:
+            self._sink.publish(
+                _until_now(self._summary(identity, accounting, SeriesStatus.PRELIMINARY, inverted), inverted)
+            )
+            return True
         self._inverting = None
         if inverted.product is None:
             self._tell(identity, accounting, SeriesStatus.FAILED, error=inverted.error)
@@ -172,8 +177,21 @@ class Compute:
         inverted: Inverted | None = None,
         error: str = "",
     ) -> None:
+        summary = self._summary(identity, accounting, status, inverted, error)
+        self._journal.add(identity, _until_now(summary, inverted))
+        self._sink.publish(_until_now(summary, inverted))
+        self._move_cursor(self._needed())
+
+    def _summary(
+        self,
+        identity: Identity,
+        accounting: Accounting,
+        status: SeriesStatus,
+        inverted: Inverted | None = None,
+        error: str = "",
+    ) -> ResultSummary:
         product = inverted.product if inverted else None
-        summary = ResultSummary(
+        return ResultSummary(
             sequence=self._journal.sequence + 1,
             series_id=identity[0],
             series_unique_id=identity[1],
@@ -190,9 +208,6 @@ class Compute:
             journal=self._journal.name,
             again=self._journal.finished(identity),
         )
-        self._journal.add(identity, _until_now(summary, inverted))
-        self._sink.publish(_until_now(summary, inverted))
-        self._move_cursor(self._needed())
 
     def _needed(self) -> Position:
         """Where a restart has to begin: at the oldest series without a result."""

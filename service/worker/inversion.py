@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from service.results.nexus import read_result, write_result
 from service.results.picture import write_picture
 from service.results.slices import before_and_after, central_slices
 from service.settings import Settings
-from service.worker.inverter import Product
+from service.tiers import Tiers
+from service.worker.inverter import Product, Show
 
 log = logging.getLogger(__name__)
 
@@ -24,36 +26,54 @@ log = logging.getLogger(__name__)
 class Inversion:
     """Call it with one volume after the other: each result takes the hand nearest to the last one that is not doubtful.
 
-    `last_file` is the result of an earlier run that the first one takes its hand from; `repair` runs the networks that
-    the settings switch on.
+    `last_file` is the result of an earlier run that the first one takes its hand from; `repair` and `tiers` run what
+    the settings switch on of them.
     """
 
-    def __init__(self, last_file: Path | None = None, repair: Repair | None = None) -> None:
-        self._repair = repair
+    def __init__(self, last_file: Path | None = None, repair: Repair | None = None, tiers: Tiers | None = None) -> None:
+        self._repair, self._tiers = repair, tiers
         self._previous = None if last_file is None else _former_in(last_file)
 
-    def __call__(self, volume: Volume, settings: Settings) -> Product:
+    def __call__(self, volume: Volume, settings: Settings, show: Show = lambda _: None) -> Product:
         """Return what was made; raise SeriesError or StopError, and nothing is left under a final name.
 
-        The picture is drawn by `Product.draw`: it takes longer than many an inversion.
+        `show` is given what is there before that, which has no file. The picture is drawn by `Product.draw`: it takes
+        longer than many an inversion.
         """
-        reconstruction = run(volume, settings, repair=self._repair, previous=self._previous)
+        reconstruction = run(
+            volume,
+            settings,
+            repair=self._repair,
+            tiers=self._tiers,
+            previous=self._previous,
+            show=lambda early: show(_product(early)),
+        )
         began_s = time.perf_counter()
         path = write_result(reconstruction, volume, settings, settings.out.resolve())  # clients are elsewhere
         picture = path.with_suffix(".png")
         with contextlib.suppress(OSError):
             picture.unlink(missing_ok=True)  # of a former result: no file stands beside another one's picture
         self._previous = _former(reconstruction) or self._previous
-        return Product(
-            figures=reconstruction.figures,
+        return replace(
+            _product(reconstruction),
             path=path,
             picture=picture,
-            slices=central_slices(reconstruction) | before_and_after(reconstruction.repaired),
             latencies_s={**reconstruction.latencies_s, "write": time.perf_counter() - began_s},
-            notes=reconstruction.notes,
-            warnings=reconstruction.warnings,
             draw=partial(_draw, reconstruction, volume, picture),
         )
+
+
+def _product(reconstruction: Reconstruction) -> Product:
+    """What a summary shows of a reconstruction that has no file."""
+    return Product(
+        figures=reconstruction.figures,
+        path=None,
+        picture=None,
+        slices=central_slices(reconstruction) | before_and_after(reconstruction.repaired),
+        latencies_s=reconstruction.latencies_s,
+        notes=reconstruction.notes,
+        warnings=reconstruction.warnings,
+    )
 
 
 def _former(reconstruction: Reconstruction) -> Former | None:

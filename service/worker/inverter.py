@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +23,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """What an inversion leaves: its file and what the summary shows of it; `draw` makes `picture`, and never raises."""
+    """What an inversion leaves: its file and what the summary shows of it; `draw` makes `picture`, and never raises.
+
+    What is shown before has no file.
+    """
 
     figures: Figures
-    path: Path
+    path: Path | None
     picture: Path | None
     slices: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     latencies_s: Mapping[str, float] = field(default_factory=dict)
@@ -35,7 +38,8 @@ class Product:
     draw: Callable[[], None] = lambda: None
 
 
-Invert = Callable[[Volume, Settings], Product]
+Show = Callable[[Product], None]
+Invert = Callable[[Volume, Settings, Show], Product]  # which may show what it has before it is done
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +53,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inverted:
-    """What became of a job: a product, or an error in one line.
+    """What became of a job: a product, or an error in one line. A `preliminary` one is followed by another.
 
     `latencies_s` are those of all stages so far; `last_frame_at` and `done_at` are clock times, s since 1970.
     """
@@ -61,13 +65,17 @@ class Inverted:
     latencies_s: Mapping[str, float] = field(default_factory=dict)
     last_frame_at: float | None = None
     done_at: float = 0.0
+    preliminary: bool = False
 
 
 NO_FRAMES = Accounting(sent=0, received=0, missed=0, rejected=0, duplicates=0)
 
 
 class Inverter:
-    """Takes one job at a time; `poll` hands out what became of it, and its picture is drawn before the next job."""
+    """Takes one job at a time; `poll` hands out what it shows on the way and what became of it.
+
+    Its picture is drawn before the next job.
+    """
 
     def __init__(self, invert: Invert) -> None:
         self._invert = invert
@@ -83,12 +91,13 @@ class Inverter:
         self._jobs.put_nowait(job)
 
     def poll(self, timeout_s: float = 0.0) -> Inverted | None:
-        """Return what became of the job, None where it is not ready within `timeout_s`."""
+        """Return what the job shows or what became of it, None where nothing is ready within `timeout_s`."""
         try:
             inverted = self._done.get(timeout=timeout_s) if timeout_s > 0 else self._done.get_nowait()
         except queue.Empty:
             return None
-        self.job = None
+        if not inverted.preliminary:
+            self.job = None
         return inverted
 
     def rest(self) -> None:
@@ -112,21 +121,22 @@ class Inverter:
         try:
             volume = job.load()
             accounting, before = volume.accounting, _before(volume)
-            product = self._invert(volume, job.settings)
-            return Inverted(
-                job=job,
-                accounting=accounting,
-                product=product,
-                latencies_s={**before, **product.latencies_s},
-                last_frame_at=volume.last_frame_at,
-                done_at=time.time(),
+            whole = Inverted(job=job, accounting=accounting, product=None, last_frame_at=volume.last_frame_at)
+            product = self._invert(
+                volume, job.settings, lambda early: self._done.put(_with(whole, early, before, preliminary=True))
             )
+            return _with(whole, product, before)
         except BraggloopError as error:
             return Inverted(job=job, accounting=accounting, product=None, error=str(error))
         except Exception as error:  # whatever one series does, the next one must be inverted
             log.exception("series %s (%s)", *job.identity[:2])
             text = f"{type(error).__name__}: {one_line(error)}"
             return Inverted(job=job, accounting=accounting, product=None, error=text)
+
+
+def _with(job: Inverted, product: Product, before: Mapping[str, float], preliminary: bool = False) -> Inverted:
+    latencies_s = {**before, **product.latencies_s}
+    return replace(job, product=product, latencies_s=latencies_s, done_at=time.time(), preliminary=preliminary)
 
 
 def _before(volume: Volume) -> Mapping[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from service.adapters.memory import MemoryResults
 from service.adapters.zmq import RESULT_TOPIC, ResultPublisher, ResultSubscriber
 from service.errors import SeriesError, WireError
 from service.ports import ResultSink
-from service.records import ResultSummary
+from service.records import ResultSummary, SeriesStatus
 from service.wire import arrays
 from service.wire.summaries import encode_summary
 from tests.helpers.streams import summary as summary_of
@@ -123,6 +123,23 @@ def test_gap_is_seen_and_filled() -> None:
         assert [summary.sequence for summary in got if summary] == [1, 2, 3]
         assert time.monotonic() - begin_s < adapter.ASK_EVERY_S
         assert reader.lost == 0
+
+
+def test_preliminary_ones_come_at_once_and_are_not_kept() -> None:
+    early = replace(summary_of(1), status=SeriesStatus.PRELIMINARY)
+    with publisher() as sink, subscriber(sink) as reader:
+        sink.publish(summary_of(0))
+        assert read_until_silent(reader) == [0]
+        for published in (early, summary_of(1), early, summary_of(2)):
+            sink.publish(published)
+        got = [reader.receive(WAIT_S) for _ in range(3)]
+        assert [(one.sequence, one.status) for one in got if one] == [
+            (1, SeriesStatus.PRELIMINARY),
+            (1, SeriesStatus.DONE),
+            (2, SeriesStatus.DONE),
+        ]  # a late one is of no use
+        with subscriber(sink) as later:
+            assert read_until_silent(later) == [0, 1, 2]
 
 
 def test_last_one_lost_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

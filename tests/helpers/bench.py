@@ -15,7 +15,7 @@ from service.wire.summaries import encode_summary
 from service.worker.answers import Answers
 from service.worker.compute import Compute
 from service.worker.intake import Intake
-from service.worker.inverter import Invert, Inverter, Product
+from service.worker.inverter import Invert, Inverter, Product, Show
 from service.worker.journal import Journal
 from service.worker.spool import SpoolReader, oldest_segment, read_cursor
 from service.worker.spool_writer import SpoolWriter
@@ -70,7 +70,7 @@ class Bench:
         return [(told.series_unique_id, str(told.status), told.accounting.received) for told in self.run()]
 
     @staticmethod
-    def sum(volume: Volume, settings: Settings) -> Product:
+    def sum(volume: Volume, settings: Settings, _: Show | None = None) -> Product:
         path = settings.out / f"{safe_name(volume.series_unique_id)}.txt"
         path.write_text(str(volume.counts.sum()))
         return Product(figures=make_figures(), path=path, picture=None, latencies_s={"sum": 0.0})

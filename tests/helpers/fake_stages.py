@@ -14,7 +14,7 @@ from service.errors import DataError
 from service.records import Volume
 from service.results.durable import result_name
 from service.settings import Settings
-from service.worker.inverter import Invert, Product
+from service.worker.inverter import Invert, Product, Show
 from service.worker.stages import leave, main, run_compute, run_ingest
 from tests.helpers.results import make_figures
 
@@ -24,7 +24,7 @@ LAST_FLUX = "flux"
 def summing(_: Path | None) -> Invert:
     """Return an inversion that writes the sum of the counts; `phasing.starts` hundredths of a second long."""
 
-    def invert(volume: Volume, settings: Settings) -> Product:
+    def invert(volume: Volume, settings: Settings, _: Show) -> Product:
         if not volume.counts.any():
             raise DataError("no counts in the volume")
         time.sleep(settings.phasing.starts / 100)

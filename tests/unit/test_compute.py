@@ -14,14 +14,14 @@ import cbor2
 import pytest
 
 from service.errors import LONGEST_LINE, DataError, ResultError, SeriesError, SettingsError, SpoolFull
-from service.records import Frame, Message, SeriesEnd, Volume
+from service.records import Frame, Message, SeriesEnd, SeriesStatus, Volume
 from service.settings import Settings
 from service.wire import messages as wire
 from service.worker import answers, journal
 from service.worker.answers import SETTINGS_FILE
 from service.worker.compute import ATTEMPTS
 from service.worker.intake import Intake, reread
-from service.worker.inverter import Inverter, Job, Product
+from service.worker.inverter import Inverter, Job, Product, Show
 from service.worker.spool import Position, SpoolReader, read_cursor, segment_path
 from service.worker.spool_writer import SpoolWriter
 from tests.helpers.bench import Bench
@@ -44,8 +44,30 @@ def test_series_are_told_in_order_and_the_cursor_follows(tmp_path: Path) -> None
     assert bench.compute.report.caught_up
 
 
+def test_what_is_shown_early_is_published_and_nothing_else(tmp_path: Path) -> None:
+    def invert(volume: Volume, settings: Settings, show: Show) -> Product:
+        product = Bench.sum(volume, settings)
+        early = replace(product.figures, tier="direct")
+        show(replace(product, figures=early, path=None, latencies_s={"direct": 0.1}))
+        return product
+
+    bench = Bench(tmp_path, invert)
+    bench.spool(messages(1, "a", 4))
+    early, result = bench.run()
+    assert (early.status, early.sequence, early.path) == (SeriesStatus.PRELIMINARY, 1, None)
+    assert early.figures is not None
+    assert early.figures.tier == "direct"
+    assert early.latency_s is not None
+    assert result.latency_s is not None
+    assert early.latency_s <= result.latency_s
+    assert (result.status, result.sequence) == (SeriesStatus.DONE, 1)
+    assert [entry.summary.status for entry in bench.journal.entries] == [SeriesStatus.DONE]
+    assert dict(bench.journal.series) == {"done": 1}
+    assert "direct" not in bench.journal.stages
+
+
 def test_death_while_inverting_inverts_again_and_tells_once(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, lambda volume, settings: time.sleep(60))  # type: ignore[arg-type,return-value]
+    bench = Bench(tmp_path, lambda volume, settings, show: time.sleep(60))  # type: ignore[arg-type,return-value]
     bench.spool(messages(1, "a", 4))
     bench.run(until=lambda: bool(bench.compute.report.inverting))
     bench.invert = bench.sum
@@ -105,7 +127,7 @@ def test_end_waits_for_the_picture(tmp_path: Path) -> None:
         time.sleep(0.2)
         picture.write_text("drawn")
 
-    inverter = Inverter(lambda volume, settings: replace(Bench.sum(volume, settings), draw=draw))
+    inverter = Inverter(lambda volume, settings, show: replace(Bench.sum(volume, settings), draw=draw))
     (tmp_path / "results").mkdir()
     settings = worker_settings(tmp_path, "tcp://127.0.0.1:0")
     inverter.submit(Job(identity=(1, "a", Position(0, 0)), load=make_volume, settings=settings))
@@ -122,7 +144,9 @@ def test_event_does_not_wait_for_the_picture(tmp_path: Path) -> None:
         drawn.wait(20.0)
         picture.write_text("drawn")
 
-    bench = Bench(tmp_path, lambda volume, settings: replace(Bench.sum(volume, settings), picture=picture, draw=draw))
+    bench = Bench(
+        tmp_path, lambda volume, settings, show: replace(Bench.sum(volume, settings), picture=picture, draw=draw)
+    )
     bench.spool(messages(1, "a", 4))
     (told,) = bench.run()
     assert told.picture == picture
@@ -166,7 +190,7 @@ def test_shortened_journal_tells_nothing_twice_of_what_is_still_in_the_spool(
 
 
 def test_series_that_kills_the_worker_is_given_up(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, lambda volume, settings: time.sleep(60))  # type: ignore[arg-type,return-value]
+    bench = Bench(tmp_path, lambda volume, settings, show: time.sleep(60))  # type: ignore[arg-type,return-value]
     bench.spool(messages(1, "deadly", 4))
     for _ in range(ATTEMPTS):
         bench.run(until=lambda: bool(bench.compute.report.inverting))
@@ -179,7 +203,7 @@ def test_series_that_kills_the_worker_is_given_up(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", [DataError("nothing to invert"), ZeroDivisionError("by zero")])
 def test_failing_inversion_is_told_and_the_next_series_unharmed(tmp_path: Path, error: Exception) -> None:
-    def invert(volume: Volume, settings: Settings) -> Product:
+    def invert(volume: Volume, settings: Settings, _: Show) -> Product:
         if volume.series_unique_id == "bad":
             raise error
         return Bench.sum(volume, settings)
@@ -417,7 +441,7 @@ def test_whatever_a_message_does_to_the_decoder_costs_only_itself(
 
 
 def test_error_that_quotes_a_sender_is_cut(tmp_path: Path) -> None:
-    def invert(volume: Volume, settings: Settings) -> Product:
+    def invert(volume: Volume, settings: Settings, _: Show) -> Product:
         raise DataError("x" * 10_000)
 
     bench = Bench(tmp_path, invert)

@@ -53,6 +53,19 @@ def test_every_figure_of_merit_is_a_reading_of_the_same_name() -> None:
     assert set(FIGURES) <= set(readings(MonitorStatus))
 
 
+def test_a_crystal_that_will_be_replaced_is_shown_and_counts_for_nothing(bench: Bench) -> None:
+    bench.take(summary(4, path=Path("/data/four.h5")))
+    direct = dataclasses.replace(MEASURED, tier="direct", chi=0.5)
+    bench.results.put(summary(5, SeriesStatus.PRELIMINARY, series_id=7, figures=direct, path=None))
+    until(lambda: bench.monitor.status.tier == "direct")
+    status = bench.monitor.status
+    assert (status.series_id, status.series_status, status.chi) == (7, "preliminary", 0.5)
+    assert (status.sequence, status.series_done, status.last_file) == (4, 1, "/data/four.h5")
+    assert status.amplitude[0, 0] == 5.0
+    status = bench.take(summary(5, series_id=7, path=Path("/data/five.h5")))
+    assert (status.series_status, status.tier, status.series_done) == ("done", "search", 2)
+
+
 def test_a_result_is_shown_whole(bench: Bench) -> None:
     status = bench.take(summary(4, path=Path("/data/four.h5"), picture=Path("/data/four.png")))
     assert {name: getattr(status, name) for name in FIGURES} == dataclasses.asdict(MEASURED)

@@ -1,0 +1,113 @@
+"""Tiers: what is shown before the search is done, in order, and what becomes of the result."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from models.bcdi.phasing import Phased, PhasingConfig
+from models.bcdi.preprocess import Preprocessed
+from service import pipeline
+from service.compose import trained_engine
+from service.pipeline import run
+from service.records import Reconstruction, Volume
+from service.settings import PhasingSettings, Settings, TiersSettings
+from service.tiers import Tier, Tiers
+from tests.helpers.patterns import poisson, transform
+from tests.helpers.results import make_crystal, make_volume
+
+EDGE = 32
+ALL = TiersSettings(direct=True, adaptive_steps=5, refined_s=5.0)
+QUICK = Settings(phasing=PhasingSettings(starts=2, keep=2, recipe="30*ER+120*HIO+30*ER", size=EDGE), tiers=ALL)
+Make = Callable[[Preprocessed, Settings, PhasingConfig], Iterator[Tier]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def volume() -> Volume:
+    intensity = np.abs(transform(make_crystal(EDGE)[0])) ** 2
+    counts = poisson(1e6 * intensity / intensity.max())
+    return make_volume(EDGE, counts=counts, mask=np.ones(counts.shape, bool))
+
+
+def test_each_tier_is_shown_with_its_figures_and_the_better_one_is_the_result(volume: Volume) -> None:
+    shown: list[Reconstruction] = []
+    result = run(volume, QUICK, tiers=Tiers(trained_engine), show=shown.append)
+    assert [one.figures.tier for one in shown] == ["direct", "adaptive", "refined"]
+    for one in shown:
+        assert one.object_.shape == (EDGE, EDGE, EDGE)
+        assert np.isfinite([one.figures.chi, one.figures.free_log_likelihood, one.figures.strain_rms]).all()
+    deviances = {one.figures.tier: one.figures.free_log_likelihood for one in (*shown, result)}
+    assert deviances["refined"] <= deviances["direct"]
+    assert result.figures.tier in ("refined", "search")
+    assert result.figures.free_log_likelihood == min(deviances[tier] for tier in ("refined", result.figures.tier))
+    assert result.latencies_s["tiers"] > 0.0
+
+
+def test_later_crystals_take_the_hand_of_those_shown(volume: Volume) -> None:
+    shown: list[Reconstruction] = []
+    settings = QUICK.model_copy(update={"tiers": TiersSettings(direct=True)})
+    result = run(volume, settings, tiers=Tiers(trained_engine), show=shown.append)
+    assert not result.figures.hand_chosen  # which is of the result before
+    again = pipeline.nearest_hand(result.object_, shown[0].object_)
+    assert not again[1]
+
+
+@pytest.mark.parametrize("settings", [QUICK.model_copy(update={"tiers": TiersSettings()}), QUICK])
+def test_nothing_is_shown_where_nothing_is_asked(volume: Volume, settings: Settings) -> None:
+    shown: list[Reconstruction] = []
+    start = None if not settings.tiers.direct else make_crystal(EDGE)[0].astype(np.complex64)
+    result = run(volume, settings, tiers=Tiers(trained_engine), start=start, show=shown.append)
+    assert not shown
+    assert result.figures.tier == "search"
+    assert "tiers" not in result.latencies_s
+
+
+def test_a_tier_that_fails_is_noted_and_the_search_goes_on(volume: Volume) -> None:
+    def failing(*_: object) -> Iterator[Tier]:
+        raise ValueError("no crystal at all")
+        yield
+
+    result = run(volume, QUICK, tiers=failing)  # type: ignore[arg-type]
+    assert result.figures.tier == "search"
+    assert any("no crystal at all" in note for note in result.notes)
+
+
+def test_a_crystal_that_cannot_be_shown_is_noted_too(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = pipeline.to_lab
+
+    def once(*arguments: object) -> object:
+        monkeypatch.setattr(pipeline, "to_lab", whole)
+        raise ValueError("the support is empty")
+
+    monkeypatch.setattr(pipeline, "to_lab", once)
+    result = run(volume, QUICK, tiers=Tiers(trained_engine), show=lambda _: None)
+    assert any("the support is empty" in note for note in result.notes)
+
+
+def test_the_refined_crystal_is_the_result_where_it_explains_more(volume: Volume) -> None:
+    def lucky(prepared: Preprocessed, settings: Settings, config: PhasingConfig) -> Iterator[Tier]:
+        (tier,) = Tiers(trained_engine)(
+            prepared, settings.model_copy(update={"tiers": TiersSettings(direct=True)}), config
+        )
+        figures = dataclasses.replace(tier.phased.figures, free_log_likelihood=0.0)
+        better: Phased = dataclasses.replace(tier.phased, figures=figures)
+        yield Tier("refined", better)
+
+    result = run(volume, QUICK, tiers=lucky)  # type: ignore[arg-type]
+    assert result.figures.tier == "refined"
+
+
+def test_tiers_begin_with_the_network() -> None:
+    for wrong in ({"adaptive_steps": 3}, {"refined_s": 1.0}):
+        with pytest.raises(ValidationError, match="set direct to true"):
+            TiersSettings(**wrong)
