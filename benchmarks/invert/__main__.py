@@ -1,5 +1,8 @@
 """Inversion beside its peers: python -m benchmarks.invert [--only PART ...] [--json FILE]
 
+quality: crystals that training never saw, 64^3, whole ones with a smooth phase and highly strained ones: what the network
+tells in one step, what is refined from there, phase retrieval from random starts, and two rows that know nothing of the
+phase (the true support, the mean shape).
 adaptive: extremum seeking over all latents of a crystal at once, from its pattern alone, in how many evaluations; begun
 20 % off and with what the network tells; beside Xopt's ExtremumSeeking (pip install xopt), its gains tuned on other
 crystals for the same misfit, and Adam.
@@ -22,10 +25,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.invert import adaptive
+from benchmarks.invert import adaptive, quality
 from benchmarks.invert.adaptive import Gains, Off, Way
+from models.invert.predict import default_engine
 
-PARTS = ("adaptive", "follow")
+PARTS = ("quality", "adaptive", "follow")
 TUNING_SEED, TEST_SEED = 7, 8
 # Gains of Xopt that are tried, and for how many evaluations.
 TRIED = [Gains(k, oscillation, 1.0) for k in (50.0, 100.0, 200.0, 400.0) for oscillation in (0.005, 0.01, 0.02)]
@@ -59,6 +63,23 @@ class Bench:
         self.record: dict[str, Any] = {}
         self.short: list[str] = []
         self._console = Console(width=150)
+
+    def quality(self) -> None:
+        """Against the crystals that were simulated."""
+        engine = default_engine()
+        for family in quality.FAMILIES:
+            names = quality.Quality._fields
+            table = Table("way", *names, title=f"{family}, {self.options.crystals} crystals, medians (means)")
+            ways = quality.ways(engine, quality.mean_shape(family))
+            cases = list(itertools.islice(quality.cases(family), self.options.crystals))
+            for name, way in ways.items():
+                found = np.array([quality.quality(case, way) for case in cases])
+                both = zip(np.median(found, axis=0), found.mean(axis=0), strict=True)
+                table.add_row(name, *(f"{median:.4g} ({mean:.4g})" for median, mean in both))
+                self.record[f"quality, {family}, {name}"] = {
+                    field: column.tolist() for field, column in zip(names, found.T, strict=True)
+                }
+            self._console.print(table)
 
     def adaptive(self) -> None:
         """Evaluations until surface and phase are right."""

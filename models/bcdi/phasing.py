@@ -45,11 +45,16 @@ Device = Literal["cpu", "cuda"]
 
 # The recipe 'auto': a search at the coarsest level, a repair of the best at each finer one, a polish of their mode.
 AUTO_SEARCH = parse_recipe("200*HIO+300*RAAR+50*ER")
+# From starts that are given: on 16 simulated crystals of Al and Pd, four starts from what the network `invert` told came
+# to a median correlation with the truth of 0.985 in a sixth of the time that 20 random starts took to 0.983.
+AUTO_SEARCH_BEGUN = parse_recipe("100*HIO+150*RAAR+30*ER")
 AUTO_MIDDLE = parse_recipe("30*RAAR+20*ER")
 AUTO_REFINE = parse_recipe("20*RAAR+10*ER")
 AUTO_FINISH = parse_recipe("20*ER")
 # Starts from a given object differ by this much noise, relative to its norm.
 START_NOISE = 0.1
+# Share of its maximum at which the blurred beginning of a search ends.
+LOOSE_THRESHOLD = 0.15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +70,9 @@ class PhasingConfig:
     of the grid, 0.2 and 0.12, is better by 0.002 ± 0.003, so not to be told apart; searching at 0.15, 0.3 or 0.35 is
     worse by 0.009 to 0.017.
     `coherence`: 'full', or the kernel that blurs the model. `held_out`: share of the voxels kept for the free
-    log-likelihood. `twin_iteration`: where half of a random start is emptied, None never. Raises ValueError for values
-    that make no sense.
+    log-likelihood. `twin_iteration`: where half of a random start is emptied, None never.
+    `search_from_start`: whether starts that are given go through the whole search of 'auto', each inside a loose
+    support of its own, or are only polished. Raises ValueError for values that make no sense.
     """
 
     recipe: str = "auto"
@@ -84,6 +90,7 @@ class PhasingConfig:
     coherence: Coherence = "gaussian"
     held_out: float = 0.02
     twin_iteration: int | None = None
+    search_from_start: bool = False
 
     def __post_init__(self) -> None:
         for name in ("starts", "keep", "shrink_period"):
@@ -218,10 +225,11 @@ class _Run:
             own = parse_recipe(self.config.recipe)
             return [self._stage(own, self.full, keep=keep, threshold=self.config.shrink_threshold)]
         tight = self.config.search_threshold
-        if start is not None:
+        if start is not None and not self.config.search_from_start:
             return [self._stage(AUTO_REFINE, self.full, keep=keep, threshold=tight)]
         levels = coarse_to_fine(self.full.shape, self.extent)
-        stages = [self._stage(AUTO_SEARCH, levels[0], keep=keep, threshold=tight)]
+        search = AUTO_SEARCH if start is None else AUTO_SEARCH_BEGUN
+        stages = [self._stage(search, levels[0], keep=keep, threshold=tight)]
         stages += [self._stage(AUTO_MIDDLE, level, keep=keep, threshold=tight) for level in levels[1:-1]]
         return [*stages, self._stage(AUTO_REFINE, self.full, keep=keep, threshold=tight)]
 
@@ -244,13 +252,14 @@ class _Run:
             once = replace(stage, twin_iteration=self.config.twin_iteration)
             return self._run(once, pattern, objects, support)
         unit = (start / np.abs(start).max()).astype(np.complex64)  # its own unit may not fit into float32
-        given = resample(to_tensor(unit, self.config.device), pattern.shape)
-        if given.ndim == 4:
-            return self._run(stage, pattern, scaled(given, pattern), self._wrapped(given, stage))
+        given = resample(to_tensor(unit, self.config.device), self.full.shape)
+        given = to_level(given if given.ndim == 4 else given[None], self.full, stage.level)
+        if start.ndim == 4:
+            return self._run(stage, pattern, scaled(given, pattern), self._begun(given, stage))
         seeds = tuple((self.config.seed, number) for number in range(count))
-        support = self._wrapped(given[None], stage).expand(count, *pattern.shape)
+        support = self._begun(given, stage).expand(count, *pattern.shape)
         noise = random_starts(pattern, support, seeds)
-        objects = scaled(given[None], pattern) + START_NOISE * noise
+        objects = scaled(given, pattern) + START_NOISE * noise
         return self._run(stage, pattern, objects, support)
 
     def _run(self, stage: Stage, pattern: Pattern, objects: Tensor, support: Tensor) -> Outcome:
@@ -263,6 +272,13 @@ class _Run:
         transfer = None if self.kernel is None else self.kernel.transfer
         reach = tuple(edge + REACH_MARGIN_VOXELS for edge in self.extent)
         return coarse_pattern(self.pattern, level, transfer, reach)
+
+    def _begun(self, given: Tensor, stage: Stage) -> Tensor:
+        """The support that given objects begin with: a loose one where they are searched, not polished."""
+        if not self.config.search_from_start:
+            return self._wrapped(given, stage)
+        transfer = gaussian_transfer(tuple(given.shape[-3:]), stage.wrap.first_sigma, given.device)
+        return shrink_wrap(given, transfer, LOOSE_THRESHOLD)
 
     def _wrapped(self, objects: Tensor, stage: Stage) -> Tensor:
         transfer = gaussian_transfer(tuple(objects.shape[-3:]), stage.wrap.last_sigma, objects.device)

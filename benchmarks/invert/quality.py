@@ -1,0 +1,149 @@
+"""How near crystals come to those simulated: told in one step, refined from there, found by a search."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.metrics import structural_similarity
+
+from models.bcdi.modes import align
+from models.bcdi.phasing import Phased, PhasingConfig, phase_retrieval
+from models.engine.port import Engine
+from models.invert.predict import invert
+from models.invert.refine import refine
+from models.simulate.detector import Faults
+from models.simulate.draws import seeded
+from models.simulate.families import Defect, Family, Shape
+from models.simulate.scenes import FROZEN_SEEDS, random_scenes
+
+Object = NDArray[np.complex64]
+Counts = NDArray[np.float32]
+
+EDGE_VOXELS, SCENES = 64, 8
+# What AutoPhaseNN was made for: whole crystals with a smooth phase, on a still beam; and the same highly strained.
+CONVEX = Family(
+    elements=("Al", "Pd"),
+    shapes=(Shape.WULFF, Shape.CUBOCTAHEDRON, Shape.POLYHEDRON, Shape.SMOOTH),
+    defects=(Defect.NONE,),
+    phase_range=(0.0, 2.0 * np.pi),
+    flux=(1e6, 1e8),
+    jitter_steps=(0.0, 0.0),
+    fluctuation=(0.0, 0.0),
+    coherence_voxels=(0.0, 0.0),
+    gap_chance=0.0,
+    mask_chance=0.0,
+    faults=Faults(dead=(0, 0), hot=(0, 0), streak_chance=0.0, saturation_chance=0.0),
+)
+FAMILIES = {"convex": CONVEX, "high strain": replace(CONVEX, phase_range=(2.0 * np.pi, 4.0 * np.pi))}
+INSIDE = 0.3  # share of its largest amplitude at which a crystal ends
+WINDOW = 7  # of the structural similarity, voxels
+
+
+class Case(NamedTuple):
+    """A pattern, what of it counts photons of the crystal, and the crystal, [z, y, x]."""
+
+    counts: Counts
+    mask: NDArray[np.bool_]
+    truth: Object
+
+
+class Quality(NamedTuple):
+    """Twin, shift and ramp removed, amplitudes scaled to the same mean inside the true crystal, whose largest is 1.
+
+    `ssim` of the amplitudes (data range 1, window 7) over the whole volume, `ssim_box` over the box of the true
+    crystal; `dice` of the supports; `phase` mean |error| inside the true crystal, rad; `chi2` and `free` (deviance) of
+    the counts, NaN where nothing was fitted; `seconds`.
+    """
+
+    ssim: float
+    ssim_box: float
+    dice: float
+    phase: float
+    chi: float
+    free: float
+    seconds: float
+
+
+class Told(NamedTuple):
+    """An object, and its chi and its free log-likelihood where known."""
+
+    object_: Object
+    chi: float = float("nan")
+    free: float = float("nan")
+
+
+Way = Callable[[Case], Told]
+
+
+def cases(family: str) -> Iterator[Case]:
+    """Yield unseen crystals of FAMILIES, without end."""
+    generator = seeded(FROZEN_SEEDS["test"] + 200)
+    while True:
+        scenes = random_scenes(generator, FAMILIES[family], SCENES, (EDGE_VOXELS,) * 3)
+        yield from map(Case, scenes.counts.numpy(), scenes.mask.numpy(), scenes.specimens.object_.numpy())
+
+
+def quality(case: Case, way: Way) -> Quality:
+    """Return how near a way comes to a crystal."""
+    began_s = time.perf_counter()
+    told = way(case)
+    seconds = time.perf_counter() - began_s
+    return Quality(*compared(told.object_, case.truth), told.chi, told.free, seconds)
+
+
+def compared(object_: Object, truth: Object) -> tuple[float, float, float, float]:
+    """Return `ssim`, `ssim_box`, `dice` and `phase` of Quality."""
+    found, true = align(object_, truth).object_, truth / np.abs(truth).max()
+    inside = np.abs(true) > INSIDE
+    found = found * (np.abs(true)[inside].mean() / max(float(np.abs(found)[inside].mean()), 1e-12))
+    overlap = found[inside] * np.conj(true[inside])
+    off = np.angle(overlap * np.exp(-1j * np.angle(overlap.sum())))
+    supports = np.abs(found) > INSIDE * np.abs(found).max(), inside
+    amplitudes = [np.abs(one).clip(0.0, 1.0) for one in (found, true)]
+    _, similar = structural_similarity(*amplitudes, data_range=1.0, win_size=WINDOW, full=True)
+    box = tuple(slice(int(places.min()), int(places.max()) + 1) for places in np.nonzero(inside))
+    return (
+        float(similar.mean()),
+        float(similar[box].mean()),
+        float(2.0 * (supports[0] & supports[1]).sum() / (supports[0].sum() + supports[1].sum())),
+        float(np.abs(off).mean()),
+    )
+
+
+def ways(engine: Engine, mean_shape: Object) -> dict[str, Way]:
+    """Return the rows: ours by tier, phase retrieval, and what knows nothing."""
+    return {
+        "direct": lambda case: Told(invert(case.counts, case.mask, engine=engine).object_),
+        "refined": lambda case: _refined(case, engine),
+        "search, 20 starts": lambda case: _phased(phase_retrieval(case.counts, case.mask, SEARCH)),
+        "search, 1 start": lambda case: _phased(phase_retrieval(case.counts, case.mask, ONE)),
+        "zero phase on the true support": lambda case: Told((np.abs(case.truth) > INSIDE).astype(np.complex64)),
+        "mean shape": lambda _: Told(mean_shape),
+    }
+
+
+SEARCH, ONE = PhasingConfig(starts=20, keep=10), PhasingConfig(starts=1, keep=1)
+
+
+def mean_shape(family: str, crystals: int = 64) -> Object:
+    """Return the mean amplitude of crystals that are in no table, each centred."""
+    generator = seeded(FROZEN_SEEDS["validation"] + 200)
+    total = np.zeros((EDGE_VOXELS,) * 3)
+    for _ in range(crystals // SCENES):
+        objects = random_scenes(generator, FAMILIES[family], SCENES, (EDGE_VOXELS,) * 3).specimens.object_.numpy()
+        total += np.abs(objects).sum(0)
+    return (total / crystals).astype(np.complex64)
+
+
+def _refined(case: Case, engine: Engine) -> Told:
+    found = refine(case.counts, case.mask, invert(case.counts, case.mask, engine=engine).object_)
+    return _phased(found.phased)
+
+
+def _phased(found: Phased) -> Told:
+    return Told(found.object_, found.figures.chi, found.figures.free_log_likelihood)
