@@ -1,8 +1,8 @@
 """Inversion beside its peers: python -m benchmarks.invert [--only PART ...] [--json FILE]
 
-quality: crystals that training never saw, 64^3, whole ones with a smooth phase and highly strained ones: what the network
-tells in one step, what is refined from there, phase retrieval from random starts, and two rows that know nothing of the
-phase (the true support, the mean shape).
+quality: crystals that training never saw, 64^3, whole ones with a smooth phase and highly strained ones: what the
+network tells in one step, what is refined from there, phase retrieval from random starts, and two rows that know
+nothing of the phase (the true support, the mean shape).
 adaptive: extremum seeking over all latents of a crystal at once, from its pattern alone, in how many evaluations; begun
 20 % off and with what the network tells; beside Xopt's ExtremumSeeking (pip install xopt), its gains tuned on other
 crystals for the same misfit, and Adam.
