@@ -1,8 +1,9 @@
-"""Inversion beside its peers: python -m benchmarks.invert [--only PART ...] [--json FILE]
+"""Inversion beside its peers: python -m benchmarks.invert [--scan SCAN --peer-python PYTHON] [--only PART ...]
 
 quality: crystals that training never saw, 64^3, whole ones with a smooth phase and highly strained ones: what the
 network tells in one step, what is refined from there, phase retrieval from random starts, and two rows that know
 nothing of the phase (the true support, the mean shape).
+real: the tiers on a real scan beside cohere's recipe, judged by one function under full coherence.
 adaptive: extremum seeking over all latents of a crystal at once, from its pattern alone, in how many evaluations; begun
 20 % off and with what the network tells; beside Xopt's ExtremumSeeking (pip install xopt), its gains tuned on other
 crystals for the same misfit, and Adam.
@@ -25,19 +26,22 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.invert import adaptive, quality
+from benchmarks.invert import adaptive, quality, real
 from benchmarks.invert.adaptive import Gains, Off, Way
 from models.invert.predict import default_engine
 
-PARTS = ("quality", "adaptive", "follow")
+PARTS = ("quality", "real", "adaptive", "follow")
 TUNING_SEED, TEST_SEED = 7, 8
 # Gains of Xopt that are tried, and for how many evaluations.
 TRIED = [Gains(k, oscillation, 1.0) for k in (50.0, 100.0, 200.0, 400.0) for oscillation in (0.005, 0.01, 0.02)]
+RUNS = 5  # on the real scan
 SCANS, EACH, SWING = 100, (50, 200), 1e-3
 
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scan", type=Path, help="a recorded scan; without one nothing is told of real data")
+    parser.add_argument("--peer-python", default=sys.executable, help="an interpreter that has cohere-core")
     parser.add_argument("--crystals", type=int, default=8, help="a row (default 8)")
     parser.add_argument("--most", type=int, default=20000, help="evaluations that a way may take (default 20000)")
     parser.add_argument("--tuning", type=int, default=4000, help="evaluations of each of Xopt's gains (default 4000)")
@@ -80,6 +84,18 @@ class Bench:
                     field: column.tolist() for field, column in zip(names, found.T, strict=True)
                 }
             self._console.print(table)
+
+    def real(self) -> None:
+        """On a real scan."""
+        if self.options.scan is None:
+            return
+        found = real.runs(self.options.scan, self.options.peer_python, RUNS)
+        table = Table("way", *real.Run._fields, title=f"{self.options.scan.name}, {real.SIZE}^3: median (range)")
+        for name, runs in found.items():
+            columns = list(zip(*runs, strict=True))
+            table.add_row(name, *(f"{np.median(c):.4g} ({min(c):.4g} to {max(c):.4g})" for c in columns))
+            self.record[f"real, {name}"] = runs
+        self._console.print(table)
 
     def adaptive(self) -> None:
         """Evaluations until surface and phase are right."""
