@@ -373,3 +373,17 @@ def test_a_device_that_is_not_there_is_refused() -> None:
 def test_a_start_in_any_unit_is_taken(unit: float) -> None:
     found = phase_retrieval(*measured(), replace(SHORT, starts=1), start=TRUTH.astype(np.complex128) * unit)
     assert correlation(TRUTH, found.object_) > 0.98
+
+
+def test_a_start_that_is_far_off_is_searched_from_where_it_is_asked_to() -> None:
+    truth = bright(strained_crystal(40), 1e5)
+    counts = poisson(np.abs(transform(truth)) ** 2)
+    seen = np.ones(counts.shape, bool)
+    rough = (np.abs(truth) > 0).astype(np.complex64)[None]
+    polished, searched = (
+        phase_retrieval(counts, seen, PhasingConfig(coherence="full", search_from_start=search), start=rough)
+        for search in (False, True)
+    )
+    assert "HIO" in searched.recipe
+    assert "HIO" not in polished.recipe
+    assert correlation(searched.object_, truth) > 0.97
