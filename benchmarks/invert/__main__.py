@@ -3,6 +3,7 @@
 quality: crystals that training never saw, 64^3, whole ones with a smooth phase and highly strained ones: what the
 network tells in one step, what is refined from there, phase retrieval from random starts, and two rows that know
 nothing of the phase (the true support, the mean shape).
+robust: the same against counts, gaps, oversampling and range of the phase, as a page of curves (--plot PNG).
 real: the tiers on a real scan beside cohere's recipe, judged by one function under full coherence.
 adaptive: extremum seeking over all latents of a crystal at once, from its pattern alone, in how many evaluations; begun
 20 % off and with what the network tells; beside Xopt's ExtremumSeeking (pip install xopt), its gains tuned on other
@@ -26,11 +27,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.invert import adaptive, quality, real
+from benchmarks.invert import adaptive, quality, real, robust
 from benchmarks.invert.adaptive import Gains, Off, Way
 from models.invert.predict import default_engine
 
-PARTS = ("quality", "real", "adaptive", "follow")
+PARTS = ("quality", "robust", "real", "adaptive", "follow")
 TUNING_SEED, TEST_SEED = 7, 8
 # Gains of Xopt that are tried, and for how many evaluations.
 TRIED = [Gains(k, oscillation, 1.0) for k in (50.0, 100.0, 200.0, 400.0) for oscillation in (0.005, 0.01, 0.02)]
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--crystals", type=int, default=8, help="a row (default 8)")
     parser.add_argument("--most", type=int, default=20000, help="evaluations that a way may take (default 20000)")
     parser.add_argument("--tuning", type=int, default=4000, help="evaluations of each of Xopt's gains (default 4000)")
+    parser.add_argument("--plot", type=Path, help="PNG of the curves")
     parser.add_argument("--only", nargs="*", choices=PARTS, default=PARTS, help="parts (default: all)")
     parser.add_argument("--json", type=Path, help="where to write the figures")
     options = parser.parse_args(arguments)
@@ -71,19 +73,36 @@ class Bench:
     def quality(self) -> None:
         """Against the crystals that were simulated."""
         engine = default_engine()
-        for family in quality.FAMILIES:
+        for title, family in quality.FAMILIES.items():
             names = quality.Quality._fields
-            table = Table("way", *names, title=f"{family}, {self.options.crystals} crystals, medians (means)")
+            table = Table("way", *names, title=f"{title}, {self.options.crystals} crystals, medians (means)")
             ways = quality.ways(engine, quality.mean_shape(family))
             cases = list(itertools.islice(quality.cases(family), self.options.crystals))
             for name, way in ways.items():
                 found = np.array([quality.quality(case, way) for case in cases])
                 both = zip(np.median(found, axis=0), found.mean(axis=0), strict=True)
                 table.add_row(name, *(f"{median:.4g} ({mean:.4g})" for median, mean in both))
-                self.record[f"quality, {family}, {name}"] = {
+                self.record[f"quality, {title}, {name}"] = {
                     field: column.tolist() for field, column in zip(names, found.T, strict=True)
                 }
             self._console.print(table)
+
+    def robust(self) -> None:
+        """Where a measurement is not as it should be."""
+        ways = quality.ways(default_engine(), quality.mean_shape(quality.CONVEX))
+        chosen = {name: ways[name] for name in ("direct", "refined", "zero phase on the true support")}
+        found = robust.curves(chosen, self.options.crystals)
+        for title, rows in found.items():
+            values = robust.CHANGED[title].values
+            table = Table("way", *(f"{value:g}" for value in values), title=f"{title}: Dice / phase in rad, medians")
+            for name, some in rows.items():
+                columns = [np.median(ones, axis=0) for ones in some]
+                shown = (quality.Quality(*column) for column in columns)
+                table.add_row(name, *(f"{one.dice:.3f} / {one.phase:.3f}" for one in shown))
+                self.record[f"robust, {title}, {name}"] = some
+            self._console.print(table)
+        if self.options.plot:
+            robust.draw(found, self.options.plot)
 
     def real(self) -> None:
         """On a real scan."""

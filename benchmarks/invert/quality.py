@@ -80,11 +80,11 @@ class Told(NamedTuple):
 Way = Callable[[Case], Told]
 
 
-def cases(family: str) -> Iterator[Case]:
-    """Yield unseen crystals of FAMILIES, without end."""
+def cases(family: Family) -> Iterator[Case]:
+    """Yield unseen crystals of a family, without end."""
     generator = seeded(FROZEN_SEEDS["test"] + 200)
     while True:
-        scenes = random_scenes(generator, FAMILIES[family], SCENES, (EDGE_VOXELS,) * 3)
+        scenes = random_scenes(generator, family, SCENES, (EDGE_VOXELS,) * 3)
         yield from map(Case, scenes.counts.numpy(), scenes.mask.numpy(), scenes.specimens.object_.numpy())
 
 
@@ -130,12 +130,12 @@ def ways(engine: Engine, mean_shape: Object) -> dict[str, Way]:
 SEARCH, ONE = PhasingConfig(starts=20, keep=10), PhasingConfig(starts=1, keep=1)
 
 
-def mean_shape(family: str, crystals: int = 64) -> Object:
+def mean_shape(family: Family, crystals: int = 64) -> Object:
     """Return the mean amplitude of crystals that are in no table, each centred."""
     generator = seeded(FROZEN_SEEDS["validation"] + 200)
     total = np.zeros((EDGE_VOXELS,) * 3)
     for _ in range(crystals // SCENES):
-        objects = random_scenes(generator, FAMILIES[family], SCENES, (EDGE_VOXELS,) * 3).specimens.object_.numpy()
+        objects = random_scenes(generator, family, SCENES, (EDGE_VOXELS,) * 3).specimens.object_.numpy()
         total += np.abs(objects).sum(0)
     return (total / crystals).astype(np.complex64)
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from benchmarks.invert.adaptive import PHASE, SURFACE, evaluations, followed, off, ours, problems
-from benchmarks.invert.quality import FAMILIES, Case, Told, cases, compared, mean_shape, quality
+from benchmarks.invert.quality import CONVEX, FAMILIES, Case, Told, cases, compared, mean_shape, quality
 from models.bcdi.modes import twin
+from models.simulate.families import Family
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -20,7 +21,7 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="module")
 def case() -> Case:
-    return next(cases("convex"))
+    return next(cases(CONVEX))
 
 
 def test_the_twin_of_the_truth_is_the_truth(case: Case) -> None:
@@ -38,8 +39,8 @@ def test_a_crystal_without_phase_is_told_by_its_phase_alone(case: Case) -> None:
     assert np.isnan(flat.chi)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_mean_shape_fits_no_crystal(family: str) -> None:
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+def test_a_mean_shape_fits_no_crystal(family: Family) -> None:
     one = next(cases(family))
     assert compared(mean_shape(family, 8), one.truth)[2] < 0.95
 
