@@ -20,7 +20,8 @@ from models.invert.refine import refine
 from service.repair import MakeEngine
 from service.settings import EngineSettings, Settings
 
-# What a crystal goes through so that its support and figures are told as those of all others are: one iteration.
+# What a crystal goes through so that its support and figures are told as those of all others are, beside the 20
+# iterations of error reduction that end every run.
 AS_IT_IS = "1*ER"
 
 
