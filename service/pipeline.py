@@ -21,12 +21,11 @@ from models.bcdi.phasing import Phased, PhasingConfig, phase_retrieval
 from models.bcdi.preprocess import Exposure, Masked, PreprocessConfig, Preprocessed, masked_series, preprocess
 from models.bcdi.quality import prtf, resolution
 from models.bcdi.resample import along_q, to_lab
-from models.bcdi.search import rank
 from models.bcdi.strain import displacement_and_strain
 from models.bcdi.trust import agreement, doubt, explained, peak_outside
 from models.layouts import chosen_layout
 from service.adapters.scans.plane import detector_planes
-from service.errors import BraggloopError, DataError, GeometryError, SettingsError
+from service.errors import BraggloopError, DataError, GeometryError, SettingsError, one_line
 from service.records import Figures, Reconstruction, Repaired, Volume
 from service.repair import Crop, Repair
 from service.results.slices import bulk_of
@@ -72,7 +71,7 @@ def run(
     """Invert one series. Not for streaming: it wants the whole volume.
 
     `repair` runs the networks that the settings switch on, `tiers` the tiers; without them none is run. `show` is given
-    what a tier found, at once; what is returned is the search's or the refined one, as held-out voxels choose.
+    what a tier found, at once, where both are given; what is returned is the search's.
     `previous` is the result before: the new one takes the hand nearest to it, where both show the same field of view.
     `start`, likewise, is an object of the same scan, finer or coarser, from which every start sets out.
     Raises DataError or GeometryError in one line where there is nothing to invert, SourceError where a mask, dark or
@@ -93,14 +92,11 @@ def run(
             repair.denoise(crop, settings)
     work = _Work(volume=volume, settings=settings, crop=crop, frame=frame, previous=previous)
     config = _config(settings.phasing)
-    early: list[Tier] = []
-    if tiers is not None and settings.tiers.direct and start is None:
-        early = work.shown(tiers(prepared, settings, config), show, stages)
+    if tiers is not None and show is not None and settings.tiers.direct and start is None:
+        work.show_early(tiers(prepared, settings, config), show, stages)
     with stages.stage("phase", DataError):
         searched = _invert(crop, config, settings.phasing, start, stages.within("phase"))
-    refined = [tier for tier in early if tier.name == "refined"]
-    best = min([Tier("search", searched), *refined], key=lambda tier: rank(tier.phased.figures))
-    return work.reconstruction(best, stages)
+    return work.reconstruction(Tier("search", searched), stages)
 
 
 @dataclass(kw_only=True)
@@ -114,23 +110,19 @@ class _Work:
     previous: Former | None
     last_shown: Former | None = None
 
-    def shown(self, early: Iterator[Tier], show: Show | None, stages: _Stages) -> list[Tier]:
-        """Return the tiers after showing each; one that fails is noted, and the search goes on without it."""
-        found: list[Tier] = []
+    def show_early(self, early: Iterator[Tier], show: Show, stages: _Stages) -> None:
+        """Show each tier; one that fails, for whatever reason, is noted, and the search goes on without it."""
         try:
             while True:
                 with stages.stage("tiers", DataError):
                     tier = next(early, None)
                 if tier is None:
-                    return found
-                found.append(tier)
-                if show is not None:
-                    result = self.reconstruction(tier, _Stages(None))
-                    self.last_shown = Former.of(result)
-                    show(result)
-        except (DataError, GeometryError) as error:
-            self.crop.notes.append(f"no further crystal before the search: {error}")
-            return found
+                    return
+                result = self.reconstruction(tier, _Stages(None))
+                self.last_shown = Former.of(result)
+                show(result)
+        except (BraggloopError, RuntimeError) as error:  # no engine, no network, no device: the series has its result
+            self.crop.notes.append(f"no further crystal before the search: {one_line(error)}")
 
     def reconstruction(self, tier: Tier, stages: _Stages) -> Reconstruction:
         """From the crystal of a tier to all that is told of it."""

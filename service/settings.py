@@ -137,8 +137,8 @@ class TiersSettings(Section):
     refined_s: float = Field(
         0.0,
         ge=0,
-        description="seconds of phase retrieval that begins with the better of these, then published, and kept where"
-        " it explains held-out voxels better than the search does; 0: none",
+        description="seconds of phase retrieval that begins with the better of these, then published; its first round"
+        " always runs, and the search waits for it; 0: none",
     )
 
     @model_validator(mode="after")
