@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -11,21 +11,21 @@ from numpy.typing import NDArray
 
 from models.bcdi.pattern import Filled
 from models.bcdi.preprocess import Preprocessed
+from models.denoise.predict import NAME as DENOISER
 from models.denoise.predict import Denoised, denoise, item_shape
 from models.engine.port import Engine
 from models.inpaint.predict import BATCH, ITEM, Inpainted, inpaint
+from models.inpaint.predict import NAME as INPAINTER
 from models.inpaint.trial import trial
 from models.light import Light, light_of
 from models.misfit import mean_square
+from service.engines import Engines, MakeEngine
 from service.records import Repaired
-from service.settings import EngineSettings, Settings
+from service.settings import Settings
 
-DENOISER, INPAINTER = "denoise", "inpaint"  # names of the networks
 # Filled counts whose standard deviations are more than this share of them, on average, are a guess.
 MOST_UNSURE = 0.5
 NO_GAP = "no gap between seen voxels to fill"
-# Of a network by name, for items of a shape, so many of them at once.
-MakeEngine = Callable[[EngineSettings, str, tuple[int, ...], int], Engine]
 
 
 @dataclass(slots=True)
@@ -51,13 +51,12 @@ class Repair:
     """
 
     def __init__(self, make: MakeEngine) -> None:
-        self._make = make
-        self._made: dict[str, tuple[tuple[EngineSettings, tuple[int, ...]], Engine]] = {}
+        self._engines = Engines(make)
 
     def inpaint(self, crop: Crop, settings: Settings) -> None:
         """Fill the gaps; doubt it where the network is wrong about voxels that it is shown to be wrong about."""
         wanted, prepared = settings.repair, crop.prepared
-        engine = self._engine(settings.engine, INPAINTER, ITEM, BATCH)
+        engine = self._engines.get(settings.engine, INPAINTER, ITEM, BATCH)
         found = inpaint(
             prepared.counts,
             prepared.mask,
@@ -86,19 +85,12 @@ class Repair:
     def denoise(self, crop: Crop, settings: Settings) -> None:
         """Tell what the counts would be without noise; doubt it where the measured ones are not noise about that."""
         counts, mask = crop.prepared.counts, crop.prepared.mask
-        engine = self._engine(settings.engine, DENOISER, item_shape(counts.shape), 1)
+        engine = self._engines.get(settings.engine, DENOISER, item_shape(counts.shape))
         found = denoise(counts, mask, engine=engine)
         before = crop.repaired or Repaired(measured=_measured(crop.prepared))
         crop.repaired = replace(before, denoised=found.frames, denoised_std=found.std)
         crop.by[DENOISER] = engine.describe()
         crop.doubts += doubts_of_denoising(counts, mask, found, settings.repair.doubt_above)
-
-    def _engine(self, settings: EngineSettings, name: str, shape: tuple[int, ...], at_once: int) -> Engine:
-        key = (settings, shape)
-        if name not in self._made or self._made[name][0] != key:
-            self._made.pop(name, None)  # let go of the former one before the next takes its memory
-            self._made[name] = key, self._make(settings, name, shape, at_once)
-        return self._made[name][1]
 
 
 def _measured(prepared: Preprocessed) -> NDArray[np.float32]:

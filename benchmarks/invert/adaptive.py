@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmarks.invert.quality import CONVEX
 from models.bcdi.modes import align
 from models.extremum import Seeking, State, init, settled
 from models.invert.adapt import descend, latent_seeking, seek
@@ -23,16 +25,10 @@ from models.invert.predict import invert
 from models.invert.view import grid_space
 from models.simulate.diffraction import far_field, intensity
 from models.simulate.draws import fibonacci_sphere, normal, seeded
-from models.simulate.families import Defect, Family, Shape
 from models.simulate.specimens import random_specimens
 
 # Crystals that latents can tell: of one piece, without defects, of elements that training never saw.
-UNSEEN = Family(
-    elements=("Al", "Pd"),
-    shapes=(Shape.WULFF, Shape.CUBOCTAHEDRON, Shape.POLYHEDRON, Shape.SMOOTH),
-    defects=(Defect.NONE,),
-    phase_range=(0.0, 6.0),
-)
+UNSEEN = replace(CONVEX, phase_range=(0.0, 6.0))
 EDGE_VOXELS, CRYSTALS_AT_ONCE = 64, 4
 # A begin is off by this share of the root mean square of the surface, of the density and of the phase.
 PERTURBED = 0.2
@@ -140,12 +136,8 @@ def evaluations(problem: Problem, way: Way, most: int) -> tuple[int | None, Off]
 
 
 def checks(first: int = 50, grown: float = 1.15) -> Iterator[int]:
-    """Yield how many evaluations to take until the next look."""
-    taken = 0
-    for step in itertools.count():
-        until = math.ceil(first * grown**step)
-        yield until
-        taken += until
+    """Return how many evaluations to take until the next look, without end."""
+    return (math.ceil(first * grown**step) for step in itertools.count())
 
 
 def ours(problem: Problem) -> Iterator[tuple[int, Tensor]]:
@@ -197,7 +189,7 @@ def with_xopt(gains: Gains) -> Way:
         )
         latents = problem.start.clone()
         # Its centre is nowhere told: the mean of the last period of the slowest oscillation stands for it.
-        last: list[Tensor] = []
+        last: deque[Tensor] = deque(maxlen=PERIOD)
         taken = 0
         for count in checks():
             for _ in range(count):
@@ -206,9 +198,9 @@ def with_xopt(gains: Gains) -> Way:
                 generator.add_data(pd.DataFrame([told]))
                 proposed = generator.generate(1)[0]
                 latents = torch.tensor([proposed[name] for name in names])
-                last = [*last, latents][-PERIOD:]
+                last.append(latents)
             taken += count
-            yield taken, torch.stack(last).mean(0)
+            yield taken, torch.stack(tuple(last)).mean(0)
 
     return way
 

@@ -56,7 +56,7 @@ class Quality(NamedTuple):
     """Twin, shift and ramp removed, amplitudes scaled to the same mean inside the true crystal, whose largest is 1.
 
     `ssim` of the amplitudes (data range 1, window 7) over the whole volume, `ssim_box` over the box of the true
-    crystal; `dice` of the supports; `phase` mean |error| inside the true crystal, rad; `chi2` and `free` (deviance) of
+    crystal; `dice` of the supports; `phase` mean |error| inside the true crystal, rad; `chi` and `free` (deviance) of
     the counts, NaN where nothing was fitted; `seconds`.
     """
 
@@ -115,15 +115,14 @@ def compared(object_: Object, truth: Object) -> tuple[float, float, float, float
     )
 
 
-def ways(engine: Engine, mean_shape: Object) -> dict[str, Way]:
-    """Return the rows: ours by tier, phase retrieval, and what knows nothing."""
+def ways(engine: Engine) -> dict[str, Way]:
+    """Return the rows: ours by tier, phase retrieval, and what knows the support alone."""
     return {
         "direct": lambda case: Told(invert(case.counts, case.mask, engine=engine).object_),
         "refined": lambda case: _refined(case, engine),
         "search, 20 starts": lambda case: _phased(phase_retrieval(case.counts, case.mask, SEARCH)),
         "search, 1 start": lambda case: _phased(phase_retrieval(case.counts, case.mask, ONE)),
         "zero phase on the true support": lambda case: Told((np.abs(case.truth) > INSIDE).astype(np.complex64)),
-        "mean shape": lambda _: Told(mean_shape),
     }
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from benchmarks.bcdi_scan import Cube, box_around_peak
@@ -16,8 +15,7 @@ from benchmarks.phasing import HELD_OUT_SEED, cohere_run, without_kernel
 from models.bcdi.modes import correlation
 from models.bcdi.pattern import Pattern, hold_out, measured_pattern
 from models.bcdi.phasing import PhasingConfig
-from models.invert.adapt import descend
-from models.invert.misfit import Misfit
+from models.invert.adapt import adapted
 from models.invert.predict import invert
 from models.invert.refine import refine
 
@@ -65,11 +63,8 @@ def _tiers(cube: Cube, seed: int) -> Iterator[tuple[str, _Found]]:
     told_s = time.perf_counter() - began_s
     if not seed:
         yield "direct", _Found(told.object_, told.support, told_s)
-        misfit = Misfit(told.space, torch.from_numpy(intensity), torch.from_numpy(cube.mask))
-        latents = descend(misfit, torch.from_numpy(told.latent), ADAPTIVE_STEPS).latents
-        adapted = told.space.objects(latents[None])[0].numpy()
-        support = np.abs(adapted) > 0
-        yield f"adaptive, {ADAPTIVE_STEPS} steps", _Found(adapted, support, time.perf_counter() - began_s)
+        nearer = adapted(told.space, told.latent, intensity, cube.mask, ADAPTIVE_STEPS)
+        yield f"adaptive, {ADAPTIVE_STEPS} steps", _Found(nearer, np.abs(nearer) > 0, time.perf_counter() - began_s)
     for budget_s in (0.0, np.inf):
         began_s = time.perf_counter()
         config = PhasingConfig(coherence="full", seed=seed, held_out_seed=HELD_OUT_SEED)

@@ -71,8 +71,8 @@ class PhasingConfig:
     worse by 0.009 to 0.017.
     `coherence`: 'full', or the kernel that blurs the model. `held_out`: share of the voxels kept for the free
     log-likelihood. `twin_iteration`: where half of a random start is emptied, None never.
-    `search_from_start`: whether starts that are given go through the whole search of 'auto', each inside a loose
-    support of its own, or are only polished. Raises ValueError for values that make no sense.
+    `search_from_start`: whether starts that are given are searched from by 'auto', from the coarsest level on and each
+    inside a loose support of its own, or are only polished. Raises ValueError for values that make no sense.
     """
 
     recipe: str = "auto"
@@ -277,8 +277,8 @@ class _Run:
         """The support that given objects begin with: a loose one where they are searched, not polished."""
         if not self.config.search_from_start:
             return self._wrapped(given, stage)
-        transfer = gaussian_transfer(tuple(given.shape[-3:]), stage.wrap.first_sigma, given.device)
-        return shrink_wrap(given, transfer, LOOSE_THRESHOLD)
+        loose = replace(stage.wrap, last_sigma=stage.wrap.first_sigma, threshold=LOOSE_THRESHOLD)
+        return self._wrapped(given, replace(stage, wrap=loose))
 
     def _wrapped(self, objects: Tensor, stage: Stage) -> Tensor:
         transfer = gaussian_transfer(tuple(objects.shape[-3:]), stage.wrap.last_sigma, objects.device)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from models.extremum import Seeking, State, propose, update
@@ -44,6 +46,15 @@ class Descended:
     latents: Tensor
     misfit: float
     curve: tuple[float, ...]
+
+
+def adapted(
+    space: LatentSpace, latent: NDArray[np.float32], intensity: NDArray[np.float32], seen: NDArray[np.bool_], steps: int
+) -> NDArray[np.complex64]:
+    """Return the crystal complex64 [z, y, x] of latents (size,) after so many steps of `descend` to an intensity."""
+    misfit = Misfit(space, torch.from_numpy(intensity), torch.from_numpy(seen))
+    latents = descend(misfit, torch.from_numpy(latent), steps).latents
+    return np.asarray(space.objects(latents[None])[0].numpy())
 
 
 @torch.enable_grad()

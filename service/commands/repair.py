@@ -13,8 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.counts import as_volume
+from models.denoise.predict import NAME as DENOISER
+from models.denoise.predict import denoise, item_shape
 from models.engine.port import Engine
-from models.inpaint.predict import Inpainted
+from models.inpaint.adapt import adapted_engine
+from models.inpaint.predict import BATCH, ITEM, Inpainted, inpaint
+from models.inpaint.predict import NAME as INPAINTER
 from models.light import light_of
 from models.memory import memory_told
 from service.adapters.scans.plane import read_plane
@@ -64,9 +68,6 @@ def inpaint_file(
     `source` is a recorded scan, a NumPy file, or an HDF5 file whose `dataset` is named; `adapt_s` seconds are spent on
     adapting the network to it.
     """
-    from models.inpaint.adapt import adapted_engine
-    from models.inpaint.predict import BATCH, ITEM, NAME, inpaint
-
     _require_out(out)
     guided = settings.repair.guided
     with report.progress() as advance:
@@ -84,7 +85,7 @@ def inpaint_file(
                     background=given.background,
                 )
             else:
-                engine = trained_engine(settings.engine, NAME, ITEM, BATCH)
+                engine = trained_engine(settings.engine, INPAINTER, ITEM, BATCH)
             advance("filling gaps", 0.6)
             found = inpaint(
                 given.counts,
@@ -109,7 +110,12 @@ def inpaint_file(
             "filled": found.filled.astype(np.uint8),
             "mask": given.mask.astype(np.uint8),
         },
-        {"network": NAME, "guided": int(guided and found.volume.ndim == 3), "adapted_s": adapt_s, **engine.describe()},
+        {
+            "network": INPAINTER,
+            "guided": int(guided and found.volume.ndim == 3),
+            "adapted_s": adapt_s,
+            **engine.describe(),
+        },
     )
     inside, seen = (
         float(counts.sum(dtype=np.float64)) for counts in (found.volume[found.filled], given.counts[given.mask])
@@ -148,8 +154,6 @@ def denoise_file(
 
     `background` holds counts a frame without the sample [row, column]; it is subtracted in proportion to the monitor.
     """
-    from models.denoise.predict import NAME, denoise, item_shape
-
     _require_out(out)
     with report.progress() as advance:
         given = read_counts(source, scan, dataset, settings, lambda share: advance("reading", 0.5 * share))
@@ -157,7 +161,7 @@ def denoise_file(
         began_s = time.perf_counter()
         advance("denoising", 0.5)
         with raised_as(DataError), memory_told(LESS_MEMORY):
-            engine = trained_engine(settings.engine, NAME, item_shape(given.counts.shape))
+            engine = trained_engine(settings.engine, DENOISER, item_shape(given.counts.shape))
             found = denoise(given.counts, given.mask, engine=engine, background=plane, monitor=given.monitor)
         took_s = time.perf_counter() - began_s
     doubts = []
@@ -168,7 +172,7 @@ def denoise_file(
         "expected counts, denoised by a network" + ("" if plane is None else ", background subtracted"),
         given.mask,
         {"data": found.frames, "data_errors": found.std, "mask": given.mask.astype(np.uint8)},
-        {"network": NAME, "background": str(background or ""), **engine.describe()},
+        {"network": DENOISER, "background": str(background or ""), **engine.describe()},
     )
     before, after = (float(counts[given.mask].sum(dtype=np.float64)) for counts in (given.counts, found.frames))
     _tell(given.notes, doubts, report)

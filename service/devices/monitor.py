@@ -125,31 +125,17 @@ class Monitor:
         ended = f"series_{summary.status}"
         self._board.update(
             sequence=summary.sequence,
-            series_id=summary.series_id,
-            series_unique_id=summary.series_unique_id,
-            series_status=str(summary.status),
             finished_at_s=summary.finished_at,
-            notes=summary.notes,
-            warnings=summary.warnings,
             last_error=summary.error or now.last_error,
             lost=self._results.lost,
             **({} if summary.again else {ended: getattr(now, ended) + 1, **_counted(now, summary.accounting)}),
+            **_series(summary),
             **_result(summary),
         )
 
     def _show(self, summary: ResultSummary) -> None:
         """Show a crystal that a better one of its series will replace; files and counts stay as they are."""
-        shown = _result(summary)
-        for name in ("last_file", "last_picture"):
-            shown.pop(name, None)
-        self._board.update(
-            series_id=summary.series_id,
-            series_unique_id=summary.series_unique_id,
-            series_status=str(summary.status),
-            notes=summary.notes,
-            warnings=summary.warnings,
-            **shown,
-        )
+        self._board.update(**_series(summary), **_crystal(summary))
 
     def _ask_health(self) -> None:
         self._asked_s = self._clock_s()
@@ -207,10 +193,27 @@ def _counted(now: MonitorStatus, frames: Accounting) -> dict[str, Any]:
     return {name: getattr(now, name) + getattr(frames, name) for name in names}
 
 
+def _series(summary: ResultSummary) -> dict[str, Any]:
+    """Fields of which series it is, how it stands and what is said of it."""
+    return {
+        "series_id": summary.series_id,
+        "series_unique_id": summary.series_unique_id,
+        "series_status": str(summary.status),
+        "notes": summary.notes,
+        "warnings": summary.warnings,
+    }
+
+
 def _result(summary: ResultSummary) -> dict[str, Any]:
     """Fields of what a series yielded; a failed series leaves those of the one before."""
     if summary.figures is None:
         return {}
+    files = {"last_file": str(summary.path or ""), "last_picture": ""}  # until the worker says that it is drawn
+    return {**_crystal(summary), **files}
+
+
+def _crystal(summary: ResultSummary) -> dict[str, Any]:
+    """Fields of the crystal that a summary shows, and how long it took."""
     stages = summary.latencies_s
     return {
         **{name: getattr(summary.figures, name) for name in FIGURES},
@@ -219,8 +222,6 @@ def _result(summary: ResultSummary) -> dict[str, Any]:
         "latency_s": NAN if summary.latency_s is None else summary.latency_s,
         "latency_stages": tuple(stages),
         "latencies_s": tuple(float(seconds) for seconds in stages.values()),
-        "last_file": str(summary.path or ""),
-        "last_picture": "",  # until the worker says that it is drawn
     }
 
 

@@ -157,9 +157,7 @@ class Compute:
             return False
         identity, accounting = inverted.job.identity, inverted.accounting
         if inverted.preliminary:
-            self._sink.publish(
-                _until_now(self._summary(identity, accounting, SeriesStatus.PRELIMINARY, inverted), inverted)
-            )
+            self._tell(identity, accounting, SeriesStatus.PRELIMINARY, inverted)
             return True
         self._inverting = None
         if inverted.product is None:
@@ -177,21 +175,8 @@ class Compute:
         inverted: Inverted | None = None,
         error: str = "",
     ) -> None:
-        summary = self._summary(identity, accounting, status, inverted, error)
-        self._journal.add(identity, _until_now(summary, inverted))
-        self._sink.publish(_until_now(summary, inverted))
-        self._move_cursor(self._needed())
-
-    def _summary(
-        self,
-        identity: Identity,
-        accounting: Accounting,
-        status: SeriesStatus,
-        inverted: Inverted | None = None,
-        error: str = "",
-    ) -> ResultSummary:
         product = inverted.product if inverted else None
-        return ResultSummary(
+        summary = ResultSummary(
             sequence=self._journal.sequence + 1,
             series_id=identity[0],
             series_unique_id=identity[1],
@@ -208,6 +193,10 @@ class Compute:
             journal=self._journal.name,
             again=self._journal.finished(identity),
         )
+        if status is not SeriesStatus.PRELIMINARY:
+            self._journal.add(identity, _until_now(summary, inverted))
+        self._sink.publish(_until_now(summary, inverted))
+        self._move_cursor(self._needed())
 
     def _needed(self) -> Position:
         """Where a restart has to begin: at the oldest series without a result."""
