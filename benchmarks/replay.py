@@ -25,6 +25,7 @@ from service.adapters.requests import WorkerRequests
 from service.adapters.tango import TangoDevice, alive, device_server_arguments, device_urls
 from service.commands.children import Children, free_ports, local_wiring
 from service.commands.reconstruct import read_volume
+from service.compose import tiers as early
 from service.errors import DeviceError
 from service.pipeline import run
 from service.records import Reconstruction
@@ -43,14 +44,18 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--size", type=int, default=64, help="edge of the cube that is inverted; 0: chosen from the data"
     )
+    parser.add_argument("--direct", action="store_true", help="also show what the network tells, and say when")
     options = parser.parse_args(arguments)
     if os.environ.get("OMP_NUM_THREADS") != "1":
         parser.error("set OMP_NUM_THREADS=1 before: libraries that are loaded already have their threads")
-    phasing = {"size": options.size}
+    phasing, tiers = {"size": options.size}, {"direct": options.direct}
     with tempfile.TemporaryDirectory() as folder:
-        live, figures = streamed(options.scan, options.rate, phasing, Path(folder))
+        live, figures = streamed(options.scan, options.rate, phasing, tiers, Path(folder))
         offline = run(
-            read_volume(options.scan, "", Settings(), lambda share: None), load_settings(None, {"phasing": phasing})
+            read_volume(options.scan, "", Settings(), lambda share: None),
+            load_settings(None, {"phasing": phasing, "tiers": tiers}),
+            tiers=early(),
+            show=lambda _: None,
         )
     figures["identical object"] = bool(np.array_equal(live.object_, offline.object_))
     figures["largest difference, share of the maximum"] = float(
@@ -61,13 +66,14 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def streamed(
-    scan: Path, rate_hz: float, phasing: dict[str, Any], folder: Path
+    scan: Path, rate_hz: float, phasing: dict[str, Any], tiers: dict[str, Any], folder: Path
 ) -> tuple[Reconstruction, dict[str, Any]]:
     frames, results, requests, devices_port = free_ports(4)
     overrides = {
         "out": folder / "results",
         "spool": {"folder": folder / "spool"},
         "phasing": phasing,
+        "tiers": tiers,
         **local_wiring(frames, results, requests),
     }
     settings, environment = load_settings(None, overrides), to_environment(overrides)
@@ -79,7 +85,12 @@ def streamed(
         children.wait_until(lambda: all(alive(device) for device in devices), "devices", START_S)
         worker = WorkerRequests(settings.worker.requests)
         children.wait_until(lambda: _well(worker), "worker", START_S)
-        return _played(devices, scan.resolve(), rate_hz)
+        live, figures = _played(devices, scan.resolve(), rate_hz)
+        if tiers["direct"]:  # the first series of a worker waits for new pages of memory
+            result = TangoDevice(next(device for device in devices if "/reconstruction/" in device))
+            children.wait_until(lambda: bool(result.read("lastPicture")), "picture", START_S)
+            figures["once more"] = _played(devices, scan.resolve(), rate_hz)[1]
+        return live, figures
 
 
 def _played(devices: Sequence[str], scan: Path, rate_hz: float) -> tuple[Reconstruction, dict[str, Any]]:
@@ -87,13 +98,21 @@ def _played(devices: Sequence[str], scan: Path, rate_hz: float) -> tuple[Reconst
     result = TangoDevice(next(device for device in devices if "/reconstruction/" in device))
     proxy = tango.DeviceProxy(next(device for device in devices if "/reconstruction/" in device))
     events: queue.Queue[tuple[float, int]] = queue.Queue()
+    shown_s: list[float] = []
     before = int(result.read("sequence"))
 
     def told(event: tango.EventData) -> None:
         if not event.err and event.attr_value.value > before:
             events.put((time.monotonic(), int(event.attr_value.value)))
 
-    subscription = proxy.subscribe_event("sequence", tango.EventType.CHANGE_EVENT, told)
+    def shown(event: tango.EventData) -> None:
+        if not event.err and event.attr_value.value == "direct":
+            shown_s.append(time.monotonic())
+
+    subscriptions = [
+        proxy.subscribe_event(name, tango.EventType.CHANGE_EVENT, heard)
+        for name, heard in (("sequence", told), ("tier", shown))
+    ]
     for attribute, value in {"source": "replay", "path": str(scan), "rate": rate_hz}.items():
         streamer.write(attribute, value)
     began_s = time.monotonic()
@@ -102,7 +121,8 @@ def _played(devices: Sequence[str], scan: Path, rate_hz: float) -> tuple[Reconst
         time.sleep(LOOK_S)
     last_frame_s = time.monotonic()
     event_s, _ = events.get(timeout=EVENT_S)
-    proxy.unsubscribe_event(subscription)
+    for subscription in subscriptions:
+        proxy.unsubscribe_event(subscription)
     live = read_result(Path(result.read("lastFile")))
     accounting = live.accounting
     return live, {
@@ -114,6 +134,7 @@ def _played(devices: Sequence[str], scan: Path, rate_hz: float) -> tuple[Reconst
         "missed": accounting.missed,
         "rejected": accounting.rejected,
         "seconds from last frame to event": round(event_s - last_frame_s, 3),
+        "seconds from last frame to the network's crystal": [round(at - last_frame_s, 3) for at in shown_s],
         "latency as the worker tells it, s": round(result.read("latency"), 3),
         "stages, s": {
             name: round(float(seconds), 3)

@@ -228,6 +228,30 @@ def reconstruct(
 
 
 @app.command()
+def latents(
+    results: Annotated[
+        list[Path], typer.Argument(help="Results of a series, in order.", metavar="RESULT...", exists=True)
+    ],
+    picture: Annotated[Path, typer.Option("--picture", help="PNG to write.", metavar="FILE")] = Path("latents.png"),
+    out: Out = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Show how a crystal changes over a series of results: its path through the space of crystals, surface and phase.
+
+    The picture lies in --out where that is given.
+
+    [dim]Example:[/]  braggloop latents braggloop-results/scan_*.h5 --picture series.png
+    """
+    report = report_for(json)
+    with one_line_errors(report, debug):
+        from service.commands.latents import map_latents
+
+        map_latents(results, target_path(settings_from(settings, out), picture), report)
+
+
+@app.command()
 def inpaint(
     source: Counts,
     target: Target,

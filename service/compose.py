@@ -5,6 +5,7 @@ A device server that shows results must not load torch, and one that streams a f
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -21,7 +22,7 @@ from service.adapters.zmq import Handler, ResultPublisher, ResultSubscriber, Zmq
 from service.devices.goniometer import VirtualAxis
 from service.devices.monitor import Monitor
 from service.devices.streamer import Streamer
-from service.errors import SettingsError, SourceError, raised_as
+from service.errors import BraggloopError, SettingsError, SourceError, one_line, raised_as
 from service.ports import FrameSink, FrameSource
 from service.settings import EngineSettings, Settings, StreamerSettings
 from service.worker.lock import held
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
     from service.worker.inverter import Invert
     from service.worker.journal import Journal
     from service.worker.supervisor import Commands, Supervisor
+
+log = logging.getLogger(__name__)
+
+MakeInvert = Callable[[Path | None, Settings], "Invert"]
 
 JOURNAL = "journal.jsonl"
 TAKE_OVER_S = 30.0  # how long a stage waits for one that a dead supervisor left behind
@@ -135,11 +140,11 @@ def ingest(settings: Settings) -> Iterator[Ingest]:
 
 @contextmanager
 def compute(
-    settings: Settings, inversion: Callable[[Path | None], Invert], health: Callable[[], Mapping[str, Any]]
+    settings: Settings, inversion: MakeInvert, health: Callable[[], Mapping[str, Any]]
 ) -> Iterator[tuple[Compute, dict[str, str]]]:
     """The compute stage and the endpoints of its publisher, which answers with `health` where it is asked for that.
 
-    `inversion` makes what inverts, from the file of the last result.
+    `inversion` makes what inverts, from the file of the last result and the settings.
     """
     from service.worker.answers import Answers
     from service.worker.compute import Compute
@@ -158,10 +163,8 @@ def compute(
         reader = SpoolReader(folder, read_cursor(folder))
         intake = Intake(reader, settings, journal.finished, journal.knows)
         endpoints = {"results": publisher.results, "requests": publisher.requests}
-        yield (
-            Compute(intake, Inverter(inversion(journal.last_file)), journal, publisher, answers.wishes, settings),
-            endpoints,
-        )
+        inverter = Inverter(inversion(journal.last_file, settings))
+        yield Compute(intake, inverter, journal, publisher, answers.wishes, settings), endpoints
 
 
 def result_publisher(settings: Settings, handlers: Mapping[str, Handler], journal: Journal) -> ResultPublisher:
@@ -175,11 +178,19 @@ def result_publisher(settings: Settings, handlers: Mapping[str, Handler], journa
         raise SettingsError(f"worker.results {worker.results}, worker.requests {worker.requests}: {error}") from error
 
 
-def inversion(last_file: Path | None) -> Invert:
-    """What the worker does with a volume: the pipeline, the result's file, its picture; `last_file` gives the hand."""
+def inversion(last_file: Path | None, settings: Settings) -> Invert:
+    """What the worker does with a volume: the pipeline, the result's file, its picture; `last_file` gives the hand.
+
+    Its tiers have run once, so that the first series is shown as soon as the next one.
+    """
     from service.worker.inversion import Inversion
 
-    return Inversion(last_file, repair(), tiers())
+    early = tiers()
+    try:
+        early.warm(settings)
+    except (BraggloopError, RuntimeError) as error:  # each series will say so, and has its result all the same
+        log.warning("no crystal will be shown before the search: %s", one_line(error))
+    return Inversion(last_file, repair(), early)
 
 
 def networks(settings: EngineSettings) -> list[Network]:

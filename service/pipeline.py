@@ -111,18 +111,25 @@ class _Work:
     last_shown: Former | None = None
 
     def show_early(self, early: Iterator[Tier], show: Show, stages: _Stages) -> None:
-        """Show each tier; one that fails, for whatever reason, is noted, and the search goes on without it."""
+        """Show each tier; one that fails, for whatever reason, is noted, and the series goes on without it."""
         try:
             while True:
                 with stages.stage("tiers", DataError):
                     tier = next(early, None)
                 if tier is None:
                     return
-                result = self.reconstruction(tier, _Stages(None))
-                self.last_shown = Former.of(result)
-                show(result)
+                self._show(tier, show, stages)
         except (BraggloopError, RuntimeError) as error:  # no engine, no network, no device: the series has its result
             self.crop.notes.append(f"no further crystal before the search: {one_line(error)}")
+
+    def _show(self, tier: Tier, show: Show, stages: _Stages) -> None:
+        try:
+            result = self.reconstruction(tier, _Stages(None, dict(stages.latencies_s)))
+        except BraggloopError as error:
+            self.crop.notes.append(f"no {tier.name} crystal: {one_line(error)}")
+        else:
+            self.last_shown = Former.of(result)
+            show(result)
 
     def reconstruction(self, tier: Tier, stages: _Stages) -> Reconstruction:
         """From the crystal of a tier to all that is told of it."""
@@ -144,7 +151,7 @@ class _Work:
                 **_strain_figures(strain[bulk_of(object_lab, support_lab)]),
                 hand_chosen=known is not None and known is self.previous,
                 tier=tier.name,
-                **_trust_figures(phased, volume, prepared),
+                **_trust_figures(tier, volume, prepared),
                 **_repair_figures(self.crop),
             )
         return Reconstruction(
@@ -376,13 +383,14 @@ def _strain_figures(strain: NDArray[np.float32]) -> dict[str, Any]:
     }
 
 
-def _trust_figures(phased: Phased, volume: Volume, prepared: Preprocessed) -> dict[str, Any]:
+def _trust_figures(tier: Tier, volume: Volume, prepared: Preprocessed) -> dict[str, Any]:
+    phased = tier.phased
     share = explained(
         prepared.counts, phased.held_out, prepared.scale, prepared.background, phased.figures.free_log_likelihood
     )
     alike = agreement(phased.mode_weights)
     received = np.ones(len(volume.counts), np.bool_) if volume.received is None else volume.received
-    why = doubt(share, alike) or peak_outside(volume.rocking_curve, received)
+    why = tier.doubt or doubt(share, alike) or peak_outside(volume.rocking_curve, received)
     return {"explained": share, "agreement": alike, "doubt": why}
 
 

@@ -125,7 +125,10 @@ class Volume:
         """True [rocking, row, column] where a working pixel is masked in a frame that came; None where unknown."""
         if self.received is None or self.working is None:
             return None
-        return ~self.mask & self.received[:, None, None] & self.working
+        saturated = ~self.mask
+        saturated &= self.received[:, None, None]
+        saturated &= self.working
+        return saturated
 
 
 class SeriesStatus(StrEnum):

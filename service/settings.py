@@ -134,6 +134,10 @@ class TiersSettings(Section):
     adaptive_steps: int = Field(
         0, ge=0, description="steps by which the network's latents are adapted to the counts, then published; 0: none"
     )
+    latents: Literal["surface", "learned"] = Field(
+        "surface",
+        description="the latents that are adapted: surface and bumps of the crystal, or those of an autoencoder",
+    )
     refined_s: float = Field(
         0.0,
         ge=0,

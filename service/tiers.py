@@ -6,32 +6,40 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from models.autoencoder.space import told_by
 from models.bcdi.phasing import Phased, PhasingConfig, phase_retrieval
 from models.bcdi.preprocess import Preprocessed
 from models.bcdi.search import rank
+from models.inpaint.predict import BATCH
+from models.inpaint.predict import ITEM as INPAINTED
+from models.inpaint.predict import NAME as INPAINTER
 from models.invert.adapt import adapted
-from models.invert.predict import ITEM, NAME, invert
+from models.invert.predict import ITEM, NAME, Inverted, invert
 from models.invert.refine import refine
+from models.invert.trust import doubt, unexplained
 from service.engines import Engines, MakeEngine
-from service.settings import Settings
+from service.settings import Settings, TiersSettings
 
 # What a crystal goes through so that its support and figures are told as those of all others are, beside the 20
 # iterations of error reduction that end every run.
 AS_IT_IS = "1*ER"
+WARMING_EDGE = 32  # of a volume that is inverted for nothing but the first time
 
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """A crystal and the name of the tier that found it."""
+    """A crystal, the name of the tier that found it, and why that tier must not be trusted with it, if so."""
 
     name: str
     phased: Phased
+    doubt: str = ""
 
 
 class Tiers:
-    """Called with one crop after the other; keeps its engine. For one thread."""
+    """Called with one crop after the other; keeps its engines. For one thread."""
 
     def __init__(self, make: MakeEngine) -> None:
         self._engines = Engines(make)
@@ -45,12 +53,11 @@ class Tiers:
         wanted = settings.tiers
         if not wanted.direct:
             return
-        told = invert(prepared.intensity, prepared.mask, engine=self._engines.get(settings.engine, NAME, ITEM))
-        found = [Tier("direct", _phased(prepared, told.object_, config))]
+        told = self._told(prepared.intensity, prepared.mask, settings)
+        found = [Tier("direct", _phased(prepared, told.object_, config), told.doubt)]
         yield found[-1]
         if wanted.adaptive_steps:
-            nearer = adapted(told.space, told.latent, prepared.intensity, prepared.mask, wanted.adaptive_steps)
-            found.append(Tier("adaptive", _phased(prepared, nearer, config)))
+            found.append(_adaptive(prepared, told, wanted, config))
             yield found[-1]
         if wanted.refined_s:
             best = min(found, key=lambda tier: rank(tier.phased.figures)).phased.object_
@@ -64,6 +71,29 @@ class Tiers:
                 background=prepared.background,
             )
             yield Tier("refined", refined.phased)
+
+    def warm(self, settings: Settings) -> None:
+        """Make the engines that the settings ask for and let them run once, so that the first series need not wait.
+
+        Raises as a call does.
+        """
+        if settings.tiers.direct:
+            seen = np.ones((WARMING_EDGE,) * 3, bool)
+            seen[:, WARMING_EDGE // 4] = False  # a gap, which the inpainter fills
+            self._told(np.ones(seen.shape, np.float32), seen, settings)
+
+    def _told(self, intensity: NDArray[np.float32], mask: NDArray[np.bool_], settings: Settings) -> Inverted:
+        engine = self._engines.get(settings.engine, NAME, ITEM)
+        gaps = self._engines.get(settings.engine, INPAINTER, INPAINTED, BATCH)
+        return invert(intensity, mask, engine=engine, inpainter=gaps)
+
+
+def _adaptive(prepared: Preprocessed, told: Inverted, wanted: TiersSettings, config: PhasingConfig) -> Tier:
+    """Held-out voxels stay out of the adaptation: its figures are of voxels that it has not seen."""
+    seen = prepared.mask & ~config.hidden(prepared.mask)
+    nearer = adapted(*told_by(wanted.latents, told), prepared.intensity, seen, wanted.adaptive_steps)
+    left = unexplained(*(torch.from_numpy(part) for part in (nearer[None], prepared.intensity, prepared.mask)))
+    return Tier("adaptive", _phased(prepared, nearer, config), doubt(float(left[0])))
 
 
 def _phased(prepared: Preprocessed, object_: NDArray[np.complex64], config: PhasingConfig) -> Phased:

@@ -1,9 +1,11 @@
 """Inversion beside its peers: python -m benchmarks.invert [--scan SCAN --peer-python PYTHON] [--only PART ...]
 
 quality: crystals that training never saw, 64^3, whole ones with a smooth phase and highly strained ones: what the
-network tells in one step, what is refined from there, phase retrieval from random starts, and two rows that know
-nothing of the phase (the true support, the mean shape).
-robust: the same against counts, gaps, oversampling and range of the phase, as a page of curves (--plot PNG).
+network tells in one step, what is refined from there, phase retrieval from random starts, networks of the literature
+(python -m benchmarks.train_peers invert), and two rows that know nothing of the phase (the true support, the mean
+shape).
+robust: the same against counts, gaps, oversampling and range of the phase, as a page of curves (--plot PNG): how many
+of the network's crystals are wrong, and how many of them the live flag doubts.
 real: the tiers on a real scan beside cohere's recipe, judged by one function under full coherence.
 adaptive: extremum seeking over all latents of a crystal at once, from its pattern alone, in how many evaluations; begun
 20 % off and with what the network tells; beside Xopt's ExtremumSeeking (pip install xopt), its gains tuned on other
@@ -27,10 +29,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.invert import adaptive, quality, real, robust
+from benchmarks.invert import adaptive, peers, quality, real, robust
 from benchmarks.invert.adaptive import Gains, Off, Way
 from models.invert.predict import default_engine
 
+TRAINED = Path(__file__).with_name("trained")
 PARTS = ("quality", "robust", "real", "adaptive", "follow")
 TUNING_SEED, TEST_SEED = 7, 8
 # Gains of Xopt that are tried, and for how many evaluations.
@@ -44,6 +47,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--scan", type=Path, help="a recorded scan; without one nothing is told of real data")
     parser.add_argument("--peer-python", default=sys.executable, help="an interpreter that has cohere-core")
     parser.add_argument("--crystals", type=int, default=8, help="a row (default 8)")
+    parser.add_argument("--searched", type=int, default=8, help="of those, searched from random starts (default 8)")
+    parser.add_argument(
+        "--peers", type=Path, default=TRAINED, help="folder of peers (default: those that come with it)"
+    )
     parser.add_argument("--most", type=int, default=20000, help="evaluations that a way may take (default 20000)")
     parser.add_argument("--tuning", type=int, default=4000, help="evaluations of each of Xopt's gains (default 4000)")
     parser.add_argument("--plot", type=Path, help="PNG of the curves")
@@ -76,23 +83,31 @@ class Bench:
         for title, family in quality.FAMILIES.items():
             names = quality.Quality._fields
             table = Table("way", *names, title=f"{title}, {self.options.crystals} crystals, medians (means)")
-            mean_shape = quality.Told(quality.mean_shape(family))
-            ways = {**quality.ways(engine), "mean shape": lambda _, told=mean_shape: told}
-            cases = list(itertools.islice(quality.cases(family), self.options.crystals))
-            for name, way in ways.items():
-                found = np.array([quality.quality(case, way) for case in cases])
-                both = zip(np.median(found, axis=0), found.mean(axis=0), strict=True)
+            mean_shape = quality.mean_shape(family)
+            ways = {
+                **quality.ways(engine),
+                **peers.ways(self.options.peers),
+                "mean shape": lambda _, told=mean_shape: told,
+            }
+            searches = quality.searches()
+            found: dict[str, list[quality.Quality]] = {name: [] for name in (*ways, *searches)}
+            for number, case in enumerate(itertools.islice(quality.cases(family), self.options.crystals)):
+                for name, way in (ways | searches if number < self.options.searched else ways).items():
+                    found[name].append(quality.quality(case, way))
+            for name, some in found.items():
+                columns = np.array(some).T
+                both = zip(np.median(columns, axis=1), columns.mean(axis=1), strict=True)
                 table.add_row(name, *(f"{median:.4g} ({mean:.4g})" for median, mean in both))
-                self.record[f"quality, {title}, {name}"] = {
-                    field: column.tolist() for field, column in zip(names, found.T, strict=True)
-                }
+                self.record[f"quality, {title}, {name}"] = dict(zip(names, columns.tolist(), strict=True))
             self._console.print(table)
 
     def robust(self) -> None:
         """Where a measurement is not as it should be."""
-        ways = quality.ways(default_engine())
+        engine = default_engine()
+        ways = quality.ways(engine)
         chosen = {name: ways[name] for name in ("direct", "refined", "zero phase on the true support")}
         found = robust.curves(chosen, self.options.crystals)
+        flagged = robust.flags(engine, self.options.crystals)
         for title, rows in found.items():
             values = robust.CHANGED[title].values
             table = Table("way", *(f"{value:g}" for value in values), title=f"{title}: Dice / phase in rad, medians")
@@ -101,9 +116,12 @@ class Bench:
                 shown = (quality.Quality(*column) for column in columns)
                 table.add_row(name, *(f"{one.dice:.3f} / {one.phase:.3f}" for one in shown))
                 self.record[f"robust, {title}, {name}"] = some
+            both = [f"{one.doubted:.0%} / {one.wrong:.0%}" for one in flagged[title]]
+            table.add_row(f"direct: doubted / correlates by less than {robust.FOUND}", *both)
+            self.record[f"robust, {title}, flags"] = flagged[title]
             self._console.print(table)
         if self.options.plot:
-            robust.draw(found, self.options.plot)
+            robust.draw(found, flagged, self.options.plot)
 
     def real(self) -> None:
         """On a real scan."""

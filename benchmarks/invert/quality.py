@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -11,9 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
-from models.bcdi.modes import align
-from models.bcdi.phasing import Phased, PhasingConfig, phase_retrieval
+from benchmarks.phasing import HELD_OUT_SEED, without_kernel
+from models.autoencoder.space import told_by
+from models.bcdi.modes import align, correlation
+from models.bcdi.pattern import hold_out, measured_pattern
+from models.bcdi.phasing import PhasingConfig, phase_retrieval
 from models.engine.port import Engine
+from models.invert.adapt import adapted
 from models.invert.predict import invert
 from models.invert.refine import refine
 from models.simulate.detector import Faults
@@ -42,6 +46,7 @@ CONVEX = Family(
 FAMILIES = {"convex": CONVEX, "high strain": replace(CONVEX, phase_range=(2.0 * np.pi, 4.0 * np.pi))}
 INSIDE = 0.3  # share of its largest amplitude at which a crystal ends
 WINDOW = 7  # of the structural similarity, voxels
+ADAPTIVE_STEPS = 30
 
 
 class Case(NamedTuple):
@@ -55,29 +60,25 @@ class Case(NamedTuple):
 class Quality(NamedTuple):
     """Twin, shift and ramp removed, amplitudes scaled to the same mean inside the true crystal, whose largest is 1.
 
-    `ssim` of the amplitudes (data range 1, window 7) over the whole volume, `ssim_box` over the box of the true
-    crystal; `dice` of the supports; `phase` mean |error| inside the true crystal, rad; `chi` and `free` (deviance) of
-    the counts, NaN where nothing was fitted; `seconds`.
+    `correlation` of the complex objects; `ssim` of the amplitudes (data range 1, window 7) over the whole volume,
+    `ssim_box` over the box of the true crystal; `dice` of the supports; `phase` mean |error| inside the true crystal,
+    rad; `chi`, `chi2` and `free` (deviance of held-out voxels, which the networks have seen) of the counts, by one
+    function for all; `seconds`.
     """
 
+    correlation: float
     ssim: float
     ssim_box: float
     dice: float
     phase: float
     chi: float
+    chi2: float
     free: float
     seconds: float
 
 
-class Told(NamedTuple):
-    """An object, and its chi and its free log-likelihood where known."""
-
-    object_: Object
-    chi: float = float("nan")
-    free: float = float("nan")
-
-
-Way = Callable[[Case], Told]
+# From a case to its crystal, of any scale.
+Way = Callable[[Case], Object]
 
 
 def cases(family: Family) -> Iterator[Case]:
@@ -91,9 +92,14 @@ def cases(family: Family) -> Iterator[Case]:
 def quality(case: Case, way: Way) -> Quality:
     """Return how near a way comes to a crystal."""
     began_s = time.perf_counter()
-    told = way(case)
+    object_ = way(case)
     seconds = time.perf_counter() - began_s
-    return Quality(*compared(told.object_, case.truth), told.chi, told.free, seconds)
+    held_out = hold_out(case.mask, PhasingConfig().held_out, HELD_OUT_SEED)
+    one, nothing = np.ones(case.counts.shape, np.float32), np.zeros(case.counts.shape, np.float32)
+    pattern = measured_pattern(case.counts, case.mask, held_out, scale=one, background=nothing, device="cpu")
+    found = without_kernel(pattern, object_)
+    alike = correlation(object_, case.truth)
+    return Quality(alike, *compared(object_, case.truth), found.chi, found.chi2, found.free_log_likelihood, seconds)
 
 
 def compared(object_: Object, truth: Object) -> tuple[float, float, float, float]:
@@ -116,17 +122,24 @@ def compared(object_: Object, truth: Object) -> tuple[float, float, float, float
 
 
 def ways(engine: Engine) -> dict[str, Way]:
-    """Return the rows: ours by tier, phase retrieval, and what knows the support alone."""
+    """Return the rows that take little time: ours by tier, and what knows the support alone."""
     return {
-        "direct": lambda case: Told(invert(case.counts, case.mask, engine=engine).object_),
+        "direct": lambda case: invert(case.counts, case.mask, engine=engine).object_,
+        "adaptive": lambda case: _adapted(case, engine, "surface"),
+        "adaptive, learned latents": lambda case: _adapted(case, engine, "learned"),
         "refined": lambda case: _refined(case, engine),
-        "search, 20 starts": lambda case: _phased(phase_retrieval(case.counts, case.mask, SEARCH)),
-        "search, 1 start": lambda case: _phased(phase_retrieval(case.counts, case.mask, ONE)),
-        "zero phase on the true support": lambda case: Told((np.abs(case.truth) > INSIDE).astype(np.complex64)),
+        "zero phase on the true support": lambda case: (np.abs(case.truth) > INSIDE).astype(np.complex64),
     }
 
 
-SEARCH, ONE = PhasingConfig(starts=20, keep=10), PhasingConfig(starts=1, keep=1)
+def searches(starts: Sequence[int] = (20, 1)) -> dict[str, Way]:
+    """Return phase retrieval from so many random starts."""
+
+    def search(count: int) -> Way:
+        config = PhasingConfig(starts=count, keep=(count + 1) // 2, held_out_seed=HELD_OUT_SEED)
+        return lambda case: phase_retrieval(case.counts, case.mask, config).object_
+
+    return {f"search, {count} start{'s'[: count - 1]}": search(count) for count in starts}
 
 
 def mean_shape(family: Family, crystals: int = 64) -> Object:
@@ -139,10 +152,11 @@ def mean_shape(family: Family, crystals: int = 64) -> Object:
     return (total / crystals).astype(np.complex64)
 
 
-def _refined(case: Case, engine: Engine) -> Told:
-    found = refine(case.counts, case.mask, invert(case.counts, case.mask, engine=engine).object_)
-    return _phased(found.phased)
+def _adapted(case: Case, engine: Engine, latents: str) -> Object:
+    told = told_by(latents, invert(case.counts, case.mask, engine=engine))
+    return adapted(*told, case.counts, case.mask, ADAPTIVE_STEPS)
 
 
-def _phased(found: Phased) -> Told:
-    return Told(found.object_, found.figures.chi, found.figures.free_log_likelihood)
+def _refined(case: Case, engine: Engine) -> Object:
+    start = invert(case.counts, case.mask, engine=engine).object_
+    return refine(case.counts, case.mask, start, PhasingConfig(held_out_seed=HELD_OUT_SEED)).phased.object_

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.bcdi_scan import Cube, box_around_peak
+from benchmarks.invert.quality import ADAPTIVE_STEPS, Object
 from benchmarks.phasing import HELD_OUT_SEED, cohere_run, without_kernel
+from models.autoencoder.space import told_by
 from models.bcdi.modes import correlation
 from models.bcdi.pattern import Pattern, hold_out, measured_pattern
 from models.bcdi.phasing import PhasingConfig
@@ -19,8 +21,7 @@ from models.invert.adapt import adapted
 from models.invert.predict import invert
 from models.invert.refine import refine
 
-Object = NDArray[np.complex64]
-SIZE, ADAPTIVE_STEPS = 64, 30
+SIZE = 64
 
 
 class Run(NamedTuple):
@@ -63,7 +64,7 @@ def _tiers(cube: Cube, seed: int) -> Iterator[tuple[str, _Found]]:
     told_s = time.perf_counter() - began_s
     if not seed:
         yield "direct", _Found(told.object_, told.support, told_s)
-        nearer = adapted(told.space, told.latent, intensity, cube.mask, ADAPTIVE_STEPS)
+        nearer = adapted(*told_by("surface", told), intensity, cube.mask, ADAPTIVE_STEPS)
         yield f"adaptive, {ADAPTIVE_STEPS} steps", _Found(nearer, np.abs(nearer) > 0, time.perf_counter() - began_s)
     for budget_s in (0.0, np.inf):
         began_s = time.perf_counter()

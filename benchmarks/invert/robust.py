@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -14,9 +14,14 @@ from matplotlib.figure import Figure
 
 from benchmarks.invert.quality import CONVEX, Case, Quality, Way, cases, quality
 from benchmarks.restore.gaps import gap
+from models.bcdi.modes import correlation
+from models.engine.port import Engine
+from models.invert.predict import invert
 
 BASE = replace(CONVEX, flux=(1e7, 1e7), oversampling=(2.5, 3.5))
-SHOWN = {"dice": "Dice at 0.3", "phase": "phase, mean |error|, rad"}
+SHOWN = {"dice": "Dice at 0.3", "phase": "phase, mean |error|, rad", "correlation": "correlation with the truth"}
+# A crystal that correlates less with the truth has not been found.
+FOUND = 0.86
 
 
 class Axis(NamedTuple):
@@ -49,6 +54,27 @@ CHANGED: Mapping[str, Axis] = {
 }
 
 
+class Flagged(NamedTuple):
+    """Of the crystals that the network tells: the share that is doubted, and the share that is wrong, below FOUND."""
+
+    doubted: float
+    wrong: float
+
+
+def flags(engine: Engine, crystals: int) -> dict[str, list[Flagged]]:
+    """Return, of each axis, what the live flag says of the network's crystals at each value, and what is so."""
+    found: dict[str, list[Flagged]] = {}
+    for title, axis in CHANGED.items():
+        found[title] = []
+        for value in axis.values:
+            both = []
+            for case in itertools.islice(axis.cases(value), crystals):
+                told = invert(case.counts, case.mask, engine=engine)
+                both.append((bool(told.doubt), correlation(told.object_, case.truth) < FOUND))
+            found[title].append(Flagged(*np.mean(both, axis=0).tolist()))
+    return found
+
+
 def curves(ways: Mapping[str, Way], crystals: int) -> dict[str, dict[str, list[list[Quality]]]]:
     """Return, of each axis and way, the quality of `crystals` at each value."""
     found: dict[str, dict[str, list[list[Quality]]]] = {}
@@ -61,20 +87,43 @@ def curves(ways: Mapping[str, Way], crystals: int) -> dict[str, dict[str, list[l
     return found
 
 
-def draw(found: Mapping[str, Mapping[str, list[list[Quality]]]], path: Path) -> None:
-    """Draw medians and the range of the middle half."""
-    figure = Figure(figsize=(3.4 * len(found), 6.0), layout="constrained")
-    panels = figure.subplots(len(SHOWN), len(found), sharey="row", squeeze=False)
+def draw(
+    found: Mapping[str, Mapping[str, list[list[Quality]]]], flagged: Mapping[str, list[Flagged]], path: Path
+) -> None:
+    """Draw medians and the range of the middle half; the region where most crystals of the network are wrong is shaded,
+    and the share that the live flag doubts stands below.
+    """
+    figure = Figure(figsize=(3.4 * len(found), 11.0), layout="constrained")
+    panels = figure.subplots(len(SHOWN) + 1, len(found), sharey="row", squeeze=False)
     for column, (title, rows) in enumerate(found.items()):
+        axis = CHANGED[title]
         for row, (field, label) in enumerate(SHOWN.items()):
             axes = panels[row, column]
             for name, by_value in rows.items():
                 quartiles = [np.quantile([getattr(one, field) for one in some], (0.25, 0.5, 0.75)) for some in by_value]
                 low, middle, high = np.array(quartiles).T
-                axes.plot(CHANGED[title].values, middle, marker="o", markersize=3, label=name)
-                axes.fill_between(CHANGED[title].values, low, high, alpha=0.15)
-            axes.set(xlabel=title, xscale="log" if CHANGED[title].log else "linear", ylim=(0.0, None))
+                axes.plot(axis.values, middle, marker="o", markersize=3, label=name)
+                axes.fill_between(axis.values, low, high, alpha=0.15)
+            axes.set(xscale="log" if axis.log else "linear", ylim=(0.0, None))
             if not column:
                 axes.set_ylabel(label)
+        shares = panels[-1, column]
+        for name, marker in (("doubted", "s"), ("wrong", "o")):
+            shares.plot(axis.values, [getattr(one, name) for one in flagged[title]], marker=marker, label=name)
+        shares.set(xlabel=title, xscale="log" if axis.log else "linear", ylim=(-0.05, 1.05))
+        if not column:
+            shares.set_ylabel("share of direct crystals")
+        for axes in panels[:, column]:
+            for low, high in _untrusted(axis.values, flagged[title]):
+                axes.axvspan(low, high, color="#c8553d", alpha=0.08, linewidth=0.0)
     panels[0, 0].legend(fontsize=8)
+    panels[-1, 0].legend(fontsize=8)
     figure.savefig(path, dpi=90)
+
+
+def _untrusted(values: Sequence[float], flagged: Sequence[Flagged]) -> Iterator[tuple[float, float]]:
+    """Yield the pieces between values, halfway to each neighbour, where more than half of the crystals are wrong."""
+    edges = [values[0], *((low + high) / 2.0 for low, high in itertools.pairwise(values)), values[-1]]
+    for (low, high), one in zip(itertools.pairwise(edges), flagged, strict=True):
+        if one.wrong > 0.5:
+            yield low, high

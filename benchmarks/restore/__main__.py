@@ -3,7 +3,7 @@
 Inpainting, on crystals of elements that training never saw (64^3, one gap near the peak each, 1e6 counts at the peak):
 Pearson's correlation of log1p in the gap, against the noise-free intensity. Rows: our network with its guide, without,
 and adapted to each pattern; a network after Masto et al. trained by the same harness, where --peers has it (python -m
-benchmarks.restore.train); interpolations of the logarithm, frame by frame; the guide of our network alone, the
+benchmarks.train_peers); interpolations of the logarithm, frame by frame; the guide of our network alone, the
 crystals of one density that explain what is seen; and an oracle that knows the crystal's
 amplitude and begins at its phases. Then the same against counts, as a share of what the noise-free
 intensity reaches, at peaks of 1e4 to 1e7; the same on a real scan, over voxels that it knows, as a share of what a

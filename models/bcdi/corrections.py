@@ -45,8 +45,12 @@ def find_hot_pixels(counts: Counts, mask: Mask) -> Mask:
     if len(counts) < HOT_FRAMES:
         return np.zeros(counts.shape[1:], dtype=bool)
     dim = _dimmer_half(counts, mask)
-    quiet = counts[dim] * mask[dim]
-    level = quiet.sum(axis=0, dtype=np.float64) - quiet.max(axis=0)
+    level, largest = np.zeros(counts.shape[1:]), np.zeros(counts.shape[1:], np.float32)
+    for frame in dim:
+        quiet = counts[frame] * mask[frame]
+        level += quiet
+        np.maximum(largest, quiet, out=largest)
+    level -= largest
     around = _surroundings(level)
     by_chance = special.pdtrc(level - 1.0, around + 1.0)  # of `level` or more where about `around` are expected
     return np.asarray((level > HOT_FACTOR * around) & (by_chance < HOT_CHANCE), dtype=bool)

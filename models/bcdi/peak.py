@@ -23,6 +23,7 @@ OTHER_WIDTHS = 6.0
 WINDOW = 10
 # The centre of mass is taken above this share of the maximum, so that fringes and background do not pull it.
 CORE_FRACTION = 0.3
+SLAB = 8 * BLOCK  # frames at once: large arrays that are made anew cost more than what fills them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +51,12 @@ def find_peak(counts: Counts, mask: Mask) -> Peak:
 
 def _coarse_map(counts: Counts, mask: Mask) -> NDArray[np.float64]:
     """Squared mean of sqrt(counts) in blocks, float64; masked voxels and those beyond the volume count as empty."""
-    root = torch.from_numpy(np.sqrt(counts * mask))[None, None]
-    pooled = torch.nn.functional.avg_pool3d(root, BLOCK, ceil_mode=True, divisor_override=BLOCK**3)
-    return np.asarray(pooled[0, 0].numpy().astype(np.float64) ** 2)
+    pooled = []
+    for first in range(0, len(counts), SLAB):
+        slab = slice(first, first + SLAB)
+        root = torch.from_numpy(np.sqrt(counts[slab] * mask[slab]))[None, None]
+        pooled.append(torch.nn.functional.avg_pool3d(root, BLOCK, ceil_mode=True, divisor_override=BLOCK**3)[0, 0])
+    return np.asarray(torch.cat(pooled).numpy().astype(np.float64) ** 2)
 
 
 def _core_centre(counts: Counts, mask: Mask, block: list[int]) -> tuple[float, float, float]:

@@ -111,6 +111,10 @@ class PhasingConfig:
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} is {getattr(self, name)!r}: expected one of {', '.join(known)}")
 
+    def hidden(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return which voxels of a mask [z, y, x] are held out, bool of the same shape."""
+        return hold_out(mask, self.held_out, self.seed if self.held_out_seed is None else self.held_out_seed)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phased:
@@ -340,7 +344,7 @@ def _validated(
     factor, dark = (np.broadcast_to(part, counts.shape) for part in light)
     if filled is not None:
         _require_filled(filled, counts.shape)
-    held_out = hold_out(good, config.held_out, config.seed if config.held_out_seed is None else config.held_out_seed)
+    held_out = config.hidden(good)
     if not np.any((counts > dark) & good & ~held_out):
         raise ValueError("no counts above the background in the voxels that are fitted: nothing to invert")
     return _Measured(

@@ -151,7 +151,9 @@ def masked_series(
     remarks = _Remarks()
     frame_mask = _frame_mask(counts.shape[1:], config)
     known = np.zeros_like(mask) if exposure.saturated is None else exposure.saturated & frame_mask
-    good = mask & frame_mask & np.isfinite(counts) & (counts >= 0)
+    good = mask & frame_mask
+    for seen, frame in zip(good, counts, strict=True):  # large arrays that are made anew cost more than what fills them
+        seen &= (frame >= 0) & (frame < np.inf)
     _require(good.any() or known.any(), "all voxels are masked: check detector mask, user mask and region")
     counts = np.where(good, counts, np.float32(0.0))
     _require(counts.any() or not known.any(), "all voxels with counts are saturated: attenuate the beam")
@@ -161,7 +163,7 @@ def masked_series(
     good = _mask_hot_pixels(counts, good, remarks)
     good, found = _mask_saturated(counts, good, config.saturation_counts)
     level = f", at {counts[found].min():g} counts or more" if found.any() else ""
-    saturated = found | known
+    saturated = np.logical_or(found, known, out=found)
     _warn_of_saturation(saturated, level, good, remarks)
     return Masked(
         counts=counts,
@@ -208,16 +210,19 @@ def _model_scale(shape: tuple[int, ...], good: Mask, exposure: Exposure, remarks
     """Scale of the model, broadcasting against the counts, and the mask without what it leaves in the dark."""
     scale = exposure.scale
     model = np.ones((shape[0], 1, 1), dtype=np.float32) if scale is None else scale.reshape(shape[0], *_tail(scale))
-    lit = np.isfinite(model) & (model > 0)
+    lit = (model > 0) & (model < np.inf)
     if not lit.all():
         remarks.warnings.append(
             f"frames or voxels masked, as monitor or transmission is not above zero: {np.count_nonzero(~lit)}"
         )
-    model, good = np.where(lit, model, 1.0).astype(np.float32), good & lit
+        model = np.where(lit, model, np.float32(1.0))
+        good &= lit
+    model = model.astype(np.float32, copy=False)
     if exposure.flat is not None:
         relative, usable = efficiency(exposure.flat)
         remarks.notes.append(f"flat field: insensitive pixels masked: {np.count_nonzero(~usable)}")
-        model, good = model * relative, good & usable
+        model = model * relative
+        good &= usable
     _require(good.any(), "no voxel was exposed: monitor, transmission or flat field leave none above zero")
     return model, good
 
@@ -242,7 +247,8 @@ def _mask_hot_pixels(counts: Counts, good: Mask, remarks: _Remarks) -> Mask:
     hot = find_hot_pixels(counts, good)
     if hot.any():
         remarks.notes.append(f"hot pixels masked: {np.count_nonzero(hot)}")
-    return good & ~hot
+    good &= ~hot
+    return good
 
 
 def _mask_saturated(counts: Counts, good: Mask, limit: float | None) -> tuple[Mask, Mask]:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.extremum import Seeking, State, propose, update
-from models.invert.latent import LatentSpace
 from models.invert.misfit import Misfit
+from models.invert.space import Space
 
 # Swing of all latents at once at the beginning, and the least, as shares of their bounds.
 SWING, LEAST_SWING = 0.01, 3e-4
@@ -20,7 +20,7 @@ GAIN = 1.5
 STEP, LAST_STEP = 0.01, 0.001
 
 
-def latent_seeking(space: LatentSpace, seed: int = 0) -> Seeking:
+def latent_seeking(space: Space, seed: int = 0) -> Seeking:
     """Return how extremum seeking goes over all latents of a space at once."""
     low, high = (bound.cpu().numpy() for bound in space.bounds())
     return Seeking(low=low, high=high, swing=SWING, least_swing=LEAST_SWING, gain=GAIN, seed=seed)
@@ -31,7 +31,7 @@ def seek(misfit: Misfit, seeking: Seeking, state: State, evaluations: int) -> St
 
     Of a crystal that changes give the state of before and the misfit of now: what is sought is followed.
     """
-    device = misfit.space.points.device
+    device = misfit.space.device
     with torch.no_grad():
         for _ in range(evaluations):
             latents = torch.from_numpy(propose(seeking, state)).float().to(device)
@@ -49,12 +49,14 @@ class Descended:
 
 
 def adapted(
-    space: LatentSpace, latent: NDArray[np.float32], intensity: NDArray[np.float32], seen: NDArray[np.bool_], steps: int
+    space: Space, latent: Tensor, intensity: NDArray[np.float32], seen: NDArray[np.bool_], steps: int
 ) -> NDArray[np.complex64]:
-    """Return the crystal complex64 [z, y, x] of latents (size,) after so many steps of `descend` to an intensity."""
+    """Return the crystal complex64 [z, y, x], in counts, of latents (size,) after so many steps of `descend` to an
+    intensity.
+    """
     misfit = Misfit(space, torch.from_numpy(intensity), torch.from_numpy(seen))
-    latents = descend(misfit, torch.from_numpy(latent), steps).latents
-    return np.asarray(space.objects(latents[None])[0].numpy())
+    latents = descend(misfit, latent, steps).latents[None]
+    return np.asarray((space.objects(latents) * misfit.fit(latents)[0])[0].numpy())
 
 
 @torch.enable_grad()

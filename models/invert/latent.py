@@ -61,6 +61,11 @@ class LatentSpace:
         square = torch.cdist(self.points, self.centres).square()
         self.bumps = torch.exp(square / (-2.0 * WIDTH * WIDTH))
 
+    @property
+    def device(self) -> torch.device:
+        """Where latents and crystals lie."""
+        return self.points.device
+
     def bounds(self) -> tuple[Tensor, Tensor]:
         """Return the least and the largest latents, float32 (size,) each."""
         high = torch.empty(self.size, device=self.points.device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.invert.latent import LatentSpace
+from models.invert.space import Space
 from models.simulate.diffraction import AXES, far_field
 
 
@@ -16,7 +16,7 @@ class Misfit:
     hidden voxels are left out. Raises ValueError where no photon was seen.
     """
 
-    def __init__(self, space: LatentSpace, counts: Tensor, seen: Tensor) -> None:
+    def __init__(self, space: Space, counts: Tensor, seen: Tensor) -> None:
         if counts.shape != space.shape or seen.shape != space.shape:
             raise ValueError(f"counts {tuple(counts.shape)} and mask {tuple(seen.shape)}, expected {space.shape}")
         self.space = space

@@ -16,6 +16,7 @@ from models.engine.torch import TorchEngine
 from models.inpaint.predict import inpaint
 from models.invert.latent import SUPPORT, LatentSpace
 from models.invert.misfit import Misfit
+from models.invert.trust import doubt, unexplained
 from models.invert.view import CHANNELS, EDGE, view
 
 NAME = "invert"
@@ -38,36 +39,47 @@ class Inverted:
     latent: NDArray[np.float32]
     space: LatentSpace
     chi: float
+    unexplained: float
+    doubt: str
 
 
 def invert(
-    intensity: NDArray[np.float32], mask: NDArray[np.bool_] | None = None, *, engine: Engine | None = None
+    intensity: NDArray[np.float32],
+    mask: NDArray[np.bool_] | None = None,
+    *,
+    engine: Engine | None = None,
+    inpainter: Engine | None = None,
 ) -> Inverted:
     """Tell the crystal behind one Bragg peak.
 
     `intensity` float32 counts [z, y, x], the peak near index n // 2; `mask` bool of the same shape, True where a voxel
-    was seen (None: everywhere); gaps are filled by the inpainter first. `engine` runs the network on items of ITEM, the
-    one that comes with Braggloop where None. Safe in streaming. Raises ValueError in one line where nothing was
-    counted, for counts that are negative or not numbers and for other shapes.
+    was seen (None: everywhere); gaps are filled by the inpainter first. `engine` runs the network on items of ITEM,
+    `inpainter` that of `models.inpaint`; those that come with Braggloop where None. Safe in streaming. Raises
+    ValueError in one line where nothing was counted, for counts that are negative or not numbers and for other shapes.
     """
     seen = np.ones(intensity.shape, bool) if mask is None else np.asarray(mask, bool)
     require_counts(intensity, seen)
     if intensity.ndim != 3:
         raise ValueError(f"counts have shape {intensity.shape}: a crystal needs a volume [z, y, x]")
-    counts = torch.from_numpy(inpaint(intensity, seen, guided=False).volume)
+    counts = torch.from_numpy(inpaint(intensity, seen, engine=inpainter, guided=False).volume)
     shown = view(counts[None])
     engine = engine or default_engine()
     latents = engine.run(shown.channels().to(engine.device)).cpu()
     limits = torch.tensor(intensity.shape) / 2.0 - ROOM_VOXELS
     space = LatentSpace(tuple(intensity.shape), torch.minimum(shown.semi_axes[0], limits).tolist())
-    scale, unexplained = Misfit(space, counts, torch.from_numpy(seen)).fit(latents)
-    body = space.objects(latents)[0]
+    known = torch.from_numpy(seen)
+    scale, chi = Misfit(space, counts, known).fit(latents)
+    body = space.objects(latents)
+    found = body * scale
+    left = float(unexplained(found, counts, known)[0])
     return Inverted(
-        object_=(body * scale[0]).numpy(),
-        support=(body.abs() > SUPPORT).numpy(),
+        object_=found[0].numpy(),
+        support=(body[0].abs() > SUPPORT).numpy(),
         latent=latents[0].numpy(),
         space=space,
-        chi=float(unexplained[0]),
+        chi=float(chi[0]),
+        unexplained=left,
+        doubt=doubt(left),
     )
 
 

@@ -6,12 +6,11 @@ import functools
 
 import torch
 from torch import Generator, Tensor
-from torch.nn.functional import grid_sample
 
 from models.invert.latent import SUPPORT, LatentSpace
 from models.invert.misfit import chi, height
 from models.invert.network import build
-from models.invert.view import EDGE, SEMI_AXIS, View, grid_space, view
+from models.invert.view import EDGE, SEMI_AXIS, View, grid_space, sampled, view
 from models.simulate.diffraction import AXES, far_field
 from models.simulate.draws import chosen, normal
 from models.simulate.scenes import Scenes
@@ -47,12 +46,7 @@ def on_grid(objects: Tensor, seen: View) -> Tensor:
     )
     steps = (torch.arange(EDGE, device=objects.device) - EDGE // 2) / SEMI_AXIS
     places = [centre[:, axis, None] + steps * seen.semi_axes[:, axis, None] for axis in range(3)]
-    scaled = [(2.0 * place + 1.0) / shape[axis] - 1.0 for axis, place in enumerate(places)]
-    cube = (-1, EDGE, EDGE, EDGE)
-    z, y, x = (scaled[0][:, :, None, None], scaled[1][:, None, :, None], scaled[2][:, None, None, :])
-    grid = torch.stack([x.expand(cube), y.expand(cube), z.expand(cube)], -1)
-    parts = grid_sample(torch.view_as_real(objects).movedim(-1, 1), grid, align_corners=False)
-    return torch.complex(parts[:, 0], parts[:, 1])
+    return sampled(objects, places)
 
 
 def turned(examples: Examples, generator: Generator) -> Examples:
@@ -68,10 +62,14 @@ def turned(examples: Examples, generator: Generator) -> Examples:
 
 def loss(outputs: Tensor, examples: Examples) -> Tensor:
     """Return how far the crystals of the latents are from the objects, the nearer hand counting; mean of the batch."""
-    wanted = _wanted(examples)
-    found = _space(outputs.device).objects(outputs)
+    return object_loss(_space(outputs.device).objects(outputs), examples)
+
+
+def object_loss(found: Tensor, examples: Examples) -> Tensor:
+    """Return the same of objects complex64 (batch, EDGE, EDGE, EDGE)."""
+    wanted = wanted_objects(examples)
     nearer = torch.minimum(*(_apart(found, hand) for hand in (wanted, other_hand(wanted))))
-    return (nearer + PATTERN_SHARE * _chi(found, wanted)).mean()
+    return (nearer + PATTERN_SHARE * pattern_misfit(found, wanted)).mean()
 
 
 def other_hand(objects: Tensor) -> Tensor:
@@ -85,16 +83,20 @@ def metrics(outputs: Tensor, examples: Examples) -> dict[str, Tensor]:
     `correlation` of complex densities, `dice` of the supports, `phase` mean |error| in rad where both are, `chi` sum
     (|F| - A)^2 / sum A^2 against the noise-free pattern; and what the mean crystal, an even ball, has.
     """
-    wanted = _wanted(examples)
-    space = _space(outputs.device)
-    ball = space.sphere().expand(len(outputs), -1)
+    return object_metrics(_space(outputs.device).objects(outputs), examples)
+
+
+def object_metrics(objects: Tensor, examples: Examples) -> dict[str, Tensor]:
+    """Return the same of objects complex64 (batch, EDGE, EDGE, EDGE)."""
+    wanted = wanted_objects(examples)
+    space = _space(objects.device)
+    ball = space.objects(space.sphere()[None]).expand(len(objects), -1, -1, -1)
     told: dict[str, Tensor] = {}
-    for suffix, latents in (("", outputs), ("_ball", ball)):
-        found = space.objects(latents)
+    for suffix, found in (("", objects), ("_ball", ball)):
         hands = [_figures(found, hand) for hand in (wanted, other_hand(wanted))]
         nearer = hands[0]["correlation"] >= hands[1]["correlation"]
         told |= {f"{name}{suffix}": torch.where(nearer, hands[0][name], hands[1][name]) for name in hands[0]}
-        told[f"chi{suffix}"] = _chi(found, wanted)  # both hands scatter alike
+        told[f"chi{suffix}"] = pattern_misfit(found, wanted)  # both hands scatter alike
     return told
 
 
@@ -117,7 +119,8 @@ def _apart(found: Tensor, wanted: Tensor) -> Tensor:
     return coherent + AMPLITUDE_SHARE * bodies
 
 
-def _chi(found: Tensor, wanted: Tensor) -> Tensor:
+def pattern_misfit(found: Tensor, wanted: Tensor) -> Tensor:
+    """Return `chi` of the amplitudes that objects (batch, z, y, x) scatter, (batch,)."""
     return chi(height(far_field(found)), height(far_field(wanted)))
 
 
@@ -125,7 +128,8 @@ def _power(field: Tensor) -> Tensor:
     return (field.real.square() + field.imag.square()).sum(AXES)
 
 
-def _wanted(examples: Examples) -> Tensor:
+def wanted_objects(examples: Examples) -> Tensor:
+    """Return the objects of the targets, complex64 (batch, EDGE, EDGE, EDGE)."""
     return torch.complex(examples.targets[:, 0], examples.targets[:, 1])
 
 

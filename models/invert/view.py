@@ -8,10 +8,12 @@ again, on as many samples, without the noise of all that no crystal of this size
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import grid_sample
 
 from models.invert.latent import LatentSpace
 from models.simulate.diffraction import AXES, far_field
@@ -93,6 +95,18 @@ def to_crystal(pattern: Tensor) -> Tensor:
     """Return the field of the crystal's grid whose `far_field` is `pattern`, complex64."""
     shifted: Tensor = torch.fft.fftshift(torch.fft.ifftn(torch.fft.ifftshift(pattern, dim=AXES), dim=AXES), dim=AXES)
     return shifted
+
+
+def sampled(fields: Tensor, places: Sequence[Tensor]) -> Tensor:
+    """Return fields complex64 (batch, z, y, x) at every combination of `places` along z, y, x, index units float32
+    (batch, n) each; complex64 (batch, n_z, n_y, n_x), linear between voxels and 0 outside.
+    """
+    z, y, x = ((2.0 * place + 1.0) / length - 1.0 for place, length in zip(places, fields.shape[1:], strict=True))
+    whole = (len(fields), z.shape[1], y.shape[1], x.shape[1])
+    along = (x[:, None, None, :], y[:, None, :, None], z[:, :, None, None])
+    grid = torch.stack([axis.expand(whole) for axis in along], -1)
+    parts = grid_sample(torch.view_as_real(fields).movedim(-1, 1), grid, align_corners=False)
+    return torch.complex(parts[:, 0], parts[:, 1])
 
 
 def grid_space(device: torch.device | str = "cpu") -> LatentSpace:

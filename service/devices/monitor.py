@@ -52,6 +52,7 @@ class Monitor:
         self._health: Mapping[str, Any] = {}
         self._save_error = ""
         self._picture = ""  # that of the last result, drawn or not
+        self._former: dict[str, Any] = {}  # fields of the last result's crystal, where a preliminary one is shown
         self._heard_s: float | None = None
         self._asked_s = -HEALTH_PERIOD_S
         self._ended = threading.Event()
@@ -130,12 +131,17 @@ class Monitor:
             lost=self._results.lost,
             **({} if summary.again else {ended: getattr(now, ended) + 1, **_counted(now, summary.accounting)}),
             **_series(summary),
-            **_result(summary),
+            **self._former | _result(summary),
         )
+        self._former = {}
 
     def _show(self, summary: ResultSummary) -> None:
-        """Show a crystal that a better one of its series will replace; files and counts stay as they are."""
-        self._board.update(**_series(summary), **_crystal(summary))
+        """Show a crystal that a better one of its series will replace; files and counts stay as they are, and what was
+        shown before is back where none replaces it.
+        """
+        crystal, now = _crystal(summary), self.status
+        self._former = self._former or {name: getattr(now, name) for name in crystal}
+        self._board.update(**_series(summary), **crystal)
 
     def _ask_health(self) -> None:
         self._asked_s = self._clock_s()

@@ -13,7 +13,6 @@ from pathlib import Path
 from service import compose
 from service.errors import BraggloopError
 from service.settings import Settings, parse_settings
-from service.worker.inverter import Invert
 from service.worker.lifeline import tied_to_parent
 
 
@@ -24,7 +23,7 @@ def run_ingest(settings: Settings) -> None:
         ingest.run(lifeline, dataclasses.asdict)
 
 
-def run_compute(settings: Settings, inversion: Callable[[Path | None], Invert] = compose.inversion) -> None:
+def run_compute(settings: Settings, inversion: compose.MakeInvert = compose.inversion) -> None:
     """Work on the spool until told to end."""
     lifeline = tied_to_parent()
     with lifeline.beginning(), compose.compute(settings, inversion, lambda: lifeline.heard) as (compute, endpoints):

@@ -21,7 +21,7 @@ from tests.helpers.results import make_figures
 LAST_FLUX = "flux"
 
 
-def summing(_: Path | None) -> Invert:
+def summing(_: Path | None, __: Settings) -> Invert:
     """Return an inversion that writes the sum of the counts; `phasing.starts` hundredths of a second long."""
 
     def invert(volume: Volume, settings: Settings, _: Show) -> Product:

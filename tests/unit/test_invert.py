@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
+import torch
 
 from models.engine.torch import TorchEngine
 from models.invert.latent import SUPPORT
 from models.invert.network import build
 from models.invert.predict import ITEM, invert
+from models.invert.trust import doubt, unexplained
 from models.invert.view import SEMI_AXIS
 from tests.helpers.patterns import bright, poisson, strained_crystal, transform
 
@@ -34,6 +38,18 @@ def test_the_crystal_explains_the_counts_as_far_as_it_says(engine: TorchEngine) 
         others = tuple(a for a in range(3) if a != axis)
         widths = [mask.any(others).sum() for mask in (found.support, inside)]
         assert widths[0] == pytest.approx(widths[1], rel=0.35)
+
+
+def test_counting_noise_is_not_held_against_a_crystal() -> None:
+    truth = torch.from_numpy(TRUTH)[None]
+    seen = torch.ones(COUNTS.shape, dtype=torch.bool)
+    for share in (1.0, 1e-2, 1e-4):  # the last leaves a few thousand photons
+        dim = poisson(share * np.abs(transform(TRUTH)) ** 2)
+        told = truth * math.sqrt(share)
+        assert abs(float(unexplained(told, torch.from_numpy(dim), seen)[0])) < 0.02
+        assert float(unexplained(told * 0.0, torch.from_numpy(dim), seen)[0]) > 0.9
+    assert doubt(0.02) == ""
+    assert "0.50 of the amplitudes" in doubt(0.5)
 
 
 def test_a_gap_is_filled_first_and_does_not_count(engine: TorchEngine) -> None:

@@ -66,6 +66,19 @@ def test_a_crystal_that_will_be_replaced_is_shown_and_counts_for_nothing(bench: 
     assert (status.series_status, status.tier, status.series_done) == ("done", "search", 2)
 
 
+@pytest.mark.parametrize("ended", [SeriesStatus.FAILED, SeriesStatus.ABORTED])
+def test_a_crystal_of_a_series_that_fails_gives_way_to_the_result_before(bench: Bench, ended: SeriesStatus) -> None:
+    before = bench.take(summary(4, path=Path("/data/four.h5")))
+    for tier in ("direct", "adaptive"):
+        early = dataclasses.replace(MEASURED, tier=tier, chi=0.5)
+        bench.results.put(summary(5, SeriesStatus.PRELIMINARY, series_id=7, figures=early, path=None))
+        until(lambda tier=tier: bench.monitor.status.tier == tier)
+    status = bench.take(summary(5, ended, series_id=7, figures=None, path=None, error="no memory"))
+    assert (status.series_id, status.series_status) == (7, ended)
+    assert (status.tier, status.chi, status.last_file) == ("search", MEASURED.chi, "/data/four.h5")
+    assert (status.amplitude == before.amplitude).all()
+
+
 def test_a_result_is_shown_whole(bench: Bench) -> None:
     status = bench.take(summary(4, path=Path("/data/four.h5"), picture=Path("/data/four.png")))
     assert {name: getattr(status, name) for name in FIGURES} == dataclasses.asdict(MEASURED)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,12 +12,13 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from models.engine.port import Engine
 from service import pipeline
-from service.compose import trained_engine
+from service.compose import inversion, trained_engine
 from service.errors import SettingsError
 from service.pipeline import run
 from service.records import Reconstruction, Volume
-from service.settings import PhasingSettings, Settings, TiersSettings
+from service.settings import EngineSettings, PhasingSettings, Settings, TiersSettings
 from service.tiers import Tier, Tiers
 from tests.helpers.patterns import poisson, transform
 from tests.helpers.results import make_crystal, make_volume
@@ -44,10 +47,24 @@ def test_each_tier_is_shown_with_its_figures_and_the_search_is_the_result(volume
     for one in shown:
         assert one.object_.shape == (EDGE, EDGE, EDGE)
         assert np.isfinite([one.figures.chi, one.figures.free_log_likelihood, one.figures.strain_rms]).all()
+        assert one.latencies_s["preprocess"] > 0.0
     deviances = {one.figures.tier: one.figures.free_log_likelihood for one in (*shown, result)}
     assert deviances["refined"] <= deviances["direct"]
     assert result.figures.tier == "search"
     assert result.latencies_s["tiers"] > 0.0
+
+
+def test_what_the_network_does_not_know_is_doubted() -> None:
+    """Phases without any order: nothing that latents could tell."""
+    disorder = np.exp(3j * np.random.default_rng(0).standard_normal((EDGE,) * 3))
+    intensity = np.abs(transform(make_crystal(EDGE)[0] * disorder)) ** 2
+    counts = poisson(1e6 * intensity / intensity.max())
+    other = make_volume(EDGE, counts=counts, mask=np.ones(counts.shape, bool))
+    shown: list[Reconstruction] = []
+    settings = QUICK.model_copy(update={"tiers": TiersSettings(direct=True, adaptive_steps=5)})
+    run(other, settings, tiers=Tiers(trained_engine), show=shown.append)
+    for one in shown:
+        assert "not of a kind that it knows" in one.figures.doubt
 
 
 def test_later_crystals_take_the_hand_of_those_shown(volume: Volume) -> None:
@@ -87,8 +104,10 @@ def test_a_crystal_that_cannot_be_shown_is_noted_too(volume: Volume, monkeypatch
         raise ValueError("the support is empty")
 
     monkeypatch.setattr(pipeline, "to_lab", once)
-    result = run(volume, QUICK, tiers=Tiers(trained_engine), show=lambda _: None)
-    assert any("the support is empty" in note for note in result.notes)
+    shown: list[Reconstruction] = []
+    result = run(volume, QUICK, tiers=Tiers(trained_engine), show=shown.append)
+    assert any("no direct crystal" in note and "the support is empty" in note for note in result.notes)
+    assert [one.figures.tier for one in shown] == ["adaptive", "refined"]
 
 
 @pytest.mark.parametrize("wrong", [SettingsError("no network is called 'invert'"), RuntimeError("CUDA error")])
@@ -105,3 +124,26 @@ def test_tiers_begin_with_the_network() -> None:
     for wrong in ({"adaptive_steps": 3}, {"refined_s": 1.0}):
         with pytest.raises(ValidationError, match="set direct to true"):
             TiersSettings(**wrong)
+
+
+def test_a_worker_makes_its_engines_before_the_first_series(volume: Volume) -> None:
+    made: list[str] = []
+
+    def make(settings: EngineSettings, name: str, shape: tuple[int, ...], at_once: int = 1) -> Engine:
+        made.append(name)
+        return trained_engine(settings, name, shape, at_once)
+
+    tiers = Tiers(make)
+    tiers.warm(QUICK.model_copy(update={"tiers": TiersSettings()}))
+    assert not made
+    tiers.warm(QUICK)
+    assert sorted(made) == ["inpaint", "invert"]
+    run(volume, QUICK, tiers=tiers, show=lambda _: None)
+    assert len(made) == 2
+
+
+def test_a_worker_without_the_network_starts_all_the_same(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    nothing = QUICK.model_copy(update={"engine": EngineSettings(networks=tmp_path)})
+    with caplog.at_level(logging.WARNING):
+        assert inversion(None, nothing)
+    assert "no crystal will be shown before the search: no trained network is called 'invert'" in caplog.text
