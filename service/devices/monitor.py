@@ -38,7 +38,7 @@ Request = Callable[..., Mapping[str, Any]]
 
 
 FIGURES = tuple(item.name for item in dataclasses.fields(Figures))
-SLICES = ("amplitude", "phase", "strain")
+SLICES = ("amplitude", "phase", "strain", "displacement")
 REPAIR_SLICES = ("measured", "repaired")  # not in every result
 
 

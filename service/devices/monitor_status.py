@@ -145,6 +145,15 @@ class MonitorStatus(Status):
             label="Strain", description="Central slice of the strain along Q; NaN outside.", format="%.6g"
         ),
     )
+    displacement: NDArray[np.float32] = field(
+        default_factory=no_image,
+        metadata=described(
+            label="Displacement",
+            description="Central slice of the displacement along Q; NaN outside.",
+            unit="nm",
+            format="%.6g",
+        ),
+    )
 
     measured: NDArray[np.float32] = field(
         default_factory=no_image,

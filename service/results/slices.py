@@ -48,9 +48,12 @@ def centre_of(support: NDArray[np.bool_]) -> tuple[int, int, int]:
 
 
 def central_slices(reconstruction: Reconstruction) -> dict[str, NDArray[np.float32]]:
-    """Return 'amplitude', 'phase', 'strain' -> float32 [y, x], across the beam through the crystal's centre."""
+    """Return 'amplitude', 'phase', 'strain' and 'displacement' (nm) -> float32 [y, x], across the beam through the
+    crystal's centre.
+    """
     z, _, _ = centre_of(reconstruction.support_lab)
-    return {name: np.ascontiguousarray(field[z]) for name, field in fields_of(reconstruction).items()}
+    fields = fields_of(reconstruction) | {"displacement": reconstruction.displacement_nm}
+    return {name: np.ascontiguousarray(field[z]) for name, field in fields.items()}
 
 
 def measured_window(reconstruction: Reconstruction, volume: Volume) -> tuple[slice, slice, slice]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from service.devices.monitor import SLICES
 from service.errors import DeviceError
 from service.ports import EndOfStream
 from service.records import (
@@ -141,7 +142,7 @@ def summary(sequence: int = 1, status: SeriesStatus = SeriesStatus.DONE, **chang
         "sequence": sequence, "series_id": 3, "series_unique_id": "abc", "status": status,
         "accounting": Accounting(sent=64, received=62, missed=1, rejected=1, duplicates=2),
         "figures": None if status is SeriesStatus.FAILED else FIGURES,
-        "slices": {name: np.full((5, 8), sequence, np.float32) for name in ("amplitude", "phase", "strain")},
+        "slices": {name: np.full((5, 8), sequence, np.float32) for name in SLICES},
         "latency_s": None if status is SeriesStatus.FAILED else 3.25,
         "latencies_s": {"assemble": 0.5, "invert": 2.0}, "finished_at": 1.7e9, "notes": ("crop by itself",),
         "warnings": ("two peaks",),

@@ -78,7 +78,7 @@ def test_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 def test_central_slices_go_through_the_crystal() -> None:
     reconstruction = make_reconstruction()
     slices = central_slices(reconstruction)
-    assert set(slices) == {"amplitude", "phase", "strain"}
+    assert set(slices) == {"amplitude", "phase", "strain", "displacement"}
     assert slices["amplitude"].max() == 1.0
     assert np.isfinite(slices["strain"]).sum() == reconstruction.support_lab[12].sum()
     assert all(image.dtype == np.float32 for image in slices.values())
