@@ -242,7 +242,7 @@ def latents(
 
     The picture lies in --out where that is given.
 
-    [dim]Example:[/]  braggloop latents braggloop-results/scan_*.h5 --picture series.png
+    [dim]Example:[/]  braggloop latents braggloop-results/*.h5 --picture series.png
     """
     report = report_for(json)
     with one_line_errors(report, debug):

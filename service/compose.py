@@ -188,8 +188,10 @@ def inversion(last_file: Path | None, settings: Settings) -> Invert:
     early = tiers()
     try:
         early.warm(settings)
-    except (BraggloopError, RuntimeError) as error:  # each series will say so, and has its result all the same
+    except (BraggloopError, ValueError) as error:  # each series will say so, and has its result all the same
         log.warning("no crystal will be shown before the search: %s", one_line(error))
+    except Exception:  # whatever a network does, series must be inverted
+        log.exception("no crystal will be shown before the search")
     return Inversion(last_file, repair(), early)
 
 
@@ -238,7 +240,7 @@ def engine(settings: EngineSettings, module: nn.Module, shape: tuple[int, ...], 
                 from models.engine.tensorrt import TensorRTEngine
 
                 return TensorRTEngine(module, shape, batch=batch, precision=settings.precision, cache=settings.cache)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise SettingsError(f"engine: {error}") from error
 
 

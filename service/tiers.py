@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from models import registry
 from models.autoencoder.space import told_by
 from models.bcdi.phasing import Phased, PhasingConfig, phase_retrieval
 from models.bcdi.preprocess import Preprocessed
@@ -21,7 +22,7 @@ from models.invert.predict import ITEM, NAME, Inverted, invert
 from models.invert.refine import refine
 from models.invert.trust import doubt, unexplained
 from service.engines import Engines, MakeEngine
-from service.settings import Settings, TiersSettings
+from service.settings import Settings
 
 # What a crystal goes through so that its support and figures are told as those of all others are, beside the 20
 # iterations of error reduction that end every run.
@@ -54,10 +55,14 @@ class Tiers:
         if not wanted.direct:
             return
         told = self._told(prepared.intensity, prepared.mask, settings)
-        found = [Tier("direct", _phased(prepared, told.object_, config), told.doubt)]
+        found = [_tier("direct", prepared, told.object_, config)]
         yield found[-1]
         if wanted.adaptive_steps:
-            found.append(_adaptive(prepared, told, wanted, config))
+            root = settings.engine.networks or registry.ROOT
+            space, latent = told_by(wanted.latents, told, root)
+            seen = prepared.mask & ~config.hidden(prepared.mask)  # so that its free log-likelihood is of unseen voxels
+            nearer = adapted(space, latent, prepared.intensity, seen, wanted.adaptive_steps)
+            found.append(_tier("adaptive", prepared, nearer, config))
             yield found[-1]
         if wanted.refined_s:
             best = min(found, key=lambda tier: rank(tier.phased.figures)).phased.object_
@@ -80,24 +85,19 @@ class Tiers:
         if settings.tiers.direct:
             seen = np.ones((WARMING_EDGE,) * 3, bool)
             seen[:, WARMING_EDGE // 4] = False  # a gap, which the inpainter fills
-            self._told(np.ones(seen.shape, np.float32), seen, settings)
+            told = self._told(np.ones(seen.shape, np.float32), seen, settings)
+            told_by(settings.tiers.latents, told, settings.engine.networks or registry.ROOT)
 
     def _told(self, intensity: NDArray[np.float32], mask: NDArray[np.bool_], settings: Settings) -> Inverted:
         engine = self._engines.get(settings.engine, NAME, ITEM)
-        gaps = self._engines.get(settings.engine, INPAINTER, INPAINTED, BATCH)
+        whole = bool(mask.all())
+        gaps = None if whole else self._engines.get(settings.engine, INPAINTER, INPAINTED, BATCH)
         return invert(intensity, mask, engine=engine, inpainter=gaps)
 
 
-def _adaptive(prepared: Preprocessed, told: Inverted, wanted: TiersSettings, config: PhasingConfig) -> Tier:
-    """Held-out voxels stay out of the adaptation: its figures are of voxels that it has not seen."""
-    seen = prepared.mask & ~config.hidden(prepared.mask)
-    nearer = adapted(*told_by(wanted.latents, told), prepared.intensity, seen, wanted.adaptive_steps)
-    left = unexplained(*(torch.from_numpy(part) for part in (nearer[None], prepared.intensity, prepared.mask)))
-    return Tier("adaptive", _phased(prepared, nearer, config), doubt(float(left[0])))
-
-
-def _phased(prepared: Preprocessed, object_: NDArray[np.complex64], config: PhasingConfig) -> Phased:
-    return phase_retrieval(
+def _tier(name: str, prepared: Preprocessed, object_: NDArray[np.complex64], config: PhasingConfig) -> Tier:
+    """A crystal of the network, with its support and its figures, judged as it was before it had them."""
+    phased = phase_retrieval(
         prepared.counts,
         prepared.mask,
         replace(config, recipe=AS_IT_IS, starts=1, keep=1),
@@ -105,3 +105,6 @@ def _phased(prepared: Preprocessed, object_: NDArray[np.complex64], config: Phas
         background=prepared.background,
         start=object_[None],
     )
+    parts = (object_[None], prepared.intensity, prepared.mask, prepared.scale, prepared.background)
+    left = unexplained(*(torch.from_numpy(part) for part in parts))
+    return Tier(name, phased, doubt(float(left[0])))

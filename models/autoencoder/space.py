@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -16,6 +18,8 @@ from models.invert.predict import Inverted
 from models.invert.space import Space
 from models.invert.view import EDGE, SEMI_AXIS, sampled
 from models.simulate.grid import Triple
+
+Latents = Literal["surface", "learned"]
 
 NAME = "autoencoder"
 # Latents of crystals are spread as a normal distribution: farther out there is none.
@@ -32,7 +36,7 @@ class LearnedSpace:
     def __init__(self, shape: Triple, semi_axes: Sequence[float], network: Autoencoder | None = None) -> None:
         self.shape = shape
         self.semi_axes = tuple(float(axis) for axis in semi_axes)
-        self._network = network or _trained()
+        self._network = network or _trained(registry.ROOT)
 
     @property
     def device(self) -> torch.device:
@@ -65,16 +69,18 @@ class LearnedSpace:
         return mean[0].clamp(low, high)
 
 
-def told_by(latents: str, told: Inverted) -> tuple[Space, Tensor]:
-    """Return what a network told as `surface` latents, its own, or as `learned` ones: their space, and they (size,)."""
-    if latents != "learned":
+def told_by(latents: Latents, told: Inverted, root: Path = registry.ROOT) -> tuple[Space, Tensor]:
+    """Return what a network told as `surface` latents, its own, or as `learned` ones: their space, and they (size,).
+
+    The autoencoder is the trained one in `root`; raises ValueError in one line where there is none.
+    """
+    if latents == "surface":
         return told.space, torch.from_numpy(told.latent)
-    space = LearnedSpace(told.space.shape, told.space.semi_axes)
+    space = LearnedSpace(told.space.shape, told.space.semi_axes, _trained(root))
     return space, space.latents(told.object_)
 
 
 @functools.cache
-def _trained() -> Autoencoder:
-    network = registry.build(registry.network(NAME))
-    assert isinstance(network, Autoencoder)
-    return network.requires_grad_(False)
+def _trained(root: Path) -> Autoencoder:
+    network = registry.build(registry.network(NAME, root)).requires_grad_(False)
+    return cast(Autoencoder, network)  # of the same file, though the registry loads it once more

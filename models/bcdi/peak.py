@@ -55,6 +55,7 @@ def _coarse_map(counts: Counts, mask: Mask) -> NDArray[np.float64]:
     for first in range(0, len(counts), SLAB):
         slab = slice(first, first + SLAB)
         root = torch.from_numpy(np.sqrt(counts[slab] * mask[slab]))[None, None]
+        root = torch.nn.functional.pad(root, (0, 0, 0, 0, 0, -root.shape[2] % BLOCK))  # the last may be thin
         pooled.append(torch.nn.functional.avg_pool3d(root, BLOCK, ceil_mode=True, divisor_override=BLOCK**3)[0, 0])
     return np.asarray(torch.cat(pooled).numpy().astype(np.float64) ** 2)
 

@@ -31,7 +31,8 @@ class Inverted:
 
     `object_` complex64, origin at index n // 2, |fftshift(fftn(ifftshift(object)))|^2 in counts; one of the two hands
     that scatter alike. `support` bool: where the crystal is. `latent` float32 (size,): it as few numbers, in `space`.
-    `chi`: sum (|F| - A)^2 / sum A^2 over what was seen, A the roots of the counts: what the crystal leaves unexplained.
+    `chi`: sum (|F| - A)^2 / sum A^2 over what was seen, A the roots of the counts; `unexplained`: what of it is not the
+    noise of counting. `doubt`: why the crystal must not be trusted, empty where nothing speaks against it.
     """
 
     object_: NDArray[np.complex64]

@@ -19,6 +19,8 @@ from models.simulate.draws import fibonacci_sphere
 # A plane is spanned by no fewer crystals.
 FEWEST = 3
 RAYS = 500
+# Sizes that the grid and its latents tell, as shares of the first crystal's.
+SIZES = 0.5, 1.6
 
 Object = NDArray[np.complex64]
 
@@ -41,10 +43,16 @@ class Trajectory:
 
 def on_crystal_grid(object_: Object, support: NDArray[np.bool_], semi_axes: Sequence[float]) -> Object:
     """Return an object complex64 [z, y, x] about the middle of its `support` on the grid of `grid_space`, complex64
-    [EDGE, EDGE, EDGE]; `semi_axes` (z, y, x) in its voxels. Raises ValueError where the support is empty.
+    [EDGE, EDGE, EDGE]; `semi_axes` (z, y, x) of the crystal that it is compared with, in its voxels. Raises ValueError
+    where there is no crystal, or one whose size is another altogether.
     """
-    if not support.any():
-        raise ValueError("the support is empty: no crystal to follow")
+    own = semi_axes_of(support)
+    ratios = [axis / other for axis, other in zip(own, semi_axes, strict=True)]
+    if not all(SIZES[0] <= ratio <= SIZES[1] for ratio in ratios):
+        told = " x ".join(f"{ratio:.2g}" for ratio in ratios)
+        raise ValueError(f"its crystal is {told} times as large as the first, expected {SIZES[0]:g} to {SIZES[1]:g}")
+    if not (np.isfinite(object_).all() and object_[support].any()):
+        raise ValueError("its object is zero or not finite: no crystal to follow")
     middle = np.argwhere(support).mean(0)
     steps = (torch.arange(EDGE) - EDGE // 2) / SEMI_AXIS
     places = [(place + axis * steps).float()[None] for place, axis in zip(middle.tolist(), semi_axes, strict=True)]
@@ -52,13 +60,16 @@ def on_crystal_grid(object_: Object, support: NDArray[np.bool_], semi_axes: Sequ
 
 
 def semi_axes_of(support: NDArray[np.bool_]) -> tuple[float, ...]:
-    """Return half of the widths of a support [z, y, x], voxels."""
+    """Return half of the widths of a support [z, y, x], voxels; raise ValueError where it is empty."""
+    if not support.any():
+        raise ValueError("its support is empty: no crystal to follow")
     inside = np.argwhere(support)
     return tuple((np.ptp(inside, axis=0) + 1) / 2.0)
 
 
 def trajectory(crystals: Sequence[Object]) -> Trajectory:
-    """Return how crystals, each as `on_crystal_grid` gives it, change; each takes the hand nearest to the one before.
+    """Return how crystals, each as `on_crystal_grid` gives it, without ramp, change; each takes the hand nearest to the
+    one before.
 
     Raises ValueError where there are fewer than FEWEST, or one has no latents.
     """

@@ -1,4 +1,4 @@
-"""What adapting and refining need of latents, whatever they stand for."""
+"""What adapting latents to a scan needs of them, whatever they stand for."""
 
 from __future__ import annotations
 

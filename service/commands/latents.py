@@ -25,10 +25,13 @@ def map_latents(paths: Sequence[Path], picture: Path, report: Report) -> None:
         for number, path in enumerate(paths):
             advance("reading", number / len(paths))
             result = read_result(path)
-            if not number:
-                semi_axes_nm = np.array(semi_axes_of(result.support_lab)) * result.voxel_nm
-            axes = semi_axes_nm / result.voxel_nm
-            crystals.append(on_crystal_grid(result.object_lab, result.support_lab, axes.tolist()))
+            try:
+                if not number:
+                    semi_axes_nm = np.array(semi_axes_of(result.support_lab)) * result.voxel_nm
+                axes = semi_axes_nm / result.voxel_nm
+                crystals.append(on_crystal_grid(result.object_lab, result.support_lab, axes.tolist()))
+            except ValueError as error:
+                raise DataError(f"{path}: {error}; leave it out") from error
         found = trajectory(crystals)
     names = [path.stem for path in paths]
     write_latent_map(found, names, picture)

@@ -10,10 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from models.files import written_whole
 from models.invert.series import Trajectory
-from service.errors import ResultError
-from service.results.picture import DPI, FAINT, INK, STYLE
+from service.results.picture import FAINT, INK, STYLE, save_png
 
 COLOURS = "viridis"
 
@@ -25,12 +23,7 @@ def write_latent_map(found: Trajectory, names: Sequence[str], path: Path) -> Pat
         plane, changes = figure.subplots(1, 2, width_ratios=(1.25, 1.0))
         _draw_plane(plane, found, names)
         _draw_changes(changes, found)
-    try:
-        with written_whole(path) as partial:
-            figure.savefig(partial, format="png", dpi=DPI)
-    except OSError as error:
-        raise ResultError(f"picture {path}: {error}; free space or choose another path") from error
-    return path
+        return save_png(figure, path)
 
 
 def _draw_plane(axes: Axes, found: Trajectory, names: Sequence[str]) -> None:

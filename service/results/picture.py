@@ -46,7 +46,11 @@ PLANES = {"across the beam": (0, "y", "x"), "from above": (1, "z", "x"), "from t
 def write_picture(reconstruction: Reconstruction, volume: Volume, path: Path) -> Path:
     """Write the PNG to `path`, whole or not at all, and return it. Raises ResultError when it cannot be written."""
     with mpl.rc_context(STYLE):
-        figure = _figure(reconstruction, volume)
+        return save_png(_figure(reconstruction, volume), path)
+
+
+def save_png(figure: Figure, path: Path) -> Path:
+    """Write a figure to `path`, whole or not at all, and return it. Raises ResultError when it cannot be written."""
     try:
         with written_whole(path) as partial:
             figure.savefig(partial, format="png", dpi=DPI)

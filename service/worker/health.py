@@ -11,6 +11,7 @@ from service.devices.status import State
 from service.settings import WorkerSettings
 
 SILENT_S = 20.0  # a stage that reports nothing for this long hangs; importing torch on a loaded machine takes ten
+STARTING_S = 600.0  # the first engine of a network may have to be built
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +131,7 @@ def _trouble(
     for name, stage in stages.items():
         if not stage.running:
             return f"{name} is down, restarted {stage.restarts} times"
-        if now_s - stage.heard_s > SILENT_S:
+        if now_s - stage.heard_s > (SILENT_S if stage.reported else STARTING_S):
             return f"{name} has said nothing for {now_s - stage.heard_s:.0f} s"
     if ingest.error:
         return ingest.error

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from models import registry
+from models.autoencoder import network
 from models.autoencoder.network import MARGIN, SIZE, TOLD, Autoencoder, split
-from models.autoencoder.space import BOUND, LearnedSpace
+from models.autoencoder.space import BOUND, NAME, LearnedSpace, told_by
 from models.autoencoder.train import examples, loss, metrics
 from models.bcdi.modes import correlation
+from models.cards import read_card, save_weights, write_card
 from models.invert.adapt import descend
 from models.invert.misfit import Misfit
+from models.invert.predict import invert
 from models.invert.view import EDGE
 from models.simulate.diffraction import far_field, intensity
 from models.simulate.draws import seeded
@@ -32,13 +40,13 @@ def drawn() -> Examples:
 def learned(drawn: Examples) -> Autoencoder:
     """One that knows two crystals by heart."""
     torch.manual_seed(0)
-    network = Autoencoder()
-    optimiser = torch.optim.Adam(network.parameters(), lr=3e-3)
+    learner = Autoencoder()
+    optimiser = torch.optim.Adam(learner.parameters(), lr=3e-3)
     for _ in range(60):
         optimiser.zero_grad()
-        loss(network(drawn.inputs), drawn).backward()  # type: ignore[no-untyped-call]
+        loss(learner(drawn.inputs), drawn).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-    return network.eval().requires_grad_(False)
+    return learner.eval().requires_grad_(False)
 
 
 def test_crystals_come_back_from_their_latents(drawn: Examples, learned: Autoencoder) -> None:
@@ -78,3 +86,19 @@ def test_a_crystal_is_told_whatever_its_scale_and_phase(drawn: Examples, learned
     torch.testing.assert_close(other, space.latents(one), atol=1e-3, rtol=1e-3)
     back = space.objects(other[None])[0].numpy()
     assert correlation(back, one) > 0.9
+
+
+def test_a_trained_one_is_taken_from_its_folder(drawn: Examples, learned: Autoencoder, tmp_path: Path) -> None:
+    folder = tmp_path / NAME
+    folder.mkdir()
+    shutil.copy(Path(network.__file__), folder)
+    sha256 = save_weights(folder, learned.state_dict())
+    write_card(folder, replace(read_card(registry.ROOT / "invert"), name=NAME, sha256=sha256))
+    counts = 1e6 * intensity(far_field(torch.complex(*drawn.inputs[:1].unbind(1))))[0]
+    told = invert((counts / counts.sum() * 1e6).numpy())
+    space, latent = told_by("learned", told, tmp_path)
+    assert space.size == len(latent) == SIZE
+    assert space.objects(latent[None]).shape == (1, EDGE, EDGE, EDGE)
+    assert told_by("surface", told)[0] is told.space
+    with pytest.raises(ValueError, match="card"):
+        told_by("learned", told, tmp_path / "elsewhere")

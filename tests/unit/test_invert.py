@@ -52,6 +52,19 @@ def test_counting_noise_is_not_held_against_a_crystal() -> None:
     assert "0.50 of the amplitudes" in doubt(0.5)
 
 
+def test_attenuated_frames_and_background_are_not_held_against_a_crystal() -> None:
+    truth = torch.from_numpy(TRUTH)[None] * math.sqrt(1e-3)
+    seen = torch.ones(COUNTS.shape, dtype=torch.bool)
+    scale = np.ones((EDGE, 1, 1), np.float32)
+    scale[EDGE // 2 - 2 : EDGE // 2 + 3] = 0.01
+    expected = scale * 1e-3 * np.abs(transform(TRUTH)) ** 2 + 0.5
+    counted = poisson(expected)
+    light = torch.from_numpy(scale), 0.5
+    intensity = (torch.from_numpy(counted) - 0.5).clamp(min=0.0) / light[0]
+    assert abs(float(unexplained(truth, intensity, seen, *light)[0])) < 0.03
+    assert float(unexplained(truth, intensity, seen)[0]) > 0.1
+
+
 def test_a_gap_is_filled_first_and_does_not_count(engine: TorchEngine) -> None:
     seen = np.ones(COUNTS.shape, bool)
     seen[:, 24:27] = False

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.bcdi.crop import Crop, bin_with, choose_crop, cut, last_good_size, next_good_size
-from models.bcdi.peak import find_peak
+from models.bcdi.peak import BLOCK, _coarse_map, find_peak
 
 SHAPE = (40, 64, 72)
 
@@ -25,6 +25,18 @@ def draw(expected: np.ndarray, seed: int = 0) -> np.ndarray:
 
 def everything() -> np.ndarray:
     return np.ones(SHAPE, dtype=bool)
+
+
+@pytest.mark.parametrize("frames", [5, 31, 32, 33, 34, 35, 36, 65, 67, 70])
+def test_the_map_is_the_same_whatever_the_number_of_frames(frames: int) -> None:
+    """Taken in slabs, of which the last may be thinner than a block."""
+    counts = np.random.default_rng(frames).poisson(3.0, (frames, 9, 12)).astype(np.float32)
+    mask = np.random.default_rng(1).random(counts.shape) > 0.1
+    root = np.sqrt(counts * mask)
+    padded = np.pad(root, [(0, -n % BLOCK) for n in root.shape])
+    z, y, x = (n // BLOCK for n in padded.shape)
+    means = padded.reshape(z, BLOCK, y, BLOCK, x, BLOCK).mean((1, 3, 5), dtype=np.float64)
+    np.testing.assert_allclose(_coarse_map(counts, mask), means**2, rtol=1e-5)
 
 
 @settings(max_examples=15, deadline=None)

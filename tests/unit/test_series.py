@@ -66,8 +66,16 @@ def test_a_crystal_is_shown_in_units_of_its_size() -> None:
 def test_too_few_and_empty_ones_are_refused(drifting: list[np.ndarray]) -> None:
     with pytest.raises(ValueError, match="2 crystals: a series needs 3 or more"):
         trajectory(drifting[:2])
-    with pytest.raises(ValueError, match="support is empty"):
-        on_crystal_grid(drifting[0], np.zeros(drifting[0].shape, bool), (7.0, 7.0, 7.0))
+    whole, axes = np.abs(drifting[0]) > 0.5, (7.0, 7.0, 7.0)
+    for object_, support, compared, told in (
+        (drifting[0], np.zeros_like(whole), axes, "support is empty"),
+        (drifting[0], whole, (20.0, 20.0, 20.0), "times as large as the first, expected 0.5 to 1.6"),
+        (drifting[0], whole, (7.0, 7.0, 2.0), "times as large"),
+        (0.0 * drifting[0], whole, axes, "zero or not finite"),
+        (np.nan * drifting[0], whole, axes, "zero or not finite"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            on_crystal_grid(object_, support, compared)
 
 
 def test_the_command_tells_and_draws(tmp_path: Path) -> None:
@@ -85,5 +93,11 @@ def test_the_command_tells_and_draws(tmp_path: Path) -> None:
     assert len(record["places"]) == 3
     assert picture.read_bytes().startswith(b"\x89PNG")
     few = CliRunner().invoke(app, ["latents", files[0], "--picture", str(picture)])
-    assert few.exit_code != 0
+    assert few.exit_code == 1
     assert "a series needs 3 or more" in few.output
+    nothing = replace(result, support_lab=np.zeros_like(result.support_lab))
+    empty = str(write_result(nothing, make_volume(), Settings(), tmp_path, 9))
+    for order in ([empty, *files], [*files, empty]):
+        told = CliRunner().invoke(app, ["latents", *order, "--picture", str(picture)])
+        assert told.exit_code == 1
+        assert "leave it out" in " ".join(told.output.split())

@@ -63,6 +63,7 @@ def test_what_the_network_does_not_know_is_doubted() -> None:
     shown: list[Reconstruction] = []
     settings = QUICK.model_copy(update={"tiers": TiersSettings(direct=True, adaptive_steps=5)})
     run(other, settings, tiers=Tiers(trained_engine), show=shown.append)
+    assert [one.figures.tier for one in shown] == ["direct", "adaptive"]
     for one in shown:
         assert "not of a kind that it knows" in one.figures.doubt
 
