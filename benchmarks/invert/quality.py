@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -127,7 +128,8 @@ def ways(engine: Engine) -> dict[str, Way]:
         "direct": lambda case: invert(case.counts, case.mask, engine=engine).object_,
         "adaptive": lambda case: _adapted(case, engine, "surface"),
         "adaptive, learned latents": lambda case: _adapted(case, engine, "learned"),
-        "refined": lambda case: _refined(case, engine),
+        "refined, one round": lambda case: _refined(case, engine, budget_s=0.0),
+        "refined": lambda case: _refined(case, engine, budget_s=math.inf),
         "zero phase on the true support": lambda case: (np.abs(case.truth) > INSIDE).astype(np.complex64),
     }
 
@@ -157,6 +159,7 @@ def _adapted(case: Case, engine: Engine, latents: str) -> Object:
     return adapted(*told, case.counts, case.mask, ADAPTIVE_STEPS)
 
 
-def _refined(case: Case, engine: Engine) -> Object:
+def _refined(case: Case, engine: Engine, budget_s: float) -> Object:
     start = invert(case.counts, case.mask, engine=engine).object_
-    return refine(case.counts, case.mask, start, PhasingConfig(held_out_seed=HELD_OUT_SEED)).phased.object_
+    config = PhasingConfig(held_out_seed=HELD_OUT_SEED)
+    return refine(case.counts, case.mask, start, config, budget_s=budget_s).phased.object_

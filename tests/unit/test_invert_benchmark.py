@@ -78,6 +78,7 @@ def test_a_crystal_that_changes_is_followed() -> None:
 
 @pytest.mark.parametrize("name", PEERS)
 def test_peers_learn(name: str) -> None:
+    torch.manual_seed(0)
     task = PEERS[name]
     scenes = next(training_scenes("train", 2, (32, 32, 32), seed=3, device="cpu"))
     asked = task.examples(scenes, seeded(0))
@@ -85,12 +86,12 @@ def test_peers_learn(name: str) -> None:
     outputs = network(asked.inputs)
     assert outputs.shape == (2, 2, EDGE, EDGE, EDGE)
     before = task.loss(outputs, asked)
-    optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
-    for _ in range(3):
+    optimiser = torch.optim.Adam(network.parameters(), lr=3e-4)
+    for _ in range(8):
         optimiser.zero_grad()
         task.loss(network(asked.inputs), asked).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-    assert task.loss(network(asked.inputs), asked) < before
+    assert task.loss(network(asked.inputs), asked) < 0.95 * before
     assert set(task.metrics(outputs, asked)) >= {"correlation", "dice", "phase", "chi"}
 
 
