@@ -16,7 +16,7 @@ from models.simulate.scenes import Scenes
 from models.training.task import Examples, Task
 
 # Weight of how far latents are from a normal distribution, nats each, beside the share of the power that is missed.
-SPREAD_SHARE = 2e-3
+SPREAD_SHARE = 3e-4
 
 
 def examples(scenes: Scenes, generator: Generator) -> Examples:
