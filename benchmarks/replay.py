@@ -87,16 +87,20 @@ def streamed(
         children.wait_until(lambda: _well(worker), "worker", START_S)
         live, figures = _played(devices, scan.resolve(), rate_hz)
         if tiers["direct"]:  # the first series of a worker waits for new pages of memory
-            result = TangoDevice(next(device for device in devices if "/reconstruction/" in device))
+            result = TangoDevice(_one(devices, "reconstruction"))
             children.wait_until(lambda: bool(result.read("lastPicture")), "picture", START_S)
             figures["once more"] = _played(devices, scan.resolve(), rate_hz)[1]
         return live, figures
 
 
+def _one(devices: Sequence[str], kind: str) -> str:
+    return next(device for device in devices if f"/{kind}/" in device)
+
+
 def _played(devices: Sequence[str], scan: Path, rate_hz: float) -> tuple[Reconstruction, dict[str, Any]]:
-    streamer = TangoDevice(next(device for device in devices if "/streamer/" in device))
-    result = TangoDevice(next(device for device in devices if "/reconstruction/" in device))
-    proxy = tango.DeviceProxy(next(device for device in devices if "/reconstruction/" in device))
+    streamer = TangoDevice(_one(devices, "streamer"))
+    result = TangoDevice(_one(devices, "reconstruction"))
+    proxy = tango.DeviceProxy(_one(devices, "reconstruction"))
     events: queue.Queue[tuple[float, int]] = queue.Queue()
     shown_s: list[float] = []
     before = int(result.read("sequence"))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from models import registry
 from models.autoencoder.space import told_by
@@ -20,6 +21,7 @@ from models.inpaint.predict import NAME as INPAINTER
 from models.invert.adapt import adapted
 from models.invert.predict import ITEM, NAME, Inverted, invert
 from models.invert.refine import refine
+from models.invert.space import Space
 from models.invert.trust import doubt, unexplained
 from service.engines import Engines, MakeEngine
 from service.settings import Settings
@@ -54,15 +56,15 @@ class Tiers:
         wanted = settings.tiers
         if not wanted.direct:
             return
-        told = self._told(prepared.intensity, prepared.mask, settings)
-        found = [_tier("direct", prepared, told.object_, config)]
+        told = self._told(prepared.intensity, prepared.mask, settings, prepared.scale, prepared.background)
+        found = [Tier("direct", _phased(prepared, told.object_, config), told.doubt)]
         yield found[-1]
         if wanted.adaptive_steps:
-            root = settings.engine.networks or registry.ROOT
-            space, latent = told_by(wanted.latents, told, root)
             seen = prepared.mask & ~config.hidden(prepared.mask)  # so that its free log-likelihood is of unseen voxels
-            nearer = adapted(space, latent, prepared.intensity, seen, wanted.adaptive_steps)
-            found.append(_tier("adaptive", prepared, nearer, config))
+            nearer = adapted(*_latents(told, settings), prepared.intensity, seen, wanted.adaptive_steps)
+            parts = (nearer[None], prepared.intensity, prepared.mask, prepared.scale, prepared.background)
+            left = unexplained(*(torch.from_numpy(part) for part in parts))
+            found.append(Tier("adaptive", _phased(prepared, nearer, config), doubt(float(left[0]))))
             yield found[-1]
         if wanted.refined_s:
             best = min(found, key=lambda tier: rank(tier.phased.figures)).phased.object_
@@ -85,19 +87,27 @@ class Tiers:
         if settings.tiers.direct:
             seen = np.ones((WARMING_EDGE,) * 3, bool)
             seen[:, WARMING_EDGE // 4] = False  # a gap, which the inpainter fills
-            told = self._told(np.ones(seen.shape, np.float32), seen, settings)
-            told_by(settings.tiers.latents, told, settings.engine.networks or registry.ROOT)
+            _latents(self._told(np.ones(seen.shape, np.float32), seen, settings), settings)
 
-    def _told(self, intensity: NDArray[np.float32], mask: NDArray[np.bool_], settings: Settings) -> Inverted:
+    def _told(
+        self,
+        intensity: NDArray[np.float32],
+        mask: NDArray[np.bool_],
+        settings: Settings,
+        scale: NDArray[np.float32] | None = None,
+        background: NDArray[np.float32] | None = None,
+    ) -> Inverted:
         engine = self._engines.get(settings.engine, NAME, ITEM)
-        whole = bool(mask.all())
-        gaps = None if whole else self._engines.get(settings.engine, INPAINTER, INPAINTED, BATCH)
-        return invert(intensity, mask, engine=engine, inpainter=gaps)
+        gaps = None if mask.all() else self._engines.get(settings.engine, INPAINTER, INPAINTED, BATCH)
+        return invert(intensity, mask, engine=engine, inpainter=gaps, scale=scale, background=background)
 
 
-def _tier(name: str, prepared: Preprocessed, object_: NDArray[np.complex64], config: PhasingConfig) -> Tier:
-    """A crystal of the network, with its support and its figures, judged as it was before it had them."""
-    phased = phase_retrieval(
+def _latents(told: Inverted, settings: Settings) -> tuple[Space, Tensor]:
+    return told_by(settings.tiers.latents, told, settings.engine.networks or registry.ROOT)
+
+
+def _phased(prepared: Preprocessed, object_: NDArray[np.complex64], config: PhasingConfig) -> Phased:
+    return phase_retrieval(
         prepared.counts,
         prepared.mask,
         replace(config, recipe=AS_IT_IS, starts=1, keep=1),
@@ -105,6 +115,3 @@ def _tier(name: str, prepared: Preprocessed, object_: NDArray[np.complex64], con
         background=prepared.background,
         start=object_[None],
     )
-    parts = (object_[None], prepared.intensity, prepared.mask, prepared.scale, prepared.background)
-    left = unexplained(*(torch.from_numpy(part) for part in parts))
-    return Tier(name, phased, doubt(float(left[0])))

@@ -103,11 +103,7 @@ class Bench:
 
     def robust(self) -> None:
         """Where a measurement is not as it should be."""
-        engine = default_engine()
-        ways = quality.ways(engine)
-        chosen = {name: ways[name] for name in ("direct", "refined", "zero phase on the true support")}
-        found = robust.curves(chosen, self.options.crystals)
-        flagged = robust.flags(engine, self.options.crystals)
+        found, flagged = robust.curves(default_engine(), self.options.crystals)
         for title, rows in found.items():
             values = robust.CHANGED[title].values
             table = Table("way", *(f"{value:g}" for value in values), title=f"{title}: Dice / phase in rad, medians")

@@ -6,19 +6,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, max_pool3d, pad
+from torch.nn.functional import max_pool3d, pad
 
 from benchmarks.invert.quality import Case, Object, Way
 from models.cards import load_weights
 from models.inpaint.predict import inpaint
 from models.invert.misfit import fit, height
 from models.invert.train import TASK, object_loss, object_metrics, wanted_objects
-from models.invert.view import CHANNELS, EDGE, LOG_UNIT, SEMI_AXIS, View, sampled, to_crystal, view
+from models.invert.view import CHANNELS, EDGE, LOG_UNIT, to_crystal, to_voxels, view
 from models.simulate.diffraction import AXES, far_field
 from models.training.task import Examples, Task
 from models.unet import UNet, conv_block
@@ -58,17 +58,16 @@ class AutoPhase(nn.Module):
         return pad(torch.cat([amplitude * angle.cos(), amplitude * angle.sin()], 1), (MARGIN,) * 6)
 
 
-class _Up(nn.Module):
-    def forward(self, volume: Tensor) -> Tensor:
-        return interpolate(volume, scale_factor=2.0)
-
-
 def _decoder() -> nn.Sequential:
     """From blocks of 4^3 to 16^3."""
     deep, middle, fine = 2 * WIDTHS[-1], WIDTHS[-1], WIDTHS[1]
     return nn.Sequential(
-        _Up(), conv_block(deep, middle), _Up(), conv_block(middle, fine), nn.Conv3d(fine, 1, 3, padding=1)
-    )  # fmt: skip
+        nn.Upsample(scale_factor=2.0),
+        conv_block(deep, middle),
+        nn.Upsample(scale_factor=2.0),
+        conv_block(middle, fine),
+        nn.Conv3d(fine, 1, 3, padding=1),
+    )
 
 
 class ReciprocalPhase(nn.Module):
@@ -158,15 +157,6 @@ def _way(folder: Path) -> Way:
         seen = view(counts[None])
         with torch.no_grad():
             found = _objects(network(seen.channels()))
-        return in_voxels(found, seen, case.counts.shape)[0].numpy()
+        return to_voxels(found, seen.semi_axes, case.counts.shape)[0].numpy()
 
     return told
-
-
-def in_voxels(objects: Tensor, seen: View, shape: Sequence[int]) -> Tensor:
-    """Return objects complex64 (batch, EDGE, EDGE, EDGE) on the voxels of their scans, (batch, *shape)."""
-    places = []
-    for axis, n in enumerate(shape):
-        voxels = torch.arange(n) - n // 2
-        places.append(EDGE // 2 + voxels / seen.semi_axes[:, axis, None] * SEMI_AXIS)
-    return sampled(objects, places)

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks.invert.quality import CONVEX, Case, Quality, Way, cases, quality
+from benchmarks.invert.quality import CONVEX, Case, Quality, cases, quality
+from benchmarks.invert.quality import ways as quality_ways
 from benchmarks.restore.gaps import gap
-from models.bcdi.modes import correlation
 from models.engine.port import Engine
 from models.invert.predict import invert
 
@@ -61,35 +61,29 @@ class Flagged(NamedTuple):
     wrong: float
 
 
-def flags(engine: Engine, crystals: int) -> dict[str, list[Flagged]]:
-    """Return, of each axis, what the live flag says of the network's crystals at each value, and what is so."""
-    found: dict[str, list[Flagged]] = {}
-    for title, axis in CHANGED.items():
-        found[title] = []
-        for value in axis.values:
-            both = []
-            for case in itertools.islice(axis.cases(value), crystals):
-                told = invert(case.counts, case.mask, engine=engine)
-                both.append((bool(told.doubt), correlation(told.object_, case.truth) < FOUND))
-            found[title].append(Flagged(*np.mean(both, axis=0).tolist()))
-    return found
+Curves = dict[str, dict[str, list[list[Quality]]]]
 
 
-def curves(ways: Mapping[str, Way], crystals: int) -> dict[str, dict[str, list[list[Quality]]]]:
-    """Return, of each axis and way, the quality of `crystals` at each value."""
-    found: dict[str, dict[str, list[list[Quality]]]] = {}
+def curves(engine: Engine, crystals: int) -> tuple[Curves, dict[str, list[Flagged]]]:
+    """Return, of each axis, the quality of `crystals` at each value by way, and what the live flag says of direct ones
+    beside what is so.
+    """
+    ways = {name: quality_ways(engine)[name] for name in ("direct", "refined", "zero phase on the true support")}
+    found: Curves = {}
+    flagged: dict[str, list[Flagged]] = {}
     for title, axis in CHANGED.items():
-        found[title] = {name: [] for name in ways}
+        found[title], flagged[title] = {name: [] for name in ways}, []
         for value in axis.values:
             shown = list(itertools.islice(axis.cases(value), crystals))
             for name, way in ways.items():
                 found[title][name].append([quality(case, way) for case in shown])
-    return found
+            doubted = [bool(invert(case.counts, case.mask, engine=engine).doubt) for case in shown]
+            wrong = [one.correlation < FOUND for one in found[title]["direct"][-1]]
+            flagged[title].append(Flagged(float(np.mean(doubted)), float(np.mean(wrong))))
+    return found, flagged
 
 
-def draw(
-    found: Mapping[str, Mapping[str, list[list[Quality]]]], flagged: Mapping[str, list[Flagged]], path: Path
-) -> None:
+def draw(found: Curves, flagged: Mapping[str, list[Flagged]], path: Path) -> None:
     """Draw medians and the range of the middle half; the region where most crystals of the network are wrong is shaded,
     and the share that the live flag doubts stands below.
     """
@@ -104,7 +98,7 @@ def draw(
                 low, middle, high = np.array(quartiles).T
                 axes.plot(axis.values, middle, marker="o", markersize=3, label=name)
                 axes.fill_between(axis.values, low, high, alpha=0.15)
-            axes.set(xscale="log" if axis.log else "linear", ylim=(0.0, None))
+            axes.set(xscale="log" if axis.log else "linear")
             if not column:
                 axes.set_ylabel(label)
         shares = panels[-1, column]
@@ -116,6 +110,8 @@ def draw(
         for axes in panels[:, column]:
             for low, high in _untrusted(axis.values, flagged[title]):
                 axes.axvspan(low, high, color="#c8553d", alpha=0.08, linewidth=0.0)
+    for axes in panels[:-1, 0]:
+        axes.set_ylim(bottom=0.0)  # when all are drawn: rows share it
     panels[0, 0].legend(fontsize=8)
     panels[-1, 0].legend(fontsize=8)
     figure.savefig(path, dpi=90)

@@ -25,8 +25,8 @@ class Autoencoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        befores = (2, *WIDTHS)
-        self.down = nn.ModuleList(conv_block(before, width) for before, width in zip(befores, WIDTHS, strict=False))
+        befores = (2, *WIDTHS[:-1])
+        self.down = nn.ModuleList(conv_block(before, width) for before, width in zip(befores, WIDTHS, strict=True))
         places = WIDTHS[-1] * DEEP**3
         self.latents = nn.Linear(places, 2 * SIZE)
         self.begin = nn.Linear(SIZE, places)

@@ -16,7 +16,7 @@ from models import registry
 from models.autoencoder.network import SIZE, Autoencoder, whole
 from models.invert.predict import Inverted
 from models.invert.space import Space
-from models.invert.view import EDGE, SEMI_AXIS, sampled
+from models.invert.view import to_grid, to_voxels
 from models.simulate.grid import Triple
 
 Latents = Literal["surface", "learned"]
@@ -35,7 +35,7 @@ class LearnedSpace:
 
     def __init__(self, shape: Triple, semi_axes: Sequence[float], network: Autoencoder | None = None) -> None:
         self.shape = shape
-        self.semi_axes = tuple(float(axis) for axis in semi_axes)
+        self._axes = torch.tensor([semi_axes], dtype=torch.float32)
         self._network = network or _trained(registry.ROOT)
 
     @property
@@ -51,17 +51,12 @@ class LearnedSpace:
     def objects(self, latents: Tensor) -> Tensor:
         """Return the crystals of `latents` (batch, size), complex64 (batch, z, y, x); gradients pass."""
         told = whole(self._network.decode(latents))
-        places = [
-            (EDGE // 2 + (torch.arange(n, device=self.device) - n // 2) / axis * SEMI_AXIS).expand(len(latents), -1)
-            for n, axis in zip(self.shape, self.semi_axes, strict=True)
-        ]
-        return sampled(told, places)
+        return to_voxels(told, self._axes.to(self.device).expand(len(latents), -1), self.shape)
 
     def latents(self, object_: NDArray[np.complex64]) -> Tensor:
         """Return the latents (size,) of a crystal complex64 [z, y, x], origin at index n // 2, of any scale."""
-        steps = (torch.arange(EDGE) - EDGE // 2) / SEMI_AXIS
-        places = [n // 2 + (steps * axis)[None] for n, axis in zip(self.shape, self.semi_axes, strict=True)]
-        shown = sampled(torch.from_numpy(object_)[None], places)
+        middle = torch.tensor([[n // 2 for n in self.shape]])
+        shown = to_grid(torch.from_numpy(object_)[None], self._axes, middle)
         shown = shown * torch.exp(-1j * shown.sum().angle()) / shown.abs().max().clamp(min=1e-12)
         with torch.no_grad():
             mean, _ = self._network.encode(torch.view_as_real(shown).movedim(-1, 1).to(self.device))

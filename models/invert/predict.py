@@ -18,6 +18,7 @@ from models.invert.latent import SUPPORT, LatentSpace
 from models.invert.misfit import Misfit
 from models.invert.trust import doubt, unexplained
 from models.invert.view import CHANNELS, EDGE, view
+from models.light import light_of
 
 NAME = "invert"
 ITEM = (CHANNELS, EDGE, EDGE, EDGE)  # what an engine must take
@@ -50,12 +51,15 @@ def invert(
     *,
     engine: Engine | None = None,
     inpainter: Engine | None = None,
+    scale: NDArray[np.float32] | None = None,
+    background: NDArray[np.float32] | None = None,
 ) -> Inverted:
     """Tell the crystal behind one Bragg peak.
 
     `intensity` float32 counts [z, y, x], the peak near index n // 2; `mask` bool of the same shape, True where a voxel
     was seen (None: everywhere); gaps are filled by the inpainter first. `engine` runs the network on items of ITEM,
-    `inpainter` that of `models.inpaint`; those that come with Braggloop where None. Safe in streaming. Raises
+    `inpainter` that of `models.inpaint`; those that come with Braggloop where None. An intensity that is (counts -
+    `background`) / `scale` is doubted by the noise of those counts; 0 and 1 where None. Safe in streaming. Raises
     ValueError in one line where nothing was counted, for counts that are negative or not numbers and for other shapes.
     """
     seen = np.ones(intensity.shape, bool) if mask is None else np.asarray(mask, bool)
@@ -69,10 +73,11 @@ def invert(
     limits = torch.tensor(intensity.shape) / 2.0 - ROOM_VOXELS
     space = LatentSpace(tuple(intensity.shape), torch.minimum(shown.semi_axes[0], limits).tolist())
     known = torch.from_numpy(seen)
-    scale, chi = Misfit(space, counts, known).fit(latents)
+    factor, chi = Misfit(space, counts, known).fit(latents)
     body = space.objects(latents)
-    found = body * scale
-    left = float(unexplained(found, counts, known)[0])
+    found = body * factor
+    light = light_of(intensity.shape, scale, background)
+    left = float(unexplained(found, counts, known, *map(torch.from_numpy, light))[0])
     return Inverted(
         object_=found[0].numpy(),
         support=(body[0].abs() > SUPPORT).numpy(),

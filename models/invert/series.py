@@ -13,7 +13,7 @@ from torch import Tensor
 from models.bcdi.modes import nearest_hand
 from models.invert.fitted import fitted
 from models.invert.latent import LatentSpace
-from models.invert.view import EDGE, SEMI_AXIS, grid_space, sampled
+from models.invert.view import grid_space, to_grid
 from models.simulate.draws import fibonacci_sphere
 
 # A plane is spanned by no fewer crystals.
@@ -53,10 +53,9 @@ def on_crystal_grid(object_: Object, support: NDArray[np.bool_], semi_axes: Sequ
         raise ValueError(f"its crystal is {told} times as large as the first, expected {SIZES[0]:g} to {SIZES[1]:g}")
     if not (np.isfinite(object_).all() and object_[support].any()):
         raise ValueError("its object is zero or not finite: no crystal to follow")
-    middle = np.argwhere(support).mean(0)
-    steps = (torch.arange(EDGE) - EDGE // 2) / SEMI_AXIS
-    places = [(place + axis * steps).float()[None] for place, axis in zip(middle.tolist(), semi_axes, strict=True)]
-    return np.asarray(sampled(torch.from_numpy(object_ * support)[None], places)[0].numpy())
+    middle = torch.from_numpy(np.argwhere(support).mean(0)).float()[None]
+    on_grid = to_grid(torch.from_numpy(object_ * support)[None], torch.tensor([semi_axes], dtype=torch.float32), middle)
+    return np.asarray(on_grid[0].numpy())
 
 
 def semi_axes_of(support: NDArray[np.bool_]) -> tuple[float, ...]:

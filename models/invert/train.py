@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from models.invert.latent import SUPPORT, LatentSpace
 from models.invert.misfit import chi, height
 from models.invert.network import build
-from models.invert.view import EDGE, SEMI_AXIS, View, grid_space, sampled, view
+from models.invert.view import View, grid_space, to_grid, view
 from models.simulate.diffraction import AXES, far_field
 from models.simulate.draws import chosen, normal
 from models.simulate.scenes import Scenes
@@ -44,9 +44,7 @@ def on_grid(objects: Tensor, seen: View) -> Tensor:
     centre = torch.stack(
         [(weight.sum([a + 1 for a in range(3) if a != axis]) * index[axis]).sum(1) / total for axis in range(3)], 1
     )
-    steps = (torch.arange(EDGE, device=objects.device) - EDGE // 2) / SEMI_AXIS
-    places = [centre[:, axis, None] + steps * seen.semi_axes[:, axis, None] for axis in range(3)]
-    return sampled(objects, places)
+    return to_grid(objects, seen.semi_axes, centre)
 
 
 def turned(examples: Examples, generator: Generator) -> Examples:

@@ -97,6 +97,24 @@ def to_crystal(pattern: Tensor) -> Tensor:
     return shifted
 
 
+def to_grid(objects: Tensor, semi_axes: Tensor, middle: Tensor) -> Tensor:
+    """Return objects complex64 (batch, z, y, x) about `middle` on grids of their own, (batch, EDGE, EDGE, EDGE).
+
+    `semi_axes` of the grids and `middle`, voxels and index units, float32 (batch, 3).
+    """
+    steps = (torch.arange(EDGE, device=objects.device) - EDGE // 2) / SEMI_AXIS
+    return sampled(objects, [middle[:, axis, None] + steps * semi_axes[:, axis, None] for axis in range(3)])
+
+
+def to_voxels(objects: Tensor, semi_axes: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return objects complex64 (batch, EDGE, EDGE, EDGE), on grids of `semi_axes` (batch, 3) voxels, on the voxels of
+    their scans, (batch, *shape), origin at index n // 2.
+    """
+    voxels = [torch.arange(n, device=objects.device) - n // 2 for n in shape]
+    places = [EDGE // 2 + one / semi_axes[:, axis, None] * SEMI_AXIS for axis, one in enumerate(voxels)]
+    return sampled(objects, places)
+
+
 def sampled(fields: Tensor, places: Sequence[Tensor]) -> Tensor:
     """Return fields complex64 (batch, z, y, x) at every combination of `places` along z, y, x, index units float32
     (batch, n) each; complex64 (batch, n_z, n_y, n_x), linear between voxels and 0 outside.

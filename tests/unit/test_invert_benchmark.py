@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from benchmarks.invert.adaptive import PHASE, SURFACE, evaluations, followed, off, ours, problems
-from benchmarks.invert.peers import PEERS, in_voxels
+from benchmarks.invert.peers import PEERS
 from benchmarks.invert.quality import CONVEX, FAMILIES, Case, cases, compared, mean_shape, quality
 from models.bcdi.modes import correlation, twin
 from models.invert.train import on_grid
-from models.invert.view import EDGE, view
+from models.invert.view import EDGE, to_voxels, view
 from models.simulate.draws import seeded
 from models.simulate.families import Family
 from models.simulate.scenes import training_scenes
@@ -98,5 +98,5 @@ def test_peers_learn(name: str) -> None:
 def test_what_lies_on_the_grid_of_a_crystal_comes_back_to_its_voxels(case: Case) -> None:
     seen = view(torch.from_numpy(case.counts)[None])
     told = on_grid(torch.from_numpy(case.truth)[None], seen)
-    back = in_voxels(told, seen, case.truth.shape)[0].numpy()
+    back = to_voxels(told, seen.semi_axes, case.truth.shape)[0].numpy()
     assert correlation(back, case.truth) > 0.97
