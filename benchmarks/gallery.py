@@ -19,7 +19,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from models.simulate.draws import seeded
-from models.simulate.families import FAMILIES, Defect, Family, Shape
+from models.simulate.families import FAMILIES, SINGLE, Defect, Family, Shape
 from models.simulate.scenes import Scenes, random_scenes
 
 EDGE = 64
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     shapes = [(shape.name, replace(base, shapes=(shape,), defects=(Defect.NONE,))) for shape in Shape]
     defects = [
         (defect.name, replace(base, shapes=(Shape.CUBOCTAHEDRON,), defects=(defect,), elements=("Au",)))
-        for defect in Defect
+        for defect in SINGLE
         if defect is not Defect.NONE
     ]
     draw([*shapes, *defects], options.seed).savefig(options.out, dpi=70)

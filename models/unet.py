@@ -66,10 +66,20 @@ class ByVoxel(nn.Module):
         return normalised * self.scale
 
 
-def conv_block(before: int, width: int, by_voxel: bool = False) -> nn.Sequential:
-    """Return two convolutions of 3^3, from `before` channels to `width`, each normalised as UNet says."""
+def conv_block(
+    before: int, width: int, by_voxel: bool = False, kernel: tuple[int, int, int] = (3, 3, 3)
+) -> nn.Sequential:
+    """Return two convolutions of `kernel` (odd), from `before` channels to `width`, each normalised as UNet says."""
     layers: list[nn.Module] = []
+    z, y, x = (edge // 2 for edge in kernel)
     for channels in (before, width):
         norm = ByVoxel(width) if by_voxel else nn.GroupNorm(max(1, width // GROUP), width)
-        layers += [nn.Conv3d(channels, width, 3, padding=1, bias=by_voxel), norm, nn.SiLU(inplace=True)]
+        layers += [nn.Conv3d(channels, width, kernel, padding=(z, y, x), bias=by_voxel), norm, nn.SiLU(inplace=True)]
     return nn.Sequential(*layers)
+
+
+def blocks(volume: Tensor, edge: int) -> Tensor:
+    """Return (batch, channels * edge^3, z, y, x): each block of edge^3 voxels as the channels of one."""
+    batch, channels, z, y, x = volume.shape
+    parts = volume.view(batch, channels, z // edge, edge, y // edge, edge, x // edge, edge)
+    return parts.permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(batch, -1, z // edge, y // edge, x // edge)

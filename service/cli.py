@@ -27,6 +27,8 @@ app = typer.Typer(
 
 engines = typer.Typer(cls=OneLineGroup, help="Build and measure the engines that run networks.", no_args_is_help=False)
 app.add_typer(engines, name="engines")
+defects = typer.Typer(cls=OneLineGroup, help="What defects look like.", no_args_is_help=False)
+app.add_typer(defects, name="defects")
 
 Endpoint = Annotated[str, typer.Argument(help="ZeroMQ PUSH endpoint.", metavar="ENDPOINT")]
 Existing = Annotated[Path, typer.Argument(help="A recorded scan.", metavar="FILE", exists=True)]
@@ -322,6 +324,64 @@ def denoise(
         denoise_file(
             source, target_path(chosen, target), chosen, report, scan=scan, dataset=dataset, background=background
         )
+
+
+@app.command()
+def classify(
+    source: Annotated[Path, typer.Argument(help="A scan, a result, or an array of counts.", metavar="FILE")],
+    scan: ScanName = "",
+    dataset: Dataset = "",
+    reflection: Annotated[
+        tuple[int, int, int] | None,
+        typer.Option("--reflection", help="h k l of the peak; edge and screw are told apart better."),
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option("--picture", help="PNG of what decided and of the lines.", metavar="PNG")
+    ] = None,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Look at the pattern of a scan alone, do not invert it.")
+    ] = False,
+    mask: MaskFile = None,
+    out: Out = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Tell what is wrong with a crystal: which defect its Bragg peak shows, how sure, and where its lines are.
+
+    FILE is a recorded scan, which is inverted first, a result of braggloop, a .npy file (NaN is a gap), or an HDF5
+    file with --dataset.
+
+    [dim]Example:[/]  braggloop classify scan54.h5 --reflection 1 1 1 --picture defects.png
+    """
+    report = report_for(json)
+    with one_line_errors(report, debug):
+        from service.commands.classify import Asked, classify_file
+
+        chosen = settings_from(settings, out, detector={"mask": mask}, defects={"reflection": reflection})
+        target = None if picture is None else target_path(chosen, picture)
+        classify_file(Asked(source=source, scan=scan, dataset=dataset, fast=fast), target, chosen, report)
+
+
+@defects.command("catalogue")
+def defects_catalogue(
+    page: Annotated[Path, typer.Argument(help="PNG to write.", metavar="PNG")],
+    element: Annotated[
+        list[str] | None, typer.Option("--element", help="May be given more than once; default: Au.", metavar="Au")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Another number draws other crystals.")] = 0,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Draw one simulated pattern of each class of defect, element and reflection, to compare with by eye.
+
+    [dim]Example:[/]  braggloop defects catalogue defects.png --element Au --element Ni
+    """
+    report = report_for(json)
+    with one_line_errors(report, debug):
+        from service.commands.catalogue import draw_catalogue
+
+        draw_catalogue(page, element or ["Au"], seed, report)
 
 
 @app.command()

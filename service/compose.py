@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from models.engine.port import Engine
     from models.registry import Network
+    from service.defects import Classifier
     from service.repair import Repair
     from service.tiers import Tiers
     from service.worker.compute import Compute
@@ -192,7 +193,7 @@ def inversion(last_file: Path | None, settings: Settings) -> Invert:
         log.warning("no crystal will be shown before the search: %s", one_line(error))
     except Exception:  # whatever a network does, series must be inverted
         log.exception("no crystal will be shown before the search")
-    return Inversion(last_file, repair(), early)
+    return Inversion(last_file, repair(), early, classifier())
 
 
 def networks(settings: EngineSettings) -> list[Network]:
@@ -261,6 +262,13 @@ def tiers() -> Tiers:
     from service.tiers import Tiers
 
     return Tiers(trained_engine)
+
+
+def classifier() -> Classifier:
+    """What tells defects of the crystals of a worker or a command."""
+    from service.defects import Classifier
+
+    return Classifier(trained_engine)
 
 
 def _twin(settings: Settings, chosen: StreamerSettings) -> FrameSource:

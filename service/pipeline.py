@@ -13,20 +13,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.bcdi.geometry import ANGSTROM_PER_NM, direct_basis, momentum_transfer, reciprocal_basis, sample_rotation
+from models.bcdi.geometry import direct_basis, momentum_transfer, reciprocal_basis, sample_rotation
 from models.bcdi.modes import nearest_hand, twin
 from models.bcdi.one_density import phase_retrieval_both_ways
 from models.bcdi.pattern import resample
 from models.bcdi.phasing import Phased, PhasingConfig, phase_retrieval
 from models.bcdi.preprocess import Exposure, Masked, PreprocessConfig, Preprocessed, masked_series, preprocess
-from models.bcdi.quality import prtf, resolution
 from models.bcdi.resample import along_q, to_lab
 from models.bcdi.strain import displacement_and_strain
-from models.bcdi.trust import agreement, doubt, explained, peak_outside
+from models.defects.report import DefectReport
 from models.layouts import chosen_layout
 from service.adapters.scans.plane import detector_planes
+from service.defects import Classifier
 from service.errors import BraggloopError, DataError, GeometryError, SettingsError, one_line
-from service.records import Figures, Reconstruction, Repaired, Volume
+from service.figures import figures_of, transfer
+from service.records import Figures, Reconstruction, Volume
 from service.repair import Crop, Repair
 from service.results.slices import bulk_of
 from service.settings import DetectorSettings, PhasingSettings, Settings
@@ -50,11 +51,12 @@ STAGES = {
     "denoise": 0.05,
     "tiers": 0.06,
     "phase": 0.1,
+    "classify": 0.89,
     "orthogonalise": 0.9,
     "strain": 0.94,
     "quality": 0.97,
 }  # where each begins
-NETWORKS = ("inpaint", "denoise", "tiers")  # stages that only run where the settings switch them on
+NETWORKS = ("inpaint", "denoise", "tiers", "classify")  # stages that only run where the settings switch them on
 
 
 def run(
@@ -63,6 +65,7 @@ def run(
     *,
     repair: Repair | None = None,
     tiers: Tiers | None = None,
+    classifier: Classifier | None = None,
     previous: Former | None = None,
     start: NDArray[np.complex64] | None = None,
     progress: Progress | None = None,
@@ -70,7 +73,8 @@ def run(
 ) -> Reconstruction:
     """Invert one series. Not for streaming: it wants the whole volume.
 
-    `repair` runs the networks that the settings switch on, `tiers` the tiers; without them none is run. `show` is given
+    `repair` runs the networks that the settings switch on, `tiers` the tiers, `classifier` tells defects; without them
+    none is run. `show` is given
     what a tier found, at once, where both are given; what is returned is the search's.
     `previous` is the result before: the new one takes the hand nearest to it, where both show the same field of view.
     `start`, likewise, is an object of the same scan, finer or coarser, from which every start sets out.
@@ -90,7 +94,7 @@ def run(
     if repair is not None and settings.repair.denoise:
         with stages.stage("denoise", DataError):
             repair.denoise(crop, settings)
-    work = _Work(volume=volume, settings=settings, crop=crop, frame=frame, previous=previous)
+    work = _Work(volume=volume, settings=settings, crop=crop, frame=frame, previous=previous, classifier=classifier)
     config = _config(settings.phasing)
     if tiers is not None and show is not None and settings.tiers.direct and start is None:
         work.show_early(tiers(prepared, settings, config), show, stages)
@@ -108,6 +112,7 @@ class _Work:
     crop: Crop
     frame: _Frame
     previous: Former | None
+    classifier: Classifier | None = None
     last_shown: Former | None = None
 
     def show_early(self, early: Iterator[Tier], show: Show, stages: _Stages) -> None:
@@ -131,6 +136,19 @@ class _Work:
             self.last_shown = Former.of(result)
             show(result)
 
+    def _classified(self, object_: NDArray[np.complex64], stages: _Stages) -> DefectReport | None:
+        """What is wrong with the crystal; where that cannot be told it is noted, and the result stands without."""
+        if self.classifier is None or not self.settings.defects.classify:
+            return None
+        try:
+            with stages.stage("classify", DataError):
+                return self.classifier(
+                    self.crop.prepared, object_, self.frame.direct_nm, self.frame.q_lab, self.settings
+                )
+        except (BraggloopError, RuntimeError) as error:
+            self.crop.notes.append(f"defects are not told: {one_line(error)}")
+            return None
+
     def reconstruction(self, tier: Tier, stages: _Stages) -> Reconstruction:
         """From the crystal of a tier to all that is told of it."""
         phased, prepared, volume, frame = tier.phased, self.crop.prepared, self.volume, self.frame
@@ -138,21 +156,24 @@ class _Work:
             (f for f in (self.previous, self.last_shown) if f and _alike(f, frame, phased.object_.shape)), None
         )
         object_, support, notes = _take_hand(phased, known)
+        defects = self._classified(object_, stages)
         with stages.stage("orthogonalise", GeometryError):
             object_lab, support_lab, voxel_nm = to_lab(object_, support, frame.direct_nm)
         with stages.stage("strain", DataError):
             displacement_nm, strain = displacement_and_strain(object_lab, support_lab, frame.q_lab, voxel_nm)
         with stages.stage("quality", DataError):
-            transfer, transfer_q = _transfer(phased, prepared, frame)
-            figures = Figures(
-                **_fit_figures(phased, volume, prepared),
-                **_resolution_figures(transfer, transfer_q),
-                **_support_figures(support, frame),
-                **_strain_figures(strain[bulk_of(object_lab, support_lab)]),
+            found = transfer(phased, prepared, frame.reciprocal)
+            figures = figures_of(
+                tier,
+                volume,
+                self.crop,
+                support=support,
+                strain=strain[bulk_of(object_lab, support_lab)],
+                found=found,
+                direct_nm=frame.direct_nm,
                 hand_chosen=known is not None and known is self.previous,
-                tier=tier.name,
-                **_trust_figures(tier, volume, prepared),
-                **_repair_figures(self.crop),
+                defects=defects,
+                wanted=self.settings.defects,
             )
         return Reconstruction(
             series_id=volume.series_id,
@@ -168,8 +189,8 @@ class _Work:
             q_lab=frame.q_lab,
             crystal_rotation=along_q(frame.q_lab),
             sample_rotation=sample_rotation(volume.geometry, prepared.peak_index[0]),
-            prtf=transfer,
-            prtf_q=transfer_q,
+            prtf=found[0],
+            prtf_q=found[1],
             figures=figures,
             crop=_crop_facts(prepared),
             recipe=_recipe_facts(phased, self.settings.phasing, self.crop),
@@ -179,6 +200,7 @@ class _Work:
             notes=(*prepared.notes, *self.crop.notes, *notes),
             warnings=_warnings(figures, volume, prepared),
             repaired=self.crop.repaired,
+            defects=defects,
         )
 
 
@@ -275,6 +297,16 @@ def _known_of(volume: Volume, detector: DetectorSettings) -> tuple[PreprocessCon
     return config, exposure
 
 
+def crop_of(volume: Volume, settings: Settings) -> tuple[Preprocessed, NDArray[np.float64], NDArray[np.float64]]:
+    """Return the crop that would be inverted, `basis_nm` and `q_lab` of Reconstruction; raise as `run` does."""
+    stages = _Stages(None)
+    with stages.stage("preprocess", DataError):
+        prepared = _prepare(volume, settings.detector, settings.phasing)
+    with stages.stage("preprocess", GeometryError):
+        frame = _frame_of(volume, prepared)
+    return prepared, frame.direct_nm, frame.q_lab
+
+
 def _frame_of(volume: Volume, prepared: Preprocessed) -> _Frame:
     z, y, x = volume.counts.shape
     reciprocal = reciprocal_basis(volume.geometry, prepared.peak_index, (z, y, x)) * prepared.crop.binning
@@ -334,75 +366,6 @@ def _take_hand(
         return object_, phased.support, ()
     support = np.abs(twin(phased.support.astype(np.complex64))) > 0.5
     return object_, support, ("turned to the hand nearest to the result before",)
-
-
-def _transfer(phased: Phased, prepared: Preprocessed, frame: _Frame) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """PRTF in shells of |q - Q|, and the middle of each shell in 1/angstrom."""
-    shape = prepared.crop.shape
-    steps = np.meshgrid(*(np.arange(n) - n // 2 for n in shape), indexing="ij", sparse=True)
-    away = [sum(row[axis] * steps[axis] for axis in range(3)) for row in frame.reciprocal]
-    radius = np.sqrt(sum(component**2 for component in away))
-    reach = float(
-        min(n // 2 * length for n, length in zip(shape, np.linalg.norm(frame.reciprocal, axis=0), strict=True))
-    )
-    edges = np.linspace(0.0, reach, min(shape) // 2 + 1)
-    transfer = prtf(phased.kept, prepared.counts, prepared.mask, radius, edges, prepared.scale, prepared.background)
-    return transfer, ((edges[:-1] + edges[1:]) / 2).astype(np.float32)
-
-
-def _fit_figures(phased: Phased, volume: Volume, prepared: Preprocessed) -> dict[str, Any]:
-    return {
-        "chi": phased.figures.chi,
-        "r_factor": phased.figures.r_factor,
-        "chi2": phased.figures.chi2,
-        "free_log_likelihood": phased.figures.free_log_likelihood,
-        "flux_counts": float(volume.rocking_curve.sum()),
-        "peak_counts": float(prepared.counts.max()),
-    }
-
-
-def _resolution_figures(transfer: NDArray[np.float32], q: NDArray[np.float32]) -> dict[str, Any]:
-    resolution_angstrom, method = resolution(transfer, q)
-    return {"resolution_nm": resolution_angstrom / ANGSTROM_PER_NM, "resolution_method": method}
-
-
-def _support_figures(support: NDArray[np.bool_], frame: _Frame) -> dict[str, Any]:
-    voxels = int(np.count_nonzero(support))
-    return {"support_voxels": voxels, "support_volume_nm3": float(voxels * abs(np.linalg.det(frame.direct_nm)))}
-
-
-def _strain_figures(strain: NDArray[np.float32]) -> dict[str, Any]:
-    """Figures of the strain of the bulk, float32 [voxels]."""
-    known = strain[np.isfinite(strain)].astype(np.float64)
-    if not known.size:
-        raise ValueError("the support is thinner than two voxels: no strain can be told")
-    return {
-        "strain_rms": float(np.sqrt(np.mean(known**2))),
-        "strain_min": float(known.min()),
-        "strain_max": float(known.max()),
-    }
-
-
-def _trust_figures(tier: Tier, volume: Volume, prepared: Preprocessed) -> dict[str, Any]:
-    phased = tier.phased
-    share = explained(
-        prepared.counts, phased.held_out, prepared.scale, prepared.background, phased.figures.free_log_likelihood
-    )
-    alike = agreement(phased.mode_weights)
-    received = np.ones(len(volume.counts), np.bool_) if volume.received is None else volume.received
-    why = tier.doubt or doubt(share, alike) or peak_outside(volume.rocking_curve, received)
-    return {"explained": share, "agreement": alike, "doubt": why}
-
-
-def _repair_figures(crop: Crop) -> dict[str, Any]:
-    made, said = crop.repaired or Repaired(), "; ".join(crop.doubts)
-    filled = np.zeros(0) if made.filled is None or made.filled_std is None else made.filled[made.filled_std > 0]
-    return {
-        "filled_voxels": len(filled),
-        "filled_counts": float(filled.sum(dtype=np.float64)),
-        "denoised_counts": 0.0 if made.denoised is None else float(made.denoised.sum(dtype=np.float64)),
-        "repair_doubt": said,
-    }
 
 
 def _crop_facts(prepared: Preprocessed) -> dict[str, Any]:

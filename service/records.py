@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.bcdi.geometry import Geometry
+from models.defects.report import DefectReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +155,8 @@ class Figures:
     where unknown. doubt: why the result must not be trusted, empty where nothing speaks against it.
     Of the crop: filled_voxels and filled_counts that a network put into gaps, denoised_counts all counts as a network
     expects them without noise (0 where none was asked), repair_doubt why neither must be trusted.
+    defect_class of the crystal, with defect_probability, and defect_count of them, at least; empty and 0 where
+    nobody asked. hold: it is one at which the settings ask whoever measures to pause.
     tier: how the object was found: direct (a network), adaptive (its latents adapted to the counts), refined (phase
     retrieval from there), search (phase retrieval from random starts).
     """
@@ -180,6 +183,10 @@ class Figures:
     filled_counts: float = 0.0
     denoised_counts: float = 0.0
     repair_doubt: str = ""
+    defect_class: str = ""
+    defect_probability: float = 0.0
+    defect_count: int = 0
+    hold: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,7 +229,8 @@ class Reconstruction:
     Rotations float64 (3, 3) of components x, y, z (docs/reference/frames.md): `crystal_rotation` from the laboratory to
     the crystal frame along Q, `sample_rotation` from the sample at zero angles to the laboratory at the peak.
     `latencies_s` maps stage -> seconds. `notes` say what was done, `warnings` what somebody should look at, the doubt
-    first. `repaired`: what networks made of the crop, None where none was asked.
+    first. `repaired`: what networks made of the crop, `defects`: what is wrong with the crystal, None where nobody
+    asked; read from a file a result has none.
     """
 
     series_id: int
@@ -249,6 +257,7 @@ class Reconstruction:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     repaired: Repaired | None = None
+    defects: DefectReport | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -152,6 +152,29 @@ class TiersSettings(Section):
         return self
 
 
+DefectName = Literal[
+    "perfect", "edge", "screw", "mixed", "partial", "loop", "stacking_fault", "twin", "multiple", "unknown"
+]
+
+
+class DefectsSettings(Section):
+    """What is told of the defects of each crystal."""
+
+    classify: bool = Field(False, description="tell what is wrong with each crystal, beside its reconstruction")
+    reflection: tuple[int, int, int] | None = Field(
+        None, description="h, k, l of the peak, up to the symmetry of the cube; edge and screw are told apart better"
+    )
+    sure: float = Field(
+        0.5, ge=0.0, lt=1.0, description="a crystal none of whose classes is as likely as this is called unknown"
+    )
+    hold_on: tuple[DefectName, ...] = Field(
+        (), description="classes at which Tango's `hold` becomes true: whoever measures should pause"
+    )
+    hold_above: float = Field(
+        0.9, ge=0.0, le=1.0, description="probability of such a class from which `hold` becomes true"
+    )
+
+
 class DetectorSettings(Section):
     mask: Path | None = Field(None, description="user mask: NumPy or HDF5 file, bool [row, column], True is good")
     dark: Path | None = Field(None, description="dark image: NumPy or HDF5 file, counts a frame")
@@ -312,6 +335,7 @@ class Settings(Section):
     engine: EngineSettings = EngineSettings()
     repair: RepairSettings = RepairSettings()
     tiers: TiersSettings = TiersSettings()
+    defects: DefectsSettings = DefectsSettings()
     spool: SpoolSettings = SpoolSettings()
     worker: WorkerSettings = WorkerSettings()
     streamer: StreamerSettings = StreamerSettings()

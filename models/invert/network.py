@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from models.invert.view import CHANNELS, EDGE, grid_space
-from models.unet import conv_block
+from models.unet import blocks, conv_block
 
 # Channels of each level; the first looks at blocks of BLOCK^3 voxels: 2.4 million parameters.
 WIDTHS, BLOCK, HIDDEN = (64, 128, 152), 2, 256
@@ -36,7 +36,7 @@ class Encoder(nn.Module):
 
     def forward(self, views: Tensor) -> Tensor:
         """See the class."""
-        told = self.body(_blocks(views)).flatten(1)
+        told = self.body(blocks(views, BLOCK)).flatten(1)
         told = self.head(nn.functional.silu(self.hidden(told))).float()
         latents: Tensor = self.middle + self.span * told
         return latents
@@ -45,10 +45,3 @@ class Encoder(nn.Module):
 def build() -> nn.Module:
     """Return the untrained network."""
     return Encoder()
-
-
-def _blocks(volume: Tensor) -> Tensor:
-    """Return (batch, channels * BLOCK^3, z, y, x): each block of BLOCK^3 voxels as the channels of one."""
-    batch, channels, z, y, x = volume.shape
-    parts = volume.view(batch, channels, z // BLOCK, BLOCK, y // BLOCK, BLOCK, x // BLOCK, BLOCK)
-    return parts.permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(batch, -1, z // BLOCK, y // BLOCK, x // BLOCK)

@@ -52,11 +52,7 @@ class View:
         """Return what a network takes, float32 (batch, CHANNELS, EDGE, EDGE, EDGE): the logarithm of the counts, the
         autocorrelation of the density and that which square roots of the counts have, real and imaginary parts.
         """
-        parts = [self.intensity.log1p()[:, None] / LOG_UNIT]
-        for field in (self.autocorrelation, to_crystal(self.intensity.sqrt())):
-            scaled = field / field.abs().amax(AXES, keepdim=True).clamp(min=1e-12)
-            parts += [scaled.real[:, None], scaled.imag[:, None]]
-        return torch.cat(parts, 1)
+        return channels(self.autocorrelation, self.intensity)
 
 
 def view(counts: Tensor, semi_axes: Tensor | None = None) -> View:
@@ -66,13 +62,31 @@ def view(counts: Tensor, semi_axes: Tensor | None = None) -> View:
     crystals, voxels, sought where None.
     """
     axes = crystal_semi_axes(counts) if semi_axes is None else semi_axes
+    correlation = autocorrelation(counts, axes)
+    pattern = far_field(correlation).real.clamp(min=0.0)
+    return View(semi_axes=axes, autocorrelation=correlation, intensity=pattern)
+
+
+def channels(correlation: Tensor, intensity: Tensor) -> Tensor:
+    """Return what a network takes of an autocorrelation and its pattern; see View.channels."""
+    parts = [intensity.log1p()[:, None] / LOG_UNIT]
+    for field in (correlation, to_crystal(intensity.sqrt())):
+        scaled = field / field.abs().amax(AXES, keepdim=True).clamp(min=1e-12)
+        parts += [scaled.real[:, None], scaled.imag[:, None]]
+    return torch.cat(parts, 1)
+
+
+def autocorrelation(counts: Tensor, semi_axes: Tensor, edge: int = EDGE) -> Tensor:
+    """Return the autocorrelations complex64 (batch, edge, ...) of crystals, out to REACH of their semi-axes.
+
+    `counts` (batch, ...) of as many axes as `semi_axes` (batch, axes) tells of.
+    """
     correlation = counts.to(torch.complex64)
     for axis, n in enumerate(counts.shape[1:]):
         turned = correlation.movedim(axis + 1, 1)
-        matrix = _transform(n, axes[:, axis])
-        correlation = (matrix @ turned.flatten(2)).view(len(counts), EDGE, *turned.shape[2:]).movedim(1, axis + 1)
-    pattern = far_field(correlation).real.clamp(min=0.0)
-    return View(semi_axes=axes, autocorrelation=correlation, intensity=pattern)
+        matrix = _transform(n, semi_axes[:, axis], edge)
+        correlation = (matrix @ turned.flatten(2)).view(len(counts), edge, *turned.shape[2:]).movedim(1, axis + 1)
+    return correlation
 
 
 def crystal_semi_axes(counts: Tensor) -> Tensor:
@@ -132,10 +146,10 @@ def grid_space(device: torch.device | str = "cpu") -> LatentSpace:
     return LatentSpace((EDGE, EDGE, EDGE), (SEMI_AXIS,) * 3, device)
 
 
-def _transform(n: int, semi_axes: Tensor) -> Tensor:
-    """Return exp(2 pi i r q / n) / EDGE, complex64 (batch, EDGE, n), r on the grid, q on the voxels of the pattern."""
+def _transform(n: int, semi_axes: Tensor, edge: int) -> Tensor:
+    """Return exp(2 pi i r q / n) / edge, complex64 (batch, edge, n), r on the grid, q on the voxels of the pattern."""
     device = semi_axes.device
-    places = (torch.arange(EDGE, device=device) - EDGE // 2) / SEMI_AXIS * semi_axes[:, None]
+    places = (torch.arange(edge, device=device) - edge // 2) / (edge / 2 / REACH) * semi_axes[:, None]
     index = torch.arange(n, device=device) - n // 2
     angle = 2.0 * math.pi / n * places[..., None] * index
-    return torch.polar(torch.full_like(angle, 1.0 / EDGE), angle)
+    return torch.polar(torch.full_like(angle, 1.0 / edge), angle)

@@ -41,8 +41,8 @@ STRAIGHT = (Defect.EDGE, Defect.SCREW, Defect.MIXED)
 REFLECTIONS = ((1.0, 1.0, 1.0), (2.0, 0.0, 0.0), (2.0, 2.0, 0.0))
 # A defect lies within this share of the radius from the centre: farther out it is hardly in the crystal.
 DEFECT_OFFSET = 0.5
-# Width of the stacking fault of a dissociated dislocation, nm: aluminium to silver.
-RIBBON_NM = (0.5, 5.0)
+# A second line lies on the other side, this far from the centre.
+OTHER_OFFSET = (0.1, 0.5)
 # Radius of a dislocation loop, as a share of the crystal's.
 LOOP_RADIUS = (0.15, 0.5)
 # Correlation length of a smooth phase, as a share of the radius: shorter ones are defects, not smooth fields.
@@ -57,8 +57,9 @@ RELAXATION_DEPTH = (0.1, 0.4)
 class Labels:
     """What is wrong with each crystal; vectors float32 (batch, 3) in the axes of the cube.
 
-    `defect` int64 (batch,), see Defect. `burgers` is u's gain around the line, or the displacement across a fault, in
-    lattice constants, zero where there is neither. `line` unit, the sense of a straight line, zero where none is.
+    `defect` int64 (batch,), see Defect; of several lines the vectors are those of the first. `burgers` is u's gain
+    around the line, or the displacement across a fault, in lattice constants, zero where there is neither. `line` unit,
+    the sense of a straight line, zero where none is.
     `glide` unit, the normal of the line's plane, of the fault or of the twin, zero where nothing is wrong; that of a
     loop has the line turn right about it, so b.glide > 0 is a loop of vacancies and b.glide < 0 one of interstitials.
     `reflection` h, k, l. `visibility` (batch,) is g.b, an integer's worth of 2 pi in phase around a line, and of a twin
@@ -76,13 +77,16 @@ class Labels:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Specimens:
     """A batch of crystals: `object_` complex64 (batch, z, y, x), origin at index n // 2, mean amplitude 1 inside;
-    `filling` float32 the share of each voxel that diffracts; `grid` and `q` (batch, 3), 1/nm, laboratory frame.
+    `filling` float32 the share of each voxel that diffracts; `grid` and `q` (batch, 3), 1/nm, laboratory frame; `turn`
+    (batch, 3, 3) from the axes of the cube to the laboratory; `kind` int64 (batch,), see Shape.
     """
 
     object_: Tensor
     filling: Tensor
     grid: Grid
     q: Tensor
+    turn: Tensor
+    kind: Tensor
     labels: Labels
 
 
@@ -97,8 +101,8 @@ def random_specimens(generator: Generator, family: Family, batch: int, shape: Tr
     filling = body.filling.clone()
     _add_grains(generator, body, filling, phase)
     object_ = torch.polar(filling, phase)
-    _add_defects(generator, body, labels, turn, lattice_nm, q, object_, filling)
-    return Specimens(object_=object_, filling=filling, grid=body.grid, q=q, labels=labels)
+    _add_defects(generator, family, body, labels, turn, lattice_nm, q, object_, filling)
+    return Specimens(object_=object_, filling=filling, grid=body.grid, q=q, turn=turn, kind=body.kind, labels=labels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +125,8 @@ def _lattice(generator: Generator, family: Family, batch: int) -> tuple[Tensor, 
     defect = choice(generator, torch.tensor([int(kind) for kind in family.defects], device=device), batch)
     normals, steps = slip_systems(device)
     system = choice(generator, torch.arange(len(normals), device=device), batch)
+    if Defect.MULTIPLE in family.defects:
+        system = torch.where(defect == Defect.MULTIPLE, _visible_systems(generator, reflection), system)
     glide, step = normals[system], steps[system]
     line = line_of_character(glide, step, _character(generator, defect))
     partial = shockley_partials(glide, step)[:, 0]
@@ -130,12 +136,18 @@ def _lattice(generator: Generator, family: Family, batch: int) -> tuple[Tensor, 
     labels = Labels(
         defect=defect,
         burgers=burgers,
-        line=line * _is(defect, *STRAIGHT, Defect.DISSOCIATED),
+        line=line * _is(defect, *STRAIGHT, Defect.DISSOCIATED, Defect.MULTIPLE),
         glide=glide,
         reflection=reflection,
         visibility=visibility(reflection, burgers, glide, defect == Defect.TWIN),
     )
     return choice(generator, constants, batch), labels
+
+
+def _visible_systems(generator: Generator, reflection: Tensor) -> Tensor:
+    """Draw a slip system for each `reflection` (batch, 3) that it sees, number int64 (batch,) of `slip_systems`."""
+    seen = (reflection @ slip_systems(reflection.device)[1].T).abs() > 0.5
+    return torch.multinomial(seen.float(), 1, generator=generator).squeeze(1)
 
 
 def _is(defect: Tensor, *kinds: Defect) -> Tensor:
@@ -203,6 +215,7 @@ def _add_grains(generator: Generator, body: _Body, filling: Tensor, phase: Tenso
 
 def _add_defects(
     generator: Generator,
+    family: Family,
     body: _Body,
     labels: Labels,
     turn: Tensor,
@@ -221,12 +234,23 @@ def _add_defects(
     def displaced(index: Tensor, displacement_nm: Tensor) -> None:
         object_[index] *= torch.polar(torch.ones_like(filling[index]), phase_of(displacement_nm, q[index]))
 
-    for n in _where(_is(labels.defect, *STRAIGHT)[:, 0]):
-        displaced(n, straight_dislocation(body.grid[n].points_nm(), line[n], burgers_nm[n], through_nm[n], glide[n]))
+    def split(index: Tensor, width_nm: Tensor) -> None:
+        partials_nm = shockley_partials(labels.glide[index], labels.burgers[index] * lattice_nm[index, None])
+        partials_nm = partials_nm @ turn[index].mT
+        points_nm = body.grid[index].points_nm()
+        displaced(index, dissociated(points_nm, line[index], partials_nm, through_nm[index], glide[index], width_nm))
+
+    for n in _where(_is(labels.defect, *STRAIGHT, Defect.MULTIPLE)[:, 0]):
+        if family.split_nm[1] > 0.0:
+            split(n, log_uniform(generator, *family.split_nm, len(n)))
+        else:
+            displaced(
+                n, straight_dislocation(body.grid[n].points_nm(), line[n], burgers_nm[n], through_nm[n], glide[n])
+            )
+    for n in _where(labels.defect == Defect.MULTIPLE):
+        displaced(n, _another_line(generator, body, labels.reflection[n], turn, lattice_nm, through_nm, n))
     for n in _where(labels.defect == Defect.DISSOCIATED):
-        partials_nm = shockley_partials(labels.glide[n], labels.burgers[n] * lattice_nm[n, None]) @ turn[n].mT
-        width_nm = log_uniform(generator, *RIBBON_NM, len(n))
-        displaced(n, dissociated(body.grid[n].points_nm(), line[n], partials_nm, through_nm[n], glide[n], width_nm))
+        split(n, log_uniform(generator, *family.ribbon_nm, len(n)))
     for n in _where(labels.defect == Defect.LOOP):
         radius_nm = uniform(generator, *LOOP_RADIUS, len(n)) * body.radius_nm[n]
         corners_nm = circle(through_nm[n], glide[n], radius_nm)
@@ -234,6 +258,29 @@ def _add_defects(
     for n in _where((labels.defect == Defect.FAULT) | (labels.defect == Defect.TWIN)):
         beyond = beyond_plane(glide[n], (glide[n] * through_nm[n]).sum(-1), body.grid[n])
         _add_plane(n, beyond, labels, (q[n] * burgers_nm[n]).sum(-1), object_, filling)
+
+
+def _another_line(
+    generator: Generator,
+    body: _Body,
+    reflection: Tensor,
+    turn: Tensor,
+    lattice_nm: Tensor,
+    through_nm: Tensor,
+    index: Tensor,
+) -> Tensor:
+    """Return what a second visible dislocation adds to the displacement, on the other side of the middle."""
+    normals, steps = slip_systems(index.device)
+    system = _visible_systems(generator, reflection)
+    angle = torch.deg2rad(uniform(generator, 0.0, 90.0, len(index)))
+    line = line_of_character(normals[system], steps[system], angle)
+    line, glide, burgers = (
+        (turn[index] @ vector[..., None]).squeeze(-1) for vector in (line, normals[system], steps[system])
+    )
+    opposite_nm = -unit(through_nm[index]) * uniform(generator, *OTHER_OFFSET, len(index), 1)
+    opposite_nm = opposite_nm * body.radius_nm[index, None]
+    burgers_nm = burgers * lattice_nm[index, None]
+    return straight_dislocation(body.grid[index].points_nm(), line, burgers_nm, opposite_nm, glide)
 
 
 def _add_plane(

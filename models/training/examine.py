@@ -18,7 +18,9 @@ Predict = Callable[[Tensor], Tensor]
 
 
 def metrics_on(task: Task, predict: Predict, family: str, volumes: int) -> dict[str, float]:
-    """Return the metrics of a task, each the mean over the first `volumes` of the family's frozen test set."""
+    """Return the metrics of a task, each the mean over the first `volumes` of the family's frozen test set; what is
+    asked of none of them is left out.
+    """
     return _means(task, predict, _frozen(task, family, "test", volumes))
 
 
@@ -34,7 +36,8 @@ def _means(task: Task, predict: Predict, frozen: Iterator[Scenes]) -> dict[str, 
         examples = (task.tests or task.examples)(scenes, generator)
         for name, values in task.metrics(predict(examples.inputs).cpu(), examples).items():
             found.setdefault(name, []).append(values)
-    return {name: float(torch.cat(values).mean()) for name, values in found.items()}
+    told = {name: torch.cat(values) for name, values in found.items()}
+    return {name: float(values.mean()) for name, values in told.items() if len(values)}
 
 
 def validation_examples(task: Task, family: str, volumes: int) -> list[Examples]:

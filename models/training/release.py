@@ -19,7 +19,7 @@ from models.files import written_whole
 from models.simulate.families import family
 from models.training.examine import metrics_on, metrics_on_atoms, validation_examples
 from models.training.learner import Learner
-from models.training.task import TRAINED_ON, Task
+from models.training.task import Task
 
 # What the card calls the relaxed crystals of a catalogue, beside the families.
 ATOMS = "atoms"
@@ -85,7 +85,7 @@ def _metrics(
 
 def _example(task: Task) -> torch.Tensor:
     """One item as trained."""
-    (batch,) = validation_examples(task, TRAINED_ON, 1)
+    (batch,) = validation_examples(task, task.trained_on, 1)
     return batch.inputs
 
 
@@ -95,14 +95,14 @@ def _parameters(network: nn.Module) -> int:
 
 def _data(task: Task, facts: Facts) -> dict[str, Any]:
     return {
-        "simulated": TRAINED_ON,
+        "simulated": task.trained_on,
         "volumes": facts.volumes,
         **({"start": dict(facts.start)} if facts.start else {}),
         "edge": task.edge,
         "batch": task.batch,
         "precision": facts.precision,
         "test_volumes": facts.test_volumes,
-        "family": _plain(dataclasses.asdict(family(TRAINED_ON))),
+        "family": _plain(dataclasses.asdict(family(task.trained_on))),
     }
 
 

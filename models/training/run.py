@@ -28,7 +28,7 @@ from models.training.learner import Learner
 from models.training.picture import draw_curves
 from models.training.pool import Pool
 from models.training.release import Facts, release
-from models.training.task import TRAINED_ON, Examples, Task
+from models.training.task import Examples, Task
 
 CHECKPOINT, CURVE, PICTURE = "checkpoint.pt", "curve.csv", "curve.png"
 # How often the averaged weights are looked at, over the whole budget.
@@ -85,7 +85,9 @@ class Run:
         self._learner = Learner(task, plan.seed, plan.device, self.precision)
         self._generator = seeded(TRAINING_SEEDS_FROM + plan.seed, plan.device)
         with memory_told(LESS_MEMORY):
-            self._validation = validation_examples(task, TRAINED_ON, plan.validation_volumes or task.validation_volumes)
+            self._validation = validation_examples(
+                task, task.trained_on, plan.validation_volumes or task.validation_volumes
+            )
         self._pool = Pool(self._made, task.pool, task.times)
         self._curve = Curve(plan.folder / CURVE)
         self._used_s = 0.0
@@ -195,7 +197,9 @@ class Run:
     def _made(self) -> Examples:
         task, shape = self._task, (self._task.edge, self._task.edge, self._task.edge)
         self._volumes += task.batch
-        return task.examples(random_scenes(self._generator, family(TRAINED_ON), task.batch, shape), self._generator)
+        return task.examples(
+            random_scenes(self._generator, family(task.trained_on), task.batch, shape), self._generator
+        )
 
     def _validation_loss(self) -> float:
         return mean_loss(self._task, self._learner.predict, self._validation)

@@ -9,12 +9,10 @@ from pathlib import Path
 
 from torch import Generator, Tensor, nn
 
-from models.simulate.families import FAMILIES
+from models.simulate.families import GENERAL
 from models.simulate.scenes import Scenes
 
 MODELS = Path(__file__).parents[1]
-# The family that training draws from; the others are seen in tests only.
-TRAINED_ON = "train"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +38,7 @@ class Task:
     `edge` of the volumes in voxels, a multiple of `multiple`; `batch` volumes a step; `learning_rate` its highest.
     Where examples are dear, a `pool` of so many is kept, of which each step takes `draw`; each is seen `times`, on
     average, and looks different each time by what `vary` does.
+    `trained_on`: the family that it learns from; `tested_on`: all that it is tested with.
     `validation_volumes` and `test_volumes` of the frozen sets, looked at on the way and at the end.
     """
 
@@ -60,7 +59,8 @@ class Task:
     vary: Callable[[Examples, Generator], Examples] | None = None
     validation_volumes: int = 32
     test_volumes: int = 64
-    tested_on: tuple[str, ...] = tuple(FAMILIES)
+    trained_on: str = "train"
+    tested_on: tuple[str, ...] = GENERAL
 
 
 def task_names() -> list[str]:

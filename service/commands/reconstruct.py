@@ -14,7 +14,7 @@ from service.adapters.replay import ReplaySource
 from service.adapters.scans.recorded import open_scan
 from service.commands.repeats import Summed, sum_scans
 from service.commands.report import Report
-from service.compose import repair
+from service.compose import classifier, repair
 from service.errors import DataError, ResultError
 from service.pipeline import require_device, run
 from service.ports import EndOfStream, FrameSource
@@ -49,6 +49,7 @@ def reconstruct_file(
             volume,
             summed.settings,
             repair=repair(),
+            classifier=classifier(),
             start=read_result(begin).object_ if begin else None,
             progress=lambda stage, share: advance(stage, READ_SHARE + (1 - READ_SHARE) * share),
         )

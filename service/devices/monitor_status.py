@@ -131,6 +131,23 @@ class MonitorStatus(Status):
         "", label="Repair doubt", description="Why what networks made of the counts must not be trusted; else empty."
     )
 
+    defect_class: str = reading(
+        "",
+        label="Defect",
+        description="What is wrong with the last crystal, as its reflection shows it: perfect, edge, screw, mixed,"
+        " partial, loop, stacking_fault, twin, multiple, unknown; empty where nobody asked.",
+    )
+    defect_probability: float = reading(
+        0.0, label="Probability", description="How sure the defect's class is.", format="%.3f", limits=(0, 1)
+    )
+    defect_count: int = count("Defects", "Defects seen in the last crystal, at least.")
+    hold: bool = reading(
+        False,
+        label="Hold",
+        description="True where the last crystal has a defect at which defects.hold_on asks to pause: whoever measures"
+        " should wait for a person.",
+    )
+
     amplitude: NDArray[np.float32] = field(
         default_factory=no_image,
         metadata=described(label="Amplitude", description="Central slice, laboratory grid.", format="%.6g"),

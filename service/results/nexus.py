@@ -31,6 +31,7 @@ from service.records import Accounting, Figures, Reconstruction, Repaired, Volum
 from service.results.durable import result_name
 from service.results.nexus_values import get, new_group, put, write_file
 from service.results.slices import central_slices, fields_of, measured_window
+from service.results.summary import defects_record
 from service.settings import Settings
 
 CXI_VERSION = 160
@@ -83,6 +84,8 @@ def _write(file: h5py.File, reconstruction: Reconstruction, volume: Volume, sett
     _write_object(entry, reconstruction)
     _write_measured(entry, reconstruction, volume)
     _write_laboratory(entry, reconstruction)
+    if reconstruction.defects is not None:
+        put(entry, "defects", defects_record(reconstruction.defects))
     _write_plots(entry, reconstruction, volume)
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from models.files import written_whole
 from service.errors import ResultError
 from service.records import Reconstruction, Volume
-from service.results.slices import bulk_of, centre_of, fields_of, measured_window
+from service.results.slices import bulk_of, centre_of, fields_of, lines_nm, measured_window
 from service.results.summary import figure_rows
 
 DPI = 110
@@ -39,6 +39,7 @@ PRTF_LIMIT = float(np.exp(-1))
 STYLE: Any = {"font.size": 8.5, "axes.titlesize": 9.5, "axes.linewidth": 0.6, "figure.facecolor": "white"}
 DOUBTFUL = "DOUBTFUL RESULT"
 INK, ACCENT, FAINT = "#22303c", "#c8553d", "#8a99a8"
+LINE = "#35c24a"  # dislocations: no colour map has it
 # plane -> (axis that is cut, name on the rows, name on the columns)
 PLANES = {"across the beam": (0, "y", "x"), "from above": (1, "z", "x"), "from the side": (2, "z", "y")}
 
@@ -120,6 +121,7 @@ def _draw_crystal(figure: Figure, grid: GridSpecFromSubplotSpec, reconstruction:
             alpha = np.take(opacity, centre[cut], axis=cut)
             drawn = axis.imshow(image, origin="lower", extent=extent, interpolation="nearest", alpha=alpha, **style)
             axis.set(xlim=(-half_nm, half_nm), ylim=(-half_nm, half_nm), facecolor=BACKGROUND[name])
+            _draw_lines(axis, reconstruction, cut, centre)
             _dress(axis, plane if row == 0 else "", f"{columns} (nm)", f"{rows} (nm)")
         bar = figure.colorbar(drawn, ax=axes, fraction=0.016, pad=0.015, extend=EXTENDED[name])
         bar.outline.set_linewidth(0.4)
@@ -127,6 +129,15 @@ def _draw_crystal(figure: Figure, grid: GridSpecFromSubplotSpec, reconstruction:
         if name == "strain":
             bar.formatter = FuncFormatter(lambda value, _: f"{value * 1e4:g}".replace("-", "−"))
             bar.update_ticks()
+
+
+def _draw_lines(axis: Axes, reconstruction: Reconstruction, cut: int, centre: tuple[int, int, int]) -> None:
+    """Dislocation lines, seen through the crystal."""
+    shape = np.array(reconstruction.object_lab.shape)
+    offset_nm = ((shape - 1) / 2 - centre) * reconstruction.voxel_nm
+    rows, columns = (n for n in range(3) if n != cut)
+    for line in lines_nm(reconstruction):
+        axis.plot(line[:, columns] + offset_nm[columns], line[:, rows] + offset_nm[rows], ".", ms=2.0, color=LINE)
 
 
 def _half_nm(support: NDArray[np.bool_], centre: tuple[int, int, int], voxel_nm: float) -> float:

@@ -47,6 +47,17 @@ def centre_of(support: NDArray[np.bool_]) -> tuple[int, int, int]:
     return int(z), int(y), int(x)
 
 
+def lines_nm(reconstruction: Reconstruction) -> list[NDArray[np.float64]]:
+    """Return the dislocation lines of the object, each (n, 3) along laboratory z, y, x in nm from the middle voxel of
+    the laboratory grid, which is the support's centre of mass.
+    """
+    if reconstruction.defects is None:
+        return []
+    middle = np.argwhere(reconstruction.support).mean(axis=0)
+    steps = reconstruction.basis_nm[::-1]
+    return [(line.points - middle) @ steps.T for line in reconstruction.defects.lines]
+
+
 def central_slices(reconstruction: Reconstruction) -> dict[str, NDArray[np.float32]]:
     """Return 'amplitude', 'phase', 'strain' and 'displacement' (nm) -> float32 [y, x], across the beam through the
     crystal's centre.

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from models.defects.report import DefectReport, Place
 from service.records import Figures, Reconstruction
 
 
@@ -31,6 +32,7 @@ def figure_rows(reconstruction: Reconstruction) -> list[tuple[str, str]]:
         ("strain range", f"{_strain(figures.strain_min)} … {_strain(figures.strain_max)} ·10⁻⁴"),
         ("flux, peak", f"{figures.flux_counts:.3g}, {figures.peak_counts:,.0f} counts"),
         *_repaired(figures),
+        *_defects(figures),
         ("crop", describe_crop(reconstruction.crop)),
         ("found by", figures.tier),
         ("hand", "nearest to the last result" if figures.hand_chosen else "undetermined: this or its conjugate twin"),
@@ -49,6 +51,54 @@ def _repaired(figures: Figures) -> list[tuple[str, str]]:
     if figures.denoised_counts:
         rows.append(("denoised", f"{figures.denoised_counts:.4g} counts in the crop"))
     return rows
+
+
+def _defects(figures: Figures) -> list[tuple[str, str]]:
+    if not figures.defect_class:
+        return []
+    name = figures.defect_class.replace("_", " ")
+    return [("defect", f"{name} ({figures.defect_probability:.2f}), {figures.defect_count} seen")]
+
+
+def defects_record(found: DefectReport) -> dict[str, Any]:
+    """Return what is told of defects as plain values; of a line in index units [z, y, x], and where the geometry is
+    known in nm, laboratory frame x, y, z.
+    """
+    lines = [
+        {"middle": line.middle.tolist(), "direction": line.direction.tolist(), "turns": line.turns, "loop": line.closed}
+        for line in found.lines
+    ]
+    for line, place in zip(lines, found.places, strict=False):
+        line |= _placed(place)
+    return {
+        "label": found.label.value,
+        "probabilities": {name.value: share for name, share in found.probabilities.items()},
+        "count": found.count,
+        "lines": lines,
+    }
+
+
+def _placed(place: Place) -> dict[str, Any]:
+    known = {
+        "middle_nm": place.middle_nm.tolist(),
+        "direction_lab": place.direction.tolist(),
+        "length_nm": place.length_nm,
+        "error_nm": place.error_nm,
+        "burgers_along_q_nm": place.burgers_nm,
+    }
+    told = place.character
+    if told is None:
+        return known
+    return known | {
+        "burgers_edge_nm": _number(told.edge_nm),
+        "burgers_edge_direction": told.edge.tolist(),
+        "burgers_screw_nm": _number(told.screw_nm),
+        "misfit_rad": told.misfit,
+    }
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def outcome_rows(reconstruction: Reconstruction, path: Path, picture: Path | None) -> list[tuple[str, str]]:

@@ -98,6 +98,7 @@ class Compute:
             rejected=journal.totals["rejected"],
             duplicates=journal.totals["duplicates"],
             series=dict(journal.series),
+            defects=dict(journal.defects),
             stages=dict(journal.stages),
             latency=journal.latency,
             sequence=journal.sequence,

@@ -50,6 +50,7 @@ class ComputeReport:
     rejected: int = 0
     duplicates: int = 0
     series: Mapping[str, int] = field(default_factory=dict)  # status -> number
+    defects: Mapping[str, int] = field(default_factory=dict)  # class -> number of crystals
     stages: Mapping[str, tuple[int, float, float]] = field(default_factory=dict)  # stage -> number, sum, last; s
     latency: tuple[int, float, float] = (0, 0.0, 0.0)  # last frame to summary: number, sum, last; s
     sequence: int = 0

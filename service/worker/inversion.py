@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from service.defects import Classifier
 from service.errors import SourceError
 from service.pipeline import Former, run
 from service.records import Reconstruction, Volume
@@ -26,12 +27,18 @@ log = logging.getLogger(__name__)
 class Inversion:
     """Call it with one volume after the other: each result takes the hand nearest to the last one that is not doubtful.
 
-    `last_file` is the result of an earlier run that the first one takes its hand from; `repair` and `tiers` run what
-    the settings switch on of them.
+    `last_file` is the result of an earlier run that the first one takes its hand from; `repair`, `tiers` and
+    `classifier` run what the settings switch on of them.
     """
 
-    def __init__(self, last_file: Path | None = None, repair: Repair | None = None, tiers: Tiers | None = None) -> None:
-        self._repair, self._tiers = repair, tiers
+    def __init__(
+        self,
+        last_file: Path | None = None,
+        repair: Repair | None = None,
+        tiers: Tiers | None = None,
+        classifier: Classifier | None = None,
+    ) -> None:
+        self._repair, self._tiers, self._classifier = repair, tiers, classifier
         self._previous = None if last_file is None else _former_in(last_file)
 
     def __call__(self, volume: Volume, settings: Settings, show: Show = lambda _: None) -> Product:
@@ -45,6 +52,7 @@ class Inversion:
             settings,
             repair=self._repair,
             tiers=self._tiers,
+            classifier=self._classifier,
             previous=self._previous,
             show=lambda early: show(_product(early)),
         )

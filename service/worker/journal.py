@@ -28,7 +28,15 @@ log = logging.getLogger(__name__)
 Identity = tuple[int, str, Position]  # series_id, series_unique_id, where its start lies
 RECALLED = 1000  # newest results that are kept
 LARGEST_BYTES = 8_000_000  # of the file, or twice what must stay where that is more: RECALLED results take 1 to 2 MB
-TOTALS = ("sequence", "totals", "series", "stages", "latency", "last_error")  # of all results, in the line of totals
+TOTALS = (
+    "sequence",
+    "totals",
+    "series",
+    "defects",
+    "stages",
+    "latency",
+    "last_error",
+)  # of all results, in the line of totals
 
 
 Timing = tuple[int, float, float]  # number, sum, last; s
@@ -67,6 +75,7 @@ class Journal:
         self.sequence = 0
         self.totals: Counter[str] = Counter()  # received, missed, rejected, duplicates of all series
         self.series: Counter[str] = Counter()  # status -> number
+        self.defects: Counter[str] = Counter()  # class -> number
         self.stages: dict[str, Timing] = {}
         self.latency = NEVER  # from the last frame to the summary
         self.entries: list[Entry] = []
@@ -144,6 +153,8 @@ class Journal:
             counts = dataclasses.asdict(summary.accounting)
             self.totals.update({name: counts[name] for name in ("received", "missed", "rejected", "duplicates")})
             self.series[str(summary.status)] += 1
+            if summary.figures is not None and summary.figures.defect_class:
+                self.defects[summary.figures.defect_class] += 1
         self._finish(identity)
         self.last_error = summary.error or self.last_error
         for stage, seconds in summary.latencies_s.items():
@@ -217,6 +228,7 @@ class Journal:
     def _set_totals(self, found: Mapping[str, Any]) -> None:
         self.sequence, self.last_error = int(found["sequence"]), str(found["last_error"])
         self.totals, self.series = Counter(found["totals"]), Counter(found["series"])
+        self.defects = Counter(found.get("defects", {}))
         self.stages = {stage: (count, total_s, last_s) for stage, (count, total_s, last_s) in found["stages"].items()}
         count, total_s, last_s = found["latency"]
         self.latency = count, total_s, last_s

@@ -39,6 +39,7 @@ SPOOL_FULL = ("braggloop_spool_full", "1 while the spool is full and the sender 
 UP = ("braggloop_up", "1 while the worker is well: what /healthz says.")
 RESTARTS = ("braggloop_stage_restarts", "Restarts of a stage by the supervisor.")
 SERIES = ("braggloop_series", "Closed series by how they ended.")
+DEFECTS = ("braggloop_defects", "Crystals by what is wrong with them.")
 LATENCY_SECONDS = ("braggloop_latency_seconds", "Time from the last frame of a series to its result being published.")
 LATENCY_LAST_SECONDS = ("braggloop_latency_last_seconds", "Time from the last frame to the result in the last series.")
 STAGE_SECONDS = ("braggloop_stage_seconds", "Time that a stage took.")
@@ -62,6 +63,7 @@ class WorkerCollector(Collector):
             yield GaugeMetricFamily(metric, text, value=getattr(health.compute, name))
         yield _labelled(CounterMetricFamily(*RESTARTS, labels=["stage"]), health.restarts.items())
         yield _labelled(CounterMetricFamily(*SERIES, labels=["status"]), health.compute.series.items())
+        yield _labelled(CounterMetricFamily(*DEFECTS, labels=["class"]), health.compute.defects.items())
         yield from _stages(health.compute)
         count, total_s, last_s = health.compute.latency
         yield SummaryMetricFamily(*LATENCY_SECONDS, count_value=count, sum_value=total_s)

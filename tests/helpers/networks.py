@@ -53,11 +53,11 @@ def tensorrt_refusal() -> str:
 needs_tensorrt = pytest.mark.skipif(bool(tensorrt_refusal()), reason=tensorrt_refusal())
 
 
-def write_network(root: Path, name: str, module: nn.Module) -> Path:
-    """Write a small U-Net as the network `name` into `root`; return its folder."""
+def write_network(root: Path, name: str, module: nn.Module, code: str = CODE) -> Path:
+    """Write a network, built by `code` (a small U-Net), as `name` into `root`; return its folder."""
     folder = root / name
     folder.mkdir(parents=True)
-    (folder / "network.py").write_text(CODE)
+    (folder / "network.py").write_text(code)
     write_card(folder, _card(name, module, save_weights(folder, module.state_dict())))
     return folder
 

@@ -12,18 +12,19 @@ from rich.console import Console
 from scipy.spatial import cKDTree
 
 from models.cards import read_card
+from models.simulate.atoms import pinned
 from models.simulate.atoms.bulk import lattice_constant_nm, stacking_fault_energy_mj_m2
 from models.simulate.atoms.catalogue import make, relaxed_nanocrystal, table
-from models.simulate.atoms.labels import SURFACE_DEPTH, hcp_layers
+from models.simulate.atoms.labels import SURFACE_DEPTH, depth_nm, hcp_layers
 from models.simulate.atoms.lines import Dislocations, dislocations
-from models.simulate.atoms.nanocrystals import CHARACTERS_DEG, Inserted, random_facets, random_nanocrystal
+from models.simulate.atoms.nanocrystals import CHARACTERS_DEG, Inserted, nanocrystal, random_facets, random_nanocrystal
 from models.simulate.atoms.potentials import POTENTIALS, Potential, potential_of, potentials_folder
 from models.simulate.atoms.relaxation import relaxed
 from models.simulate.atoms.specimens import frozen_atomic_scenes
-from models.simulate.atoms.store import entries, gather, require_catalogue, write_crystal
+from models.simulate.atoms.store import entries, gather, require_catalogue, write_at_rest, write_crystal
 from models.simulate.atoms.threads import dislocation_threads, neighbour_vectors
 from models.simulate.draws import seeded
-from models.simulate.families import Defect
+from models.simulate.families import SINGLE, Defect
 from models.simulate.fcc import shockley_partials, slip_systems
 from models.training.run import Plan, Run
 from tests.helpers.training import TICK_S, TINY, TickingClock
@@ -48,7 +49,7 @@ def found_in(positions_nm: np.ndarray, seed: int = 0) -> Dislocations:
 # As inserted
 
 
-@pytest.mark.parametrize("defect", list(Defect))
+@pytest.mark.parametrize("defect", list(SINGLE))
 def test_no_atoms_lie_on_each_other(defect: Defect) -> None:
     positions, _ = inserted(defect)
     nearest = cKDTree(positions).query(positions, k=2)[0][:, 1]
@@ -90,6 +91,46 @@ def test_the_partials_are_those_of_the_slip_system() -> None:
     ahead, other = sorted(found.through, key=lambda line: np.linalg.norm(sense * line.burgers - partials[0].numpy()))
     across = np.cross(what.glide, what.line)
     assert (ahead.middle_nm - other.middle_nm) @ across == pytest.approx(1.5, abs=0.3)
+    assert found.ribbon_nm == pytest.approx(1.5, abs=0.3)
+    assert found_in(inserted(Defect.EDGE)[0]).ribbon_nm == 0.0
+
+
+def test_a_dislocation_lies_where_it_is_put() -> None:
+    (normal, *_), (step, *_) = slip_systems()
+    middle_nm = LATTICE_NM * torch.tensor([2.5, -1.0, 1.5], dtype=torch.float64)
+    system = normal[None].double(), step[None].double()
+    positions, what = nanocrystal(
+        "Al", LATTICE_NM, random_facets(seeded(0), RADIUS_NM), Defect.EDGE, *system, middle_nm
+    )
+    (line,) = found_in(positions).through
+    away = line.middle_nm - middle_nm.numpy()
+    assert np.linalg.norm(np.cross(away, what.line)) < LATTICE_NM
+
+
+def test_sites_are_vectors_of_the_lattice_near_enough() -> None:
+    generator = seeded(0)
+    sites = torch.stack([pinned.random_site(generator, LATTICE_NM, 2.0) for _ in range(50)])
+    assert torch.allclose((sites / LATTICE_NM).round() * LATTICE_NM, sites)
+    assert 1.0 < sites.norm(dim=1).amax() < 2.0 + LATTICE_NM
+
+
+def test_lomers_edges_lie_on_planes_of_the_cube() -> None:
+    normals, steps = pinned.lomer_systems()
+    assert len(np.unique(torch.cat([normals, steps], 1).numpy(), axis=0)) == 12
+    assert not (normals * steps).sum(1).any()
+    assert torch.allclose(steps.norm(dim=1), torch.tensor(0.5**0.5))
+
+
+@pytest.mark.parametrize(("defect", "planes"), [(Defect.EDGE, 1), (Defect.SCREW, 2), (Defect.NONE, 0)])
+def test_atoms_are_held_where_glide_planes_meet_the_surface(defect: Defect, planes: int) -> None:
+    positions, what = inserted(defect)
+    depths_nm = depth_nm(positions, random_facets(seeded(0), RADIUS_NM))
+    held = pinned.belt(positions, depths_nm, what)
+    assert (depths_nm[held] < pinned.BELT_DEPTH_NM).all()
+    out_of_planes_nm = np.sort(np.abs(positions[held] @ what.glide))
+    assert (planes > 0) == (len(out_of_planes_nm) > 0)
+    # Of a single plane the belt is flat; the second one leads away from it.
+    assert (planes > 1) == (out_of_planes_nm.max(initial=0.0) > pinned.BELT_HALF_WIDTH_NM)
 
 
 def test_a_vacancy_loop_is_found() -> None:
@@ -186,7 +227,53 @@ def test_an_edge_leaves_a_tiny_crystal_of_aluminium_and_the_label_says_so(seed: 
     assert found.defect != Defect.NONE or not found.burgers.any()
 
 
+def test_atoms_that_are_held_stay_and_all_others_come_to_rest() -> None:
+    positions, _ = inserted(Defect.NONE)
+    positions = positions[np.linalg.norm(positions, axis=1) < 1.5]
+    held = positions[:, 0] > 1.0
+    before, after = relaxed(positions, potential_of("Al"), held=held, force_tolerance=0.01)
+    assert np.array_equal(after.positions_nm[held], before.positions_nm[held])
+    assert np.abs(after.positions_nm - before.positions_nm)[~held].max() > 0.005
+    assert after.largest_force < 0.01 < before.largest_force
+
+
+@pytest.mark.parametrize("defect", [Defect.EDGE, Defect.SCREW])
+def test_a_pinned_dislocation_stays(defect: Defect) -> None:
+    crystal = pinned.pinned_nanocrystal("Al", defect, (2.5, 3.0), 1)
+    found, what = crystal.found, crystal.inserted
+    assert 2.5 <= crystal.radius_nm <= 3.0
+    assert found.defect == defect
+    assert np.sign(found.line @ what.line) * found.burgers == pytest.approx(what.burgers)
+    assert found.ribbon_nm == 0.0
+
+
 # The catalogue
+
+
+def test_a_catalogue_of_pinned_crystals_goes_on_where_it_was_and_is_read_back(tmp_path: Path) -> None:
+    out, again = tmp_path / "pinned.h5", tmp_path / "again.h5"
+    parts = tmp_path / "pinned.h5.parts"
+    parts.mkdir()
+    crystal = pinned.pinned_nanocrystal("Cu", Defect.SCREW, (2.5, 2.6), 0)
+    write_at_rest(parts / "Cu-screw-0001-1.8-2nm-0.h5", crystal)
+    wanted = [Defect.NONE, Defect.SCREW], ["Al", "Cu"], 2, 0, Console(quiet=True), (1.8, 2.0)
+    pinned.make(out, *wanted)
+    read = {entry.name: entry for entry in entries(out)}
+    assert set(read) == {"Al-none-0000", "Cu-none-0001", "Al-screw-0000", "Cu-screw-0001"}
+    assert read["Cu-screw-0001"].radius_nm == pytest.approx(crystal.radius_nm)
+    assert read["Cu-screw-0001"].ribbon_nm == pytest.approx(crystal.found.ribbon_nm)
+    assert np.allclose(read["Cu-screw-0001"].positions_nm, crystal.after.positions_nm, atol=1e-5)
+    assert 1.8 <= read["Al-none-0000"].radius_nm != read["Cu-none-0001"].radius_nm <= 2.0
+    assert pinned.tally(out).row_count == 4
+    with h5py.File(out) as file:
+        assert set(file["Al-none-0000/after"]) == {"positions_nm", "structure"}
+        assert set(file["Al-none-0000"]) == {"after", "lines"}
+    (scenes,) = frozen_atomic_scenes(out, "test", 2, (24, 24, 24), batch=2)
+    assert torch.isfinite(scenes.expected).all()
+
+    pinned.make(again, [Defect.NONE], ["Al"], 1, 0, Console(quiet=True), (1.8, 2.0))
+    (same,) = entries(again)
+    assert np.array_equal(same.positions_nm, read["Al-none-0000"].positions_nm)
 
 
 def test_a_catalogue_is_gathered_from_what_is_there_and_read_back(tmp_path: Path) -> None:
@@ -195,19 +282,19 @@ def test_a_catalogue_is_gathered_from_what_is_there_and_read_back(tmp_path: Path
     parts = tmp_path / "catalogue.h5.parts"
     parts.mkdir()
     crystal = relaxed_nanocrystal("Cu", Defect.TWIN, 2.0, 0)
-    for defect in Defect:
+    for defect in SINGLE:
         if defect != Defect.NONE:
             write_crystal(parts / f"Cu-{defect.name.lower()}-2nm-0.h5", crystal)
     make(out, ["Cu"], 2.0, 0, Console(quiet=True))
     assert not parts.exists()
     read = {entry.name: entry for entry in entries(out)}
-    assert set(read) == {f"Cu-{defect.name.lower()}" for defect in Defect}
+    assert set(read) == {f"Cu-{defect.name.lower()}" for defect in SINGLE}
     assert read["Cu-none"].inserted == Defect.NONE
     twin = read["Cu-twin"]
     assert twin.defect == Defect.TWIN
     assert np.allclose(twin.positions_nm, crystal.after.positions_nm, atol=1e-5)
     assert np.allclose(twin.glide, crystal.found.glide)
-    assert table(out).row_count == len(Defect)
+    assert table(out).row_count == len(SINGLE)
     with h5py.File(out) as file:
         assert file["Cu-twin"].attrs["potential"] == "Cu_mishin1.eam.alloy"
         assert file["Cu-twin/after"].attrs["energy_ev"] < file["Cu-twin/before"].attrs["energy_ev"]

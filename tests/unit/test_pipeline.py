@@ -14,7 +14,7 @@ import torch
 from models.bcdi.geometry import sample_rotation
 from models.bcdi.modes import correlation, twin
 from models.bcdi.phasing import Phased
-from service import pipeline
+from service import figures, pipeline
 from service.errors import DataError, GeometryError, SeriesError, SettingsError, SourceError
 from service.pipeline import NETWORKS, STAGES, Former, run
 from service.records import Accounting, Reconstruction, Volume
@@ -316,7 +316,7 @@ def test_errors_of_our_own_pass_as_they_are(volume: Volume, monkeypatch: pytest.
 
 def test_strain_of_a_sheet_is_refused() -> None:
     with pytest.raises(ValueError, match="thinner"):
-        pipeline._strain_figures(np.full(3, np.nan, np.float32))
+        figures._strain(np.full(3, np.nan, np.float32))
 
 
 def test_planes_of_the_settings_are_used(volume: Volume, tmp_path: Path) -> None:

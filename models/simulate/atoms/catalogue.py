@@ -11,7 +11,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -26,7 +27,7 @@ from models.simulate.atoms.potentials import POTENTIALS, potential_of
 from models.simulate.atoms.relaxation import relaxed
 from models.simulate.atoms.store import Relaxed, gather, write_crystal
 from models.simulate.draws import seeded
-from models.simulate.families import Defect
+from models.simulate.families import SINGLE, Defect
 
 # Some 20,000 atoms: half a minute of relaxation, and ten Burgers vectors from a defect to the surface.
 RADIUS_NM = 5.0
@@ -54,17 +55,31 @@ def relaxed_nanocrystal(element: str, defect: Defect, radius_nm: float, seed: in
 
 def make(out: Path, elements: Sequence[str], radius_nm: float, seed: int, console: Console) -> None:
     """Make the crystals that are not there yet and write the catalogue."""
+
+    def write(part: Path, element: str, defect: Defect) -> None:
+        write_crystal(part, relaxed_nanocrystal(element, defect, radius_nm, _seed_of(seed, element, defect)))
+
+    wanted = {
+        f"{element}-{defect.name.lower()}": partial(write, element=element, defect=defect)
+        for element in elements
+        for defect in SINGLE
+    }
+    collect(out, f"{radius_nm:g}nm-{seed}", wanted, console)
+
+
+def collect(out: Path, run: str, wanted: Mapping[str, Callable[[Path], None]], console: Console) -> None:
+    """Write the catalogue `out` of crystals by name; each writes itself to a file where that of this `run` is not yet.
+
+    `run` names what the crystals are made from: files of another run are left alone.
+    """
     folder = out.with_name(out.name + ".parts")
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = [(element, defect) for element in elements for defect in Defect]
     parts: dict[str, Path] = {}
     with Progress(console=console) as progress:
-        for element, defect in progress.track(wanted, description="Relaxing"):
-            name = f"{element}-{defect.name.lower()}"
-            part = folder / f"{name}-{radius_nm:g}nm-{seed}.h5"
-            if not part.exists():
-                write_crystal(part, relaxed_nanocrystal(element, defect, radius_nm, _seed_of(seed, element, defect)))
-            parts[name] = part
+        for name, write in progress.track(wanted.items(), description="Relaxing"):
+            parts[name] = folder / f"{name}-{run}.h5"
+            if not parts[name].exists():
+                write(parts[name])
     gather(parts, out)
     for part in parts.values():
         part.unlink()
@@ -74,7 +89,7 @@ def make(out: Path, elements: Sequence[str], radius_nm: float, seed: int, consol
 
 def _seed_of(seed: int, element: str, defect: Defect) -> int:
     """Return a number of its own for each crystal of a catalogue, whichever others are made with it."""
-    return (seed * len(POTENTIALS) + list(POTENTIALS).index(element)) * len(Defect) + int(defect)
+    return (seed * len(POTENTIALS) + list(POTENTIALS).index(element)) * len(SINGLE) + int(defect)
 
 
 def table(path: Path) -> Table:

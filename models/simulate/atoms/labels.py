@@ -29,7 +29,8 @@ class Findings:
     """Labels of one crystal. `burgers` (3,), in lattice constants, is the sum over the lines, or the shift across a
     fault, or zero; `line` and `glide` (3,) unit or zero; `character_deg` the angle between line and Burgers vector, nan
     where no line runs through; `visibility` (reflections,) of each of REFLECTIONS, see Labels; `partials` how many of
-    the `lines` are partial ones; `faulted` the number of {111} layers with hcp stacking.
+    the `lines` are partial ones; `ribbon_nm` how far apart those that run through are, across their common direction,
+    0 where there is one or none; `faulted` the number of {111} layers with hcp stacking.
     """
 
     defect: Defect
@@ -39,6 +40,7 @@ class Findings:
     character_deg: float
     visibility: NDArray[np.float64]
     partials: int
+    ribbon_nm: float
     faulted: int
     lines: tuple[Line, ...]
 
@@ -46,9 +48,9 @@ class Findings:
 def findings(atoms: Atoms, facets: Polyhedra, lattice_nm: float) -> Findings:
     """Return what dislocations, faults and twins a crystal has; `facets` tell where its surface is."""
     threads = dislocation_threads(atoms.positions_nm, lattice_nm)
-    deep = _depth_nm(threads.middle_nm, facets) > SURFACE_DEPTH * lattice_nm
+    deep = depth_nm(threads.middle_nm, facets) > SURFACE_DEPTH * lattice_nm
     found = dislocations(threads[deep], lattice_nm)
-    faulted = (atoms.structure == HCP) & (_depth_nm(atoms.positions_nm, facets) > SURFACE_DEPTH * lattice_nm)
+    faulted = (atoms.structure == HCP) & (depth_nm(atoms.positions_nm, facets) > SURFACE_DEPTH * lattice_nm)
     glide, layers = hcp_layers(atoms.positions_nm[faulted], lattice_nm)
     burgers = found.burgers
     if found.through:
@@ -66,6 +68,7 @@ def findings(atoms: Atoms, facets: Polyhedra, lattice_nm: float) -> Findings:
         character_deg=angle_deg(burgers, found.along) if found.through else float("nan"),
         visibility=_visibility(burgers, glide, defect),
         partials=sum(line.partial for line in lines),
+        ribbon_nm=found.ribbon_nm,
         faulted=len(layers),
         lines=lines,
     )
@@ -97,7 +100,8 @@ def hcp_layers(positions_nm: NDArray[np.float64], lattice_nm: float) -> tuple[ND
     return best[0], [float(layer.mean()) for layer in best[1]]
 
 
-def _depth_nm(points_nm: NDArray[np.float64], facets: Polyhedra) -> NDArray[np.float64]:
+def depth_nm(points_nm: NDArray[np.float64], facets: Polyhedra) -> NDArray[np.float64]:
+    """Return how deep points (n, 3) lie below the nearest facet of the first crystal of `facets`, (n,)."""
     normals, distances = facets.normals[0].double().numpy(), facets.distances_nm[0].double().numpy()
     return np.asarray((distances - points_nm @ normals.T).min(1))
 

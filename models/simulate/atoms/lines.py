@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
+from scipy.spatial.distance import pdist
 
 from models.simulate.atoms.threads import Threads
 
@@ -61,6 +62,15 @@ class Dislocations:
     loops: list[Line]
     burgers: NDArray[np.float64]
     along: NDArray[np.float64]
+
+    @property
+    def ribbon_nm(self) -> float:
+        """Largest distance across `along` between the lines into which what runs through is split; 0 if it is not."""
+        if not any(line.partial for line in self.through):
+            return 0.0
+        middles_nm = np.array([line.middle_nm for line in self.through])
+        across_nm = middles_nm - np.outer(middles_nm @ self.along, self.along)
+        return float(max(pdist(across_nm), default=0.0))
 
 
 def dislocations(threads: Threads, lattice_nm: float) -> Dislocations:

@@ -49,9 +49,30 @@ def random_nanocrystal(
     generator: Generator, element: str, lattice_nm: float, facets: Polyhedra, defect: Defect
 ) -> tuple[NDArray[np.float64], Inserted]:
     """Return the atoms (n, 3) of one crystal with a defect through its middle, in a slip system drawn at random."""
-    normals, steps = slip_systems()
+    glide, burgers = drawn_system(generator, slip_systems())
+    return nanocrystal(element, lattice_nm, facets, defect, glide, burgers, torch.zeros(3, dtype=torch.float64))
+
+
+def drawn_system(generator: Generator, systems: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Draw one of `systems`, normals and Burgers vectors (n, 3) each; return its two, float64 (1, 3)."""
+    normals, steps = systems
     system = choice(generator, torch.arange(len(normals)), 1)
-    glide, burgers = unit(normals[system].double()), steps[system].double()
+    return unit(normals[system].double()), steps[system].double()
+
+
+def nanocrystal(
+    element: str,
+    lattice_nm: float,
+    facets: Polyhedra,
+    defect: Defect,
+    glide: Tensor,
+    burgers: Tensor,
+    middle_nm: Tensor,
+) -> tuple[NDArray[np.float64], Inserted]:
+    """Return the atoms (n, 3) of one crystal with a defect through `middle_nm` (3,), a vector of the lattice.
+
+    `glide` unit and `burgers` in lattice constants are those of its slip system, float64 (1, 3).
+    """
     angle = torch.deg2rad(torch.tensor([CHARACTERS_DEG.get(defect, 0.0)], dtype=torch.float64))
     line = line_of_character(glide, burgers, angle)
     if defect == Defect.FAULT:
@@ -61,8 +82,9 @@ def random_nanocrystal(
         burgers = glide / 3.0**0.5
     if defect in (Defect.NONE, Defect.TWIN):
         burgers = torch.zeros_like(burgers)
-    sites = lattice_sites(element, lattice_nm, float(facets.distances_nm.max()) * 2.0**0.5 + MARGIN_NM)
-    atoms = _displaced(sites, lattice_nm, facets, defect, glide, burgers, line)
+    margin_nm = MARGIN_NM + float(middle_nm.norm())
+    sites = lattice_sites(element, lattice_nm, float(facets.distances_nm.max()) * 2.0**0.5 + margin_nm)
+    atoms = middle_nm + _displaced(sites, lattice_nm, facets, defect, glide, burgers, line)
     glide_, burgers_, line_ = (each[0].numpy() for each in (glide, burgers, line))
     return cut(atoms, facets), Inserted(defect=defect, burgers=burgers_, line=line_, glide=glide_)
 
@@ -86,7 +108,8 @@ def _displaced(
     sites: Tensor, lattice_nm: float, facets: Polyhedra, defect: Defect, glide: Tensor, burgers: Tensor, line: Tensor
 ) -> Tensor:
     burgers_nm = burgers * lattice_nm
-    # Halfway between two layers {111}, and off the rows of atoms: no atom lies on a cut or a line.
+    # Halfway between two layers {111}, near that between two {200}, and off the rows of atoms: no atom lies on a cut
+    # or a line.
     through_nm = glide * (lattice_nm / (2.0 * 3.0**0.5)) + torch.linalg.cross(glide, line) * 0.1 * lattice_nm
     points = sites.T[None]
     if defect in (Defect.EDGE, Defect.SCREW, Defect.MIXED):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from models.simulate.atoms.relaxation import FCC, HCP
 from models.simulate.atoms.store import Entry, entries
 from models.simulate.diffraction import intensity
-from models.simulate.families import Defect
+from models.simulate.families import SINGLE, Defect
 from models.simulate.grid import orthogonal_frame, oversampled_grid
 from models.simulate.nufft import far_field_on
 from models.simulate.specimens import REFLECTIONS
@@ -35,7 +35,7 @@ OTHER_COLOUR = "#30638e"
 def representatives(crystals: list[Entry]) -> list[Entry]:
     """Return for each defect inserted one crystal: one that still has it, else one that has any, else the first."""
     chosen = []
-    for defect in Defect:
+    for defect in SINGLE:
         of_kind = [crystal for crystal in crystals if crystal.inserted == defect]
         of_kind.sort(key=lambda crystal: (crystal.defect != crystal.inserted, crystal.defect == Defect.NONE))
         chosen.extend(of_kind[:1])

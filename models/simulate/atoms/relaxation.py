@@ -23,6 +23,8 @@ CNA_CUTOFF = 0.5 * (0.5**0.5 + 1.0)
 FORCE_TOLERANCE = 1e-4
 MOST_ITERATIONS = 3000
 LAMMPS_TIMEOUT_S = 3600.0
+# Atoms named in one line of LAMMPS' input.
+ATOMS_A_LINE = 500
 
 _SCRIPT = """
 units metal
@@ -34,7 +36,7 @@ neighbor 1.0 bin
 neigh_modify delay 0 every 1 check yes
 compute structure all cna/atom {cutoff}
 compute energy all pe/atom
-thermo 100
+{hold}thermo 100
 run 0
 write_dump all custom {folder}/before.dump id x y z c_structure c_energy fx fy fz modify sort id format float %.9g
 min_style cg
@@ -60,11 +62,13 @@ def relaxed(
     positions_nm: NDArray[np.float64],
     potential: Potential,
     cell_nm: tuple[float | None, float | None, float | None] = (None, None, None),
+    held: NDArray[np.bool_] | None = None,
+    force_tolerance: float = FORCE_TOLERANCE,
 ) -> tuple[Atoms, Atoms]:
     """Return atoms as given and at rest, in the same order; `cell_nm` repeats them along x, y, z where not None.
 
-    Conjugate gradients at 0 K, to forces under FORCE_TOLERANCE or MOST_ITERATIONS. Raises ValueError with LAMMPS' own
-    words where it fails.
+    Conjugate gradients at 0 K, to forces under `force_tolerance`, eV/A, or MOST_ITERATIONS. Atoms `held`, (n,), stay
+    where they are, and `largest_force` leaves them out. Raises ValueError with LAMMPS' own words where it fails.
     """
     with tempfile.TemporaryDirectory() as folder:
         _write_data(Path(folder) / "start.data", positions_nm, cell_nm)
@@ -76,12 +80,20 @@ def relaxed(
                 file=potentials_folder() / potential.file,
                 species="" if potential.style == "eam" else potential.element,
                 cutoff=10.0 * CNA_CUTOFF * potential.lattice_nm,
-                force=FORCE_TOLERANCE,
+                hold="" if held is None else _hold(held),
+                force=force_tolerance,
                 iterations=MOST_ITERATIONS,
                 evaluations=10 * MOST_ITERATIONS,
             )
         )
         return _read_dump(Path(folder) / "before.dump"), _read_dump(Path(folder) / "after.dump")
+
+
+def _hold(held: NDArray[np.bool_]) -> str:
+    numbers = [str(number) for number in np.flatnonzero(held) + 1]
+    lines = [" ".join(numbers[start : start + ATOMS_A_LINE]) for start in range(0, len(numbers), ATOMS_A_LINE)]
+    named = "".join(f"group held id {line}\n" for line in lines)
+    return f"{named}fix hold held setforce 0.0 0.0 0.0\n" if lines else ""
 
 
 def _write_data(path: Path, positions_nm: NDArray[np.float64], cell_nm: tuple[float | None, ...]) -> None:

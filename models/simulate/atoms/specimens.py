@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from models.simulate.atoms.store import Entry, entries
 from models.simulate.draws import choice, seeded, uniform
-from models.simulate.families import Defect, Family, family
+from models.simulate.families import Defect, Family, Shape, family
 from models.simulate.fcc import momentum_transfer, standing, visibility
 from models.simulate.grid import Grid, Triple, oversampled_grid, random_frame
 from models.simulate.nufft import object_of_atoms
@@ -55,6 +55,8 @@ def atomic_specimens(generator: Generator, beamline: Family, crystals: Sequence[
         filling=object_.abs().clamp(max=1.0),
         grid=Grid(basis_nm=torch.cat(grids), shape=shape),
         q=q,
+        turn=turn,
+        kind=torch.full((batch,), int(Shape.WULFF), device=generator.device),
         labels=_labels(crystals, reflection),
     )
 

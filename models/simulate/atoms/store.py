@@ -19,6 +19,7 @@ from models.simulate.families import Defect
 from models.simulate.specimens import REFLECTIONS
 
 POSITIONS = "after/positions_nm"
+PACKED = {"compression": "gzip", "shuffle": True}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +39,13 @@ class Relaxed:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One crystal of a catalogue: `positions_nm` float64 (n, 3) at rest, `structure` uint8 (n,) of common neighbour
-    analysis, and the labels found in it, vectors (3,) in the axes of the cube (see Findings).
+    analysis, and the labels found in it, vectors (3,) in the axes of the cube (see Findings). `middles_nm` (n, 3) of
+    its lines; `radius_nm` reaches to its farthest corner.
     """
 
     name: str
     lattice_nm: float
+    radius_nm: float
     positions_nm: NDArray[np.float64]
     structure: NDArray[np.uint8]
     inserted: Defect
@@ -50,18 +53,30 @@ class Entry:
     burgers: NDArray[np.float64]
     line: NDArray[np.float64]
     glide: NDArray[np.float64]
+    middles_nm: NDArray[np.float64]
+    ribbon_nm: float
 
 
 def write_crystal(path: Path, crystal: Relaxed) -> None:
-    """Write one crystal to a file, whole or not at all."""
+    """Write one crystal to a file, whole or not at all: before and after, with the energy of each atom."""
     with written_whole(path) as partial, h5py.File(partial, "w") as file:
         for name, atoms in (("before", crystal.before), ("after", crystal.after)):
-            packed = {"compression": "gzip", "shuffle": True}
-            file.create_dataset(f"{name}/positions_nm", data=atoms.positions_nm.astype(np.float32), **packed)
-            file.create_dataset(f"{name}/energies_ev", data=atoms.energies_ev.astype(np.float32), **packed)
-            file.create_dataset(f"{name}/structure", data=atoms.structure, **packed)
-            file[name].attrs.update(energy_ev=atoms.energies_ev.sum(), largest_force_ev_per_a=atoms.largest_force)
+            _write_atoms(file, name, atoms)
+            file.create_dataset(f"{name}/energies_ev", data=atoms.energies_ev.astype(np.float32), **PACKED)
         _write_labels(file, crystal)
+
+
+def write_at_rest(path: Path, crystal: Relaxed) -> None:
+    """Write what `entries` reads of one crystal and no more, a third of its size, whole or not at all."""
+    with written_whole(path) as partial, h5py.File(partial, "w") as file:
+        _write_atoms(file, "after", crystal.after)
+        _write_labels(file, crystal)
+
+
+def _write_atoms(file: h5py.File, name: str, atoms: Atoms) -> None:
+    file.create_dataset(f"{name}/positions_nm", data=atoms.positions_nm.astype(np.float32), **PACKED)
+    file.create_dataset(f"{name}/structure", data=atoms.structure, **PACKED)
+    file[name].attrs.update(energy_ev=atoms.energies_ev.sum(), largest_force_ev_per_a=atoms.largest_force)
 
 
 def _write_labels(file: h5py.File, crystal: Relaxed) -> None:
@@ -86,6 +101,7 @@ def _write_labels(file: h5py.File, crystal: Relaxed) -> None:
         reflections=np.array(REFLECTIONS),
         visibility=found.visibility,
         partials=found.partials,
+        ribbon_nm=found.ribbon_nm,
         faulted=found.faulted,
     )
     for name in ("burgers", "direction", "middle_nm"):
@@ -127,6 +143,7 @@ def entries(path: Path) -> Iterator[Entry]:
             yield Entry(
                 name=name,
                 lattice_nm=float(labels["lattice_nm"]),
+                radius_nm=float(labels["radius_nm"]),
                 positions_nm=group[POSITIONS][()].astype(np.float64),
                 structure=group["after/structure"][()],
                 inserted=Defect[labels["inserted"]],
@@ -134,4 +151,6 @@ def entries(path: Path) -> Iterator[Entry]:
                 burgers=labels["burgers"],
                 line=labels["line"],
                 glide=labels["glide"],
+                middles_nm=group["lines/middle_nm"][()],
+                ribbon_nm=float(labels["ribbon_nm"]),
             )

@@ -1,0 +1,1 @@
+"""Recognition of defects, against crystals that training never saw; see __main__.py."""

@@ -1,0 +1,128 @@
+"""Recognition of defects: python -m benchmarks.defects [--atoms CATALOGUE] [--scan SCAN] [--only PART ...]
+
+atoms: relaxed crystals of a catalogue (python -m models.simulate.atoms.pinned CATALOGUE --count 200), each measured in
+a reflection that shows its line: perfect, edge or screw, from one frame, from the pattern, and from the crystal behind
+it; how far its line is from that of the atoms.
+classes: simulated crystals of all classes, the share that a reflection does not show among the perfect: confusion,
+calibration, abstention, and crystals that no class is made for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.defects import scores, ways
+from benchmarks.defects.cases import BEAMLINE, Case, atomistic, continuum
+from benchmarks.defects.ways import CLASS_NAMES, WAYS, Told
+from models.defects.predict import SURE
+from models.simulate.families import FAMILIES
+
+PARTS = ("atoms", "classes")
+SLOW = ("crystal",)
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--atoms", type=Path, help="catalogue of relaxed crystals")
+    parser.add_argument("--crystals", type=int, default=200, help="simulated ones (default 200)")
+    parser.add_argument("--inverted", type=int, default=10**9, help="of each set, inverted (default: all)")
+    parser.add_argument("--only", nargs="*", choices=PARTS, default=PARTS, help="parts (default: all)")
+    parser.add_argument("--json", type=Path, help="where to write the figures")
+    options = parser.parse_args(arguments)
+    bench = Bench(options)
+    began_s = time.monotonic()
+    with torch.no_grad():
+        for part in options.only:
+            getattr(bench, part)()
+    print(f"{time.monotonic() - began_s:.0f} s, {torch.get_num_threads()} threads; short: {bench.short or 'none'}")
+    return 1 if bench.short else 0
+
+
+class Bench:
+    """The parts, each a table; `record` what was told of every case, `short` what fell short."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.record: dict[str, Any] = {}
+        self.short: list[str] = []
+        self._console = Console(width=170)
+
+    def atoms(self) -> None:
+        """Against relaxed crystals of atoms."""
+        if self.options.atoms is None:
+            return
+        found = self._told("atoms", atomistic(self.options.atoms))
+        table = Table("way", "overall", *scores.THREE, "off, voxels", "s", title="relaxed crystals: right of three")
+        for name, some in found.items():
+            right = scores.three_class(some)
+            off = np.array([one.off for one in some])
+            median = f"{np.nanmedian(off):.2f} ({np.isfinite(off).sum()})" if np.isfinite(off).any() else ""
+            table.add_row(name, *map(str, right.values()), median, _seconds(some))
+            self._bar(f"atoms, {name}", right["overall"].value, 0.97)
+            self._bar(f"atoms, {name}, weakest", min(right[one].value for one in scores.THREE), 0.93)
+        self._console.print(table)
+
+    def classes(self) -> None:
+        """Against simulated crystals of all classes."""
+        family = replace(BEAMLINE, shapes=BEAMLINE.shapes[:-1])  # grains are what no class is made for
+        found = self._told("classes", itertools.islice(continuum(family), self.options.crystals))
+        outside = replace(FAMILIES["outside"], flux=BEAMLINE.flux, gap_chance=0.0, mask_chance=0.0)
+        odd = self._told("outside", itertools.islice(continuum(outside), self.options.crystals // 2))
+        table = Table(
+            "way", "all classes", "three", "calibration", "answered", "right of those", "perfect called else",
+            "outside called unknown", "s", title=f"simulated crystals, sure {SURE}",
+        )  # fmt: skip
+        for name, some in found.items():
+            right = scores.share([scores.called([one], 0.0)[0] == one.truth for one in some])
+            some_answered, right_of_those = scores.answered(some, SURE)
+            perfect = [one for one in some if one.truth == "perfect"]
+            false = scores.share([call not in ("perfect", "unknown") for call in scores.called(perfect, SURE)])
+            unknown = scores.share([call == "unknown" for call in scores.called(odd[name], SURE)])
+            error = scores.calibration_error(some)
+            table.add_row(
+                name, str(right), str(scores.three_class(some)["overall"]), f"{error:.3f}", str(some_answered),
+                str(right_of_those), str(false), str(unknown), _seconds(some),
+            )  # fmt: skip
+            self._bar(f"{name}, calibration", -error, -0.03)
+        self._console.print(table)
+        for name, some in found.items():
+            matrix = Table(name, *CLASS_NAMES, title="called (columns) what is (rows)")
+            for row, counts in zip(CLASS_NAMES, scores.confusion(some), strict=True):
+                matrix.add_row(row, *map(str, counts))
+            self._console.print(matrix)
+
+    def _told(self, title: str, cases: Iterable[Case]) -> dict[str, list[Told]]:
+        found: dict[str, list[Told]] = {name: [] for name in WAYS}
+        for number, case in enumerate(cases):
+            for name, way in WAYS.items():
+                if name not in SLOW or number < self.options.inverted:
+                    found[name].append(ways.told(case, way))
+        self.record[title] = {name: [one._asdict() for one in some] for name, some in found.items()}
+        if self.options.json:
+            self.options.json.write_text(json.dumps(self.record))
+        return found
+
+    def _bar(self, what: str, value: float, least: float) -> None:
+        if not value >= least:
+            self.short.append(f"{what}: {value:.3f} ({least})")
+
+
+def _seconds(told: Sequence[Told]) -> str:
+    return f"{np.median([one.seconds for one in told]):.3g}" if told else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

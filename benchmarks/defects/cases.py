@@ -1,0 +1,116 @@
+"""Crystals whose defects are known: relaxed ones of atoms, and simulated ones of all classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Generator
+
+from models.defects.classes import CLASSES, OF_DEFECT, shown
+from models.defects.report import DefectClass, Scattering
+from models.simulate.atoms.lines import angle_deg
+from models.simulate.atoms.specimens import atomic_specimens
+from models.simulate.atoms.store import Entry, entries
+from models.simulate.draws import seeded
+from models.simulate.families import DEFECTS, Defect, Family
+from models.simulate.scenes import FROZEN_SEEDS, Scenes, measured, random_scenes
+
+EDGE_VOXELS, BATCH = 64, 8
+SEED = FROZEN_SEEDS["test"] + 300
+# What most of the tables are measured with; curves change one thing at a time.
+BEAMLINE = replace(DEFECTS, flux=(1e6, 1e8), gap_chance=0.0, mask_chance=0.0)
+# A ribbon wider than this share of a crystal is called partial, one that is narrower than the other is not; between
+# them either is right, and no such crystal is in a table.
+SPLIT, UNSPLIT = 0.15, 0.115
+# Angle between line and Burgers vector up to which a line is a screw, and from which an edge, degrees.
+SCREW_BELOW_DEG, EDGE_ABOVE_DEG = 15.0, 75.0
+
+
+class Line(NamedTuple):
+    """A true line: a point on it and its unit direction, index units [z, y, x] of the object."""
+
+    middle: NDArray[np.float64]
+    direction: NDArray[np.float64]
+
+
+class Case(NamedTuple):
+    """A pattern, what of it counts photons of the crystal, how it was measured, and what is wrong with the crystal."""
+
+    counts: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    scattering: Scattering
+    name: DefectClass
+    truth: NDArray[np.complex64]
+    line: Line | None = None
+
+
+def continuum(family: Family, seed: int = SEED) -> Iterator[Case]:
+    """Yield unseen crystals of a family, without end."""
+    generator = seeded(seed)
+    while True:
+        scenes = random_scenes(generator, family, BATCH, (EDGE_VOXELS,) * 3)
+        numbers = shown(scenes.specimens).tolist()
+        yield from (_case(scenes, n, CLASSES[number]) for n, number in enumerate(numbers))
+
+
+def atomistic(catalogue: Path, beamline: Family = BEAMLINE, seed: int = SEED) -> Iterator[Case]:
+    """Yield each crystal of a catalogue once, in a reflection drawn at random; none whose class is not settled, and
+    none that the reflection does not show.
+    """
+    generator = seeded(seed)
+    for crystal in entries(catalogue):
+        name = class_of(crystal)
+        case = measured_atoms(generator, beamline, crystal, name)
+        if case is not None:
+            yield case
+
+
+def class_of(crystal: Entry) -> DefectClass | None:
+    """Return the class of a relaxed crystal by all that runs through it; None where its ribbon settles nothing."""
+    if not np.any(crystal.burgers) or not np.any(crystal.line):
+        return OF_DEFECT[crystal.defect] if crystal.defect in (Defect.NONE, Defect.FAULT, Defect.TWIN) else None
+    ribbon = crystal.ribbon_nm / (2.0 * crystal.radius_nm)
+    if ribbon > UNSPLIT:
+        return DefectClass.PARTIAL if ribbon > SPLIT else None
+    angle = angle_deg(crystal.burgers, crystal.line)
+    if angle < SCREW_BELOW_DEG:
+        return DefectClass.SCREW
+    return DefectClass.EDGE if angle > EDGE_ABOVE_DEG else DefectClass.MIXED
+
+
+def measured_atoms(generator: Generator, beamline: Family, crystal: Entry, name: DefectClass | None) -> Case | None:
+    """Return one crystal measured in a reflection drawn at random; None where that shows nothing of its line."""
+    specimens = atomic_specimens(generator, beamline, [crystal], (EDGE_VOXELS,) * 3)
+    scenes = measured(generator, beamline, specimens)
+    dark = bool(np.any(crystal.burgers)) and abs(float(specimens.labels.visibility[0])) < 0.5
+    if name is None or dark:
+        return None
+    case = _case(scenes, 0, name)
+    if not len(crystal.middles_nm):
+        return case
+    turn = specimens.turn[0].double().numpy()
+    inverse = np.linalg.inv(case.scattering.basis_nm)
+    direction = inverse @ turn @ crystal.line
+    middle = inverse @ turn @ crystal.middles_nm.mean(0) + EDGE_VOXELS // 2
+    return case._replace(line=Line(middle, direction / np.linalg.norm(direction)))
+
+
+def _case(scenes: Scenes, n: int, name: DefectClass) -> Case:
+    specimens = scenes.specimens
+    reflection: Sequence[int] = [int(index) for index in specimens.labels.reflection[n].tolist()]
+    return Case(
+        counts=scenes.counts[n].numpy(),
+        mask=scenes.mask[n].numpy(),
+        scattering=Scattering(
+            basis_nm=specimens.grid.basis_nm[n].double().numpy(),
+            q=specimens.q[n].double().numpy(),
+            reflection=(reflection[0], reflection[1], reflection[2]),
+        ),
+        name=name,
+        truth=specimens.object_[n].numpy(),
+    )

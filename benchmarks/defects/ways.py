@@ -1,0 +1,105 @@
+"""Ways to classify a crystal: from one frame, from the pattern, from the crystal behind it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.defects.cases import Case, Line
+from models.bcdi.modes import align
+from models.bcdi.phasing import PhasingConfig
+from models.defects.predict import classify
+from models.defects.report import DefectClass, DefectReport
+from models.defects.vortices import Vortex, vortices
+from models.invert.predict import invert
+from models.invert.refine import refine
+
+REFINED_S = 2.0
+
+
+class Told(NamedTuple):
+    """What a way tells of a case: `probabilities` by class, `off` voxels from the true line, NaN where neither line is
+    alone; `seconds`.
+    """
+
+    truth: str
+    probabilities: Mapping[str, float]
+    off: float
+    seconds: float
+
+
+Way = Callable[[Case], tuple[DefectReport, float]]
+
+
+def told(case: Case, way: Way) -> Told:
+    """Return what a way tells."""
+    began_s = time.perf_counter()
+    found, off = way(case)
+    seconds = time.perf_counter() - began_s
+    return Told(case.name.value, {name.value: share for name, share in found.probabilities.items()}, off, seconds)
+
+
+def frame(case: Case) -> tuple[DefectReport, float]:
+    """One frame through the peak."""
+    middle = case.counts.shape[0] // 2
+    return classify(case.counts[middle], mask=case.mask[middle], scattering=case.scattering), float("nan")
+
+
+def volume(case: Case) -> tuple[DefectReport, float]:
+    """The pattern."""
+    return classify(case.counts, mask=case.mask, scattering=case.scattering), float("nan")
+
+
+def volume_alone(case: Case) -> tuple[DefectReport, float]:
+    """The pattern, where nobody knows how it was measured."""
+    return classify(case.counts, mask=case.mask), float("nan")
+
+
+def crystal(case: Case) -> tuple[DefectReport, float]:
+    """The pattern and the crystal that the network and phase retrieval make of it."""
+    return of_object(case, inverted(case))
+
+
+def true_crystal(case: Case) -> tuple[DefectReport, float]:
+    """The pattern and the crystal itself: what phase retrieval costs."""
+    return of_object(case, case.truth)
+
+
+def of_object(case: Case, object_: NDArray[np.complex64]) -> tuple[DefectReport, float]:
+    """Classify by pattern and object; measure how far its line is from the true one."""
+    found = classify(case.counts, object_, mask=case.mask, scattering=case.scattering)
+    return found, off_line(case, object_)
+
+
+def inverted(case: Case) -> NDArray[np.complex64]:
+    """Return the crystal, told by the network and refined."""
+    begun = invert(case.counts, case.mask)
+    return refine(case.counts, case.mask, begun.object_, PhasingConfig(), budget_s=REFINED_S).phased.object_
+
+
+def off_line(case: Case, object_: NDArray[np.complex64]) -> float:
+    """Return how far the line of an object, brought onto the true one, is from the true line, voxels."""
+    if case.line is None:
+        return float("nan")
+    lines = vortices(align(object_, case.truth).object_)
+    return min((distance(line, case.line) for line in lines[:1]), default=float("nan"))
+
+
+def distance(line: Vortex, true: Line) -> float:
+    """Return the distance of the middle of a line from the true one, voxels of the object."""
+    away = line.middle - true.middle
+    return float(np.linalg.norm(away - (away @ true.direction) * true.direction))
+
+
+WAYS: Mapping[str, Way] = {
+    "frame": frame,
+    "volume": volume,
+    "volume, geometry unknown": volume_alone,
+    "crystal": crystal,
+    "true crystal": true_crystal,
+}
+CLASS_NAMES = tuple(name.value for name in DefectClass)

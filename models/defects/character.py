@@ -1,0 +1,143 @@
+"""Edge or screw: what the phase around a line of a reconstructed crystal tells of its Burgers vector.
+
+Around a screw the phase turns evenly. An edge adds a second harmonic (Hirth and Lothe, Theory of Dislocations, 1982,
+eq. 3-45): with b_e across the line, Q_p the part of Q across it and beta the angle from Q_p to b_e,
+
+    -Q.u = -(b_e Q_p / 2 pi) (theta cos(beta) + sin(2 theta - beta) / (4 (1 - nu)) + ...),
+
+so its amplitude is b_e, its phase the direction of b_e, and what that leaves of the turns is the screw part. One
+reflection thus shows the whole Burgers vector of a straight line, as far as elasticity is isotropic, surfaces far.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.bcdi.strain import unwrap
+from models.defects.report import Character, Scattering
+from models.defects.vortices import Vortex, body_of
+from models.simulate.dislocations import POISSON_RATIO
+
+# Nearer to the line the image is too coarse, beyond this share of the farthest voxel the surface is near.
+NEAREST_VOXELS, FARTHEST = 2.0, 0.9
+# The core itself, where phases cannot be unwrapped.
+CORE_VOXELS = 1.0
+# Phases that are off by more than this count little, rad.
+ROBUST_RAD = 0.3
+ROUNDS = 4
+FEWEST_VOXELS = 100
+# A part of Q across or along the line that is smaller than this share of it does not tell the edge or the screw part.
+LEAST_PART = 0.2
+
+
+def burgers_length_nm(scattering: Scattering | None) -> float | None:
+    """Return the length of a/2<110> of the fcc lattice whose reflection this is; None where nobody knows it."""
+    if scattering is None or scattering.reflection is None:
+        return None
+    squares = sum(index**2 for index in scattering.reflection)
+    return float(2.0 * np.pi * np.sqrt(squares / 2.0) / np.linalg.norm(scattering.q))
+
+
+def character(object_: NDArray[np.complex64], line: Vortex, scattering: Scattering) -> Character | None:
+    """Return what the phase of `object_` complex64 [z, y, x] around an open `line` tells; None where too few voxels are
+    around it, and of loops.
+    """
+    if line.closed:
+        return None
+    around = _Around.of(object_, line, scattering)
+    if around is None:
+        return None
+    counted = line.turns * round(float(np.sign(np.linalg.det(scattering.basis_nm))))
+    # Two lines next to each other may be counted as one, and one that wavers as two.
+    fits = {turns: around.fitted(turns) for turns in (counted - 1, counted, counted + 1) if turns}
+    turns = min(fits, key=lambda one: fits[one][1])
+    (cosine, sine), misfit = fits[turns]
+    # -(b_e Q_p / 2 pi) / (4 (1 - nu)) sin(2 theta - beta)
+    edge_turns = 4.0 * (1.0 - POISSON_RATIO) * float(np.hypot(cosine, sine))
+    beta = float(np.arctan2(cosine, -sine))
+    across, along = (abs(part) > LEAST_PART * float(np.linalg.norm(scattering.q)) for part in around.q_parts)
+    q_across, q_along = around.q_parts
+    screw_turns = turns + edge_turns * np.cos(beta) * across
+    return Character(
+        turns=turns,
+        edge_nm=2.0 * np.pi * edge_turns / q_across if across else float("nan"),
+        edge=np.cos(beta) * around.first + np.sin(beta) * around.second,
+        screw_nm=-2.0 * np.pi * float(screw_turns) / q_along if along else float("nan"),
+        steepness=abs(q_across / q_along) if along else float("inf"),
+        misfit=misfit,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """Voxels of the `body` bool [z, y, x] about a line: `field` complex (n,), cylinder coordinates `radius`, `angle`,
+    `along` (n,) in nm and rad, the angle from unit `first`, the direction of Q across the line, towards `second`;
+    `q_parts` of Q across and along the line, 1/nm.
+    """
+
+    field: NDArray[np.complex64]
+    body: NDArray[np.bool_]
+    radius: NDArray[np.float64]
+    angle: NDArray[np.float64]
+    along: NDArray[np.float64]
+    voxel_nm: float
+    first: NDArray[np.float64]
+    second: NDArray[np.float64]
+    q_parts: tuple[float, float]
+
+    @classmethod
+    def of(cls, object_: NDArray[np.complex64], line: Vortex, scattering: Scattering) -> _Around | None:
+        basis_nm, q = scattering.basis_nm, scattering.q
+        body = body_of(object_)
+        direction = basis_nm @ line.direction
+        direction = direction / np.linalg.norm(direction)
+        across = q - (q @ direction) * direction
+        first = _perpendicular_to(direction) if np.linalg.norm(across) < 1e-6 * np.linalg.norm(q) else across
+        first = first / np.linalg.norm(first)
+        second = np.cross(direction, first)
+        offset_nm = (np.argwhere(body) - line.middle) @ basis_nm.T
+        x, y = offset_nm @ first, offset_nm @ second
+        return cls(
+            field=object_[body],
+            body=body,
+            radius=np.hypot(x, y),
+            angle=np.arctan2(y, x),
+            along=offset_nm @ direction,
+            voxel_nm=float(abs(np.linalg.det(basis_nm)) ** (1.0 / 3.0)),
+            first=first,
+            second=second,
+            q_parts=(float(np.linalg.norm(across)), float(q @ direction)),
+        )
+
+    def fitted(self, turns: int) -> tuple[tuple[float, float], float]:
+        """Return the amplitudes of cos(2 angle) and sin(2 angle), and the rms of what is left of the phase."""
+        inside = self.body.copy()
+        inside[self.body] = self.radius > CORE_VOXELS * self.voxel_nm
+        flat = np.zeros(self.body.shape, np.complex64)
+        flat[self.body] = self.field * np.exp(-1j * turns * self.angle)
+        phase = unwrap(np.angle(flat), inside)[self.body]
+        reach = FARTHEST * self.radius.max()
+        used = (self.radius > NEAREST_VOXELS * self.voxel_nm) & (self.radius < reach) & np.isfinite(phase)
+        terms = self._terms(used, reach)
+        bright = np.abs(self.field[used])
+        weight = bright
+        for _ in range(ROUNDS):
+            found = np.linalg.lstsq(terms * weight[:, None], phase[used] * weight, rcond=None)[0]
+            left = phase[used] - terms @ found
+            weight = bright / (1.0 + (left / ROBUST_RAD) ** 2)
+        return (float(found[-2]), float(found[-1])), float(np.sqrt(np.average(left**2, weights=bright)))
+
+    def _terms(self, used: NDArray[np.bool_], reach: float) -> NDArray[np.float64]:
+        """Return what is fitted, float64 (n, terms): a smooth field of second order, the logarithm, the harmonic."""
+        radius, angle = self.radius[used] / reach, self.angle[used]
+        x, y, z = radius * np.cos(angle), radius * np.sin(angle), self.along[used] / reach
+        smooth = (np.ones_like(x), x, y, z, x * x, y * y, z * z, x * y, x * z, y * z)
+        return np.stack([*smooth, np.log(radius), np.cos(2.0 * angle), np.sin(2.0 * angle)], 1)
+
+
+def _perpendicular_to(direction: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return any unit vector (3,) across a `direction` (3,)."""
+    return np.asarray(np.linalg.svd(direction[None])[2][1])

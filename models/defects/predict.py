@@ -1,0 +1,182 @@
+"""The classifier in use: a slice, a volume or a reconstructed crystal in, what is wrong with it out."""
+
+from __future__ import annotations
+
+import functools
+from types import ModuleType
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models import registry
+from models.counts import require_counts
+from models.defects import view as volumes
+from models.defects.character import burgers_length_nm, character
+from models.defects.classes import CLASSES
+from models.defects.judge import judged
+from models.defects.report import DefectClass, DefectReport, Place, Scattering
+from models.defects.view import CHANNELS
+from models.defects.vortices import Vortex, vortices
+from models.defects_slice import view as frames
+from models.engine.port import Engine
+from models.engine.torch import TorchEngine
+from models.inpaint.predict import inpaint
+from models.invert.view import EDGE
+from models.simulate.diffraction import far_field
+
+NAME = "defects"
+ITEM = (CHANNELS, EDGE, EDGE, EDGE)  # what an engine must take
+SLICE_NAME = "defects_slice"
+SLICE = (frames.CHANNELS, 1, frames.EDGE, frames.EDGE)
+# Logits over this are as sure as they are right (validation crystals).
+TEMPERATURE = 1.0
+# Of a class that is less likely than this nothing is said.
+SURE = 0.5
+# Counts that the pattern of a crystal alone is scaled to, where nobody says how many were measured.
+COUNTS = 1e7
+
+
+def classify(
+    intensity: NDArray[np.float32] | None = None,
+    obj: NDArray[np.complex64] | None = None,
+    *,
+    mask: NDArray[np.bool_] | None = None,
+    scattering: Scattering | None = None,
+    engine: Engine | None = None,
+    inpainter: Engine | None = None,
+    sure: float = SURE,
+) -> DefectReport:
+    """Tell which defect one Bragg peak shows, from its pattern, from the crystal behind it, or from both.
+
+    `intensity` float32 counts [z, y, x], the peak near index n // 2, or one frame [y, x] through it; `mask` bool of the
+    same shape, True where a voxel was seen (None: everywhere), gaps are filled by `inpainter` first; `obj` complex64
+    [z, y, x], origin at n // 2, whose lines are found by geometry and whose pattern, without noise, is classified too.
+    `scattering` of the voxels, where it is known: edge and screw are told apart better, by the phase around a line
+    best. `engine` runs the network on items of ITEM (of a frame: SLICE); the one that comes with Braggloop where None.
+    Safe in streaming. Raises ValueError in one line where neither is given, nothing was counted, or shapes do not fit.
+    """
+    patterns = _patterns(intensity, mask, obj, inpainter)
+    engine = engine or (slice_engine() if patterns[0].ndim == 2 else default_engine())
+    shown = torch.cat([view_of(pattern, scattering) for pattern in patterns])
+    logits = torch.cat([engine.run(one[None].to(engine.device)).cpu() for one in shown])
+    probable = probabilities(logits.mean(0))
+    lines = () if obj is None else vortices(obj)
+    places = () if obj is None or scattering is None else tuple(place(line, scattering, obj) for line in lines)
+    if obj is not None:
+        told = places[0].character if len(places) == 1 else None
+        probable = judged(probable, lines, told, burgers_length_nm(scattering))
+    label = max(probable, key=probable.__getitem__)
+    if probable[label] < sure:
+        label = DefectClass.UNKNOWN
+    return DefectReport(
+        label=label,
+        probabilities=probable,
+        sure=sure,
+        lines=lines,
+        places=places,
+        count=max(len(lines), _at_least(label)),
+    )
+
+
+def view_of(pattern: Tensor, scattering: Scattering | None) -> Tensor:
+    """Return what the network of a volume or of a frame takes of `pattern` float32 ([z,] y, x), a batch of one."""
+    view: ModuleType = frames if pattern.ndim == 2 else volumes
+    if scattering is None:
+        shown: Tensor = view.skewed(pattern[None])
+    else:
+        shown = view.upright(pattern[None], *volumes.as_tensors(scattering))
+    return shown
+
+
+def probabilities(logits: Tensor) -> dict[DefectClass, float]:
+    """Return the calibrated probability of each class from `logits` (classes,)."""
+    told = torch.softmax(logits.double() / TEMPERATURE, -1)
+    return dict(zip(CLASSES, told.tolist(), strict=True))
+
+
+def place(line: Vortex, scattering: Scattering, obj: NDArray[np.complex64]) -> Place:
+    """Return where a line of an object complex64 [z, y, x] lies, and its Burgers vector.
+
+    Around it the phase -Q.u gains 2 pi turns right-handed in the order z, y, x of the voxels, whose steps may be
+    left-handed.
+    """
+    basis_nm = scattering.basis_nm
+    volume_nm3 = float(np.linalg.det(basis_nm))
+    step_nm = float(np.linalg.norm(basis_nm @ line.direction))
+    return Place(
+        middle_nm=basis_nm @ (line.middle - np.array(obj.shape) // 2),
+        direction=basis_nm @ line.direction / step_nm,
+        length_nm=line.length * step_nm,
+        error_nm=line.spread * abs(volume_nm3) ** (1.0 / 3.0),
+        burgers_nm=-float(np.sign(volume_nm3)) * line.turns * 2.0 * np.pi / float(np.linalg.norm(scattering.q)),
+        character=character(obj, line, scattering),
+    )
+
+
+def _at_least(label: DefectClass) -> int:
+    """How many defects a crystal of this class has, at least."""
+    return {DefectClass.PERFECT: 0, DefectClass.UNKNOWN: 0, DefectClass.MULTIPLE: 2}.get(label, 1)
+
+
+def filled(
+    intensity: NDArray[np.float32] | None,
+    mask: NDArray[np.bool_] | None = None,
+    obj: NDArray[np.complex64] | None = None,
+    inpainter: Engine | None = None,
+) -> NDArray[np.float32]:
+    """Return the pattern that is classified first, float32 [z, y, x]: the counts with their gaps filled; without any
+    that of the object.
+    """
+    return _patterns(intensity, mask, obj, inpainter)[0].numpy()
+
+
+def _patterns(
+    intensity: NDArray[np.float32] | None,
+    mask: NDArray[np.bool_] | None,
+    obj: NDArray[np.complex64] | None,
+    inpainter: Engine | None,
+) -> list[Tensor]:
+    found = []
+    if intensity is not None:
+        found.append(_pattern_of_counts(intensity, mask, inpainter))
+    if obj is not None:
+        found.append(_pattern_of_object(obj, intensity))
+    if not found:
+        raise ValueError("nothing to classify: give an intensity, an object, or both")
+    return found
+
+
+def _pattern_of_counts(
+    intensity: NDArray[np.float32], mask: NDArray[np.bool_] | None, inpainter: Engine | None
+) -> Tensor:
+    if intensity.ndim not in (2, 3):
+        raise ValueError(f"counts have shape {intensity.shape}: expected a volume [z, y, x] or a frame [y, x]")
+    seen = np.ones(intensity.shape, bool) if mask is None else np.asarray(mask, bool)
+    require_counts(intensity, seen)
+    if not intensity[seen].any():
+        raise ValueError("nothing was counted: there is no pattern to classify")
+    return torch.from_numpy(inpaint(intensity, seen, engine=inpainter, guided=False).volume)
+
+
+def _pattern_of_object(obj: NDArray[np.complex64], intensity: NDArray[np.float32] | None) -> Tensor:
+    if obj.ndim != 3 or not np.isfinite(obj).all() or not obj.any():
+        raise ValueError(f"the object has shape {obj.shape}: expected a volume [z, y, x] of numbers, not all zero")
+    if intensity is not None and intensity.shape != obj.shape:
+        raise ValueError(f"counts have shape {intensity.shape}, the object {obj.shape}: expected the same")
+    pattern = far_field(torch.from_numpy(np.ascontiguousarray(obj, np.complex64))[None])[0].abs().square()
+    counts = COUNTS if intensity is None else float(np.nansum(intensity))
+    return pattern * (counts / pattern.sum())
+
+
+@functools.cache
+def default_engine() -> Engine:
+    """Return the network that comes with Braggloop, on the CPU."""
+    return TorchEngine(registry.build(registry.network(NAME)), ITEM)
+
+
+@functools.cache
+def slice_engine() -> Engine:
+    """Return the network for single frames that comes with Braggloop, on the CPU."""
+    return TorchEngine(registry.build(registry.network(SLICE_NAME)), SLICE)

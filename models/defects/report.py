@@ -1,0 +1,112 @@
+"""What is told of a crystal's defects; without torch, for those who only read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.defects.vortices import Vortex
+
+# Of Q against a line, the part across over that along: between these, so much less well is the screw part known.
+LEAST_STEEP, MOST_STEEP = 0.5, 5.0
+
+
+class DefectClass(StrEnum):
+    """The classes, in the order of the network's outputs."""
+
+    PERFECT = "perfect"
+    EDGE = "edge"
+    SCREW = "screw"
+    MIXED = "mixed"
+    PARTIAL = "partial"
+    LOOP = "loop"
+    STACKING_FAULT = "stacking_fault"
+    TWIN = "twin"
+    MULTIPLE = "multiple"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scattering:
+    """How a crystal was measured: `basis_nm` float64 (3, 3), columns the laboratory steps of a voxel of the object
+    along z, y, x; `q` (3,) the momentum transfer, 1/nm, in the same frame; `reflection` its h, k, l up to the symmetry
+    of the cube, None where nobody knows.
+    """
+
+    basis_nm: NDArray[np.float64]
+    q: NDArray[np.float64]
+    reflection: tuple[int, int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Character:
+    """Of one line, in the frame of the Scattering.
+
+    `turns` of 2 pi around its direction, right-handed in that frame; `edge_nm` the length of the Burgers vector across
+    the line, NaN where Q is along it, `edge` (3,) its direction; `screw_nm` the part along the line, signed, NaN where
+    Q is across it; `steepness` of Q against the line, part across over part along; `misfit` rms of the phase, rad,
+    about what elasticity and a smooth field explain.
+    """
+
+    turns: int
+    edge_nm: float
+    edge: NDArray[np.float64]
+    screw_nm: float
+    steepness: float
+    misfit: float
+
+    def angle_deg(self, length_nm: float | None = None) -> float:
+        """Return the angle between line and Burgers vector, 0 (screw) to 90 (edge) degrees.
+
+        Where its length in nm is known each part tells the angle, else both are needed: NaN where they are not there.
+        """
+        if length_nm is None:
+            return float(np.degrees(np.arctan2(self.edge_nm, abs(self.screw_nm))))
+        angle = np.radians(np.linspace(0.0, 90.0, 181))
+        off = (self.edge_nm / length_nm - np.sin(angle)) ** 2
+        # What the harmonic is off by, the screw part is off by more.
+        along = (abs(self.screw_nm) / length_nm - np.cos(angle)) / max(min(self.steepness, MOST_STEEP), LEAST_STEEP)
+        return float(np.degrees(angle[(np.nan_to_num(off) + np.nan_to_num(along) ** 2).argmin()]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a line lies, in the frame of the Scattering: `middle_nm` float64 (3,) from index n // 2 of the object,
+    `direction` (3,) unit, `length_nm`, `error_nm` rms distance from a straight line; `burgers_nm` the projection of the
+    Burgers vector along Q, in the sense that closes the right-handed circuit about the direction from start to finish.
+    `character`: what its phase tells of the whole Burgers vector, None of loops and where it tells nothing.
+    """
+
+    middle_nm: NDArray[np.float64]
+    direction: NDArray[np.float64]
+    length_nm: float
+    error_nm: float
+    burgers_nm: float
+    character: Character | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefectReport:
+    """What is wrong with a crystal, as one reflection shows it.
+
+    `label`: the likeliest class, unknown where none is likelier than `sure`; `probabilities` of all classes, which add
+    up to 1; `lines` of the object, longest first, none where only a pattern was given, and the `places` of those where
+    the scattering is known; `count` of defects, at least.
+    A dislocation with g.b = 0 leaves the pattern of a perfect crystal and is called so.
+    """
+
+    label: DefectClass
+    probabilities: Mapping[DefectClass, float]
+    sure: float
+    lines: tuple[Vortex, ...]
+    places: tuple[Place, ...]
+    count: int
+
+    @property
+    def probability(self) -> float:
+        """Of the label."""
+        return self.probabilities[self.label]

@@ -1,0 +1,75 @@
+"""What the classifier of frames learns: which defect one frame through a peak shows."""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor
+
+from models.defects.classes import shown
+from models.defects.train import KNOWN_SHARE, filled, loss, metrics, mirrored, number_of
+from models.defects_slice.network import build
+from models.defects_slice.view import skewed, upright
+from models.simulate.draws import chosen
+from models.simulate.scenes import Scenes
+from models.training.task import Examples, Task
+
+# In training the frame is up to so many rocking steps off the peak's: nobody stops on the maximum.
+OFF_PEAK = 1
+
+
+def examples(scenes: Scenes, generator: Generator) -> Examples:
+    """Return views of the frame through the peak or one beside it, gaps filled, of most with their geometry; targets
+    int64 (batch,): the class.
+    """
+    batch, device = len(scenes.counts), generator.device
+    off = torch.randint(-OFF_PEAK, OFF_PEAK + 1, (batch,), generator=generator, device=device)
+    return _examples(scenes, generator, off, chosen(generator, KNOWN_SHARE, batch))
+
+
+def tests(scenes: Scenes, generator: Generator) -> Examples:
+    """Return the same of the frame through the peak, with the geometry of all."""
+    batch, device = len(scenes.counts), generator.device
+    off = torch.zeros(batch, dtype=torch.int64, device=device)
+    return _examples(scenes, generator, off, torch.ones(batch, dtype=torch.bool, device=device))
+
+
+def _examples(scenes: Scenes, generator: Generator, off: Tensor, known: Tensor) -> Examples:
+    frame = scenes.counts.shape[1] // 2 + off
+    measured = (volume[torch.arange(len(off)), frame] for volume in (scenes.counts, scenes.mask, scenes.expected))
+    counts, specimens = filled(generator, *measured), scenes.specimens
+    views = upright(counts, specimens.grid.basis_nm, specimens.q, number_of(specimens.labels.reflection))
+    if not bool(known.all()):
+        views[~known] = skewed(counts[~known])
+    targets = shown(specimens)
+    return Examples(inputs=views, targets=targets, weights=torch.ones_like(targets, dtype=torch.float32))
+
+
+def turned(examples: Examples, generator: Generator) -> Examples:
+    """Return the examples mirrored along each axis of the frame, at random: other crystals with the same defect.
+
+    A mirror along the part of Q in the plane takes Q to the other side of the plane, at the same angle.
+    """
+    views = mirrored(examples.inputs, (3, 4), generator)
+    return Examples(inputs=views, targets=examples.targets, weights=examples.weights)
+
+
+TASK = Task(
+    name="defects_slice",
+    summary="Which defect of a crystal one frame through its Bragg peak shows",
+    build=build,
+    examples=examples,
+    loss=loss,
+    metrics=metrics,
+    tests=tests,
+    edge=48,
+    batch=16,
+    learning_rate=1e-3,
+    pool=8192,
+    draw=32,
+    times=10,
+    vary=turned,
+    validation_volumes=256,
+    test_volumes=1024,
+    trained_on="defects",
+    tested_on=("defects", "outside"),
+)

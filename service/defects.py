@@ -1,0 +1,49 @@
+"""Defects: what is wrong with the crystal of a series, told beside its reconstruction."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.bcdi.geometry import ANGSTROM_PER_NM
+from models.bcdi.preprocess import Preprocessed
+from models.defects.predict import ITEM, NAME, classify
+from models.defects.report import DefectReport, Scattering
+from models.inpaint.predict import BATCH
+from models.inpaint.predict import ITEM as INPAINTED
+from models.inpaint.predict import NAME as INPAINTER
+from service.engines import Engines, MakeEngine
+from service.settings import Settings
+
+
+class Classifier:
+    """Called with one crop and its crystal after the other; keeps its engines. For one thread.
+
+    Raises SettingsError or SourceError where there is no such engine or network, ValueError where there is nothing to
+    classify.
+    """
+
+    def __init__(self, make: MakeEngine) -> None:
+        self._engines = Engines(make)
+
+    def __call__(
+        self,
+        prepared: Preprocessed,
+        object_: NDArray[np.complex64],
+        direct_nm: NDArray[np.float64],
+        q_lab: NDArray[np.float64],
+        settings: Settings,
+    ) -> DefectReport:
+        """Return what is wrong; `object_` of the crop, `direct_nm` (3, 3) a voxel, `q_lab` (3,) 1/angstrom."""
+        gaps = None if prepared.mask.all() else self._engines.get(settings.engine, INPAINTER, INPAINTED, BATCH)
+        return classify(
+            prepared.intensity,
+            object_,
+            mask=prepared.mask,
+            scattering=Scattering(
+                basis_nm=direct_nm, q=q_lab * ANGSTROM_PER_NM, reflection=settings.defects.reflection
+            ),
+            engine=self._engines.get(settings.engine, NAME, ITEM),
+            inpainter=gaps,
+            sure=settings.defects.sure,
+        )

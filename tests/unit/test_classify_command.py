@@ -1,0 +1,161 @@
+"""`braggloop classify` and `braggloop defects catalogue`, and defects beside a reconstruction; random weights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+
+from models.defects.network import build
+from models.defects.report import DefectClass, DefectReport
+from models.defects.vortices import Vortex
+from models.defects_slice.network import build as build_slice
+from service.cli import app
+from service.compose import classifier
+from service.pipeline import run
+from service.records import Volume
+from service.results.nexus import read_result, write_result
+from service.results.slices import lines_nm
+from service.settings import DefectsSettings, EngineSettings, PhasingSettings, Settings
+from tests.helpers.networks import write_network
+from tests.helpers.patterns import poisson, transform
+from tests.helpers.results import make_crystal, make_reconstruction, make_volume, write_scan
+
+EDGE = 32
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("networks")
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    for name, made in (("defects", build()), ("defects_slice", build_slice())):
+        write_network(root, name, made, code=f"from models.{name}.network import build\n")
+    return root
+
+
+@pytest.fixture
+def settings(networks: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "settings.toml"
+    path.write_text(f'[engine]\nnetworks = "{networks}"\n[defects]\nsure = 0.05\n')
+    return path
+
+
+def braggloop(*arguments: object, command: tuple[str, ...] = ("classify",)) -> Result:
+    return CliRunner().invoke(app, [*command, *map(str, arguments)])
+
+
+def counts() -> np.ndarray:
+    intensity = np.abs(transform(make_crystal(EDGE)[0])) ** 2
+    return poisson(1e5 * intensity / intensity.max()).astype(np.float32)
+
+
+def test_an_array_and_a_frame_of_it(settings: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "volume.npy", counts())
+    np.save(tmp_path / "frame.npy", counts()[EDGE // 2])
+    for name in ("volume", "frame"):
+        picture = tmp_path / f"{name}.png"
+        done = braggloop(tmp_path / f"{name}.npy", "--settings", settings, "--picture", picture, "--json")
+        assert done.exit_code == 0, done.output
+        told = json.loads(done.stdout.splitlines()[-1])
+        assert told["label"] in {one.value for one in DefectClass}
+        assert sum(told["probabilities"].values()) == pytest.approx(1.0)
+        assert told["geometry_known"] is False
+        assert told["lines"] == []
+        assert picture.stat().st_size > 1000
+
+
+def test_a_scan_and_a_result(settings: Path, tmp_path: Path) -> None:
+    scan = write_scan(tmp_path / "scan.h5", EDGE)
+    for options in (("--fast",), ("--reflection", 1, 1, 1)):
+        done = braggloop(scan, "--settings", settings, *options, "--json")
+        assert done.exit_code == 0, done.output
+        assert json.loads(done.stdout.splitlines()[-1])["geometry_known"] is True
+    volume = make_volume()
+    path = write_result(make_reconstruction(), volume, Settings(), tmp_path)
+    picture = tmp_path / "result.png"
+    done = braggloop(path, "--settings", settings, "--picture", picture)
+    assert done.exit_code == 0, done.output
+    assert "lines" in done.output
+    assert picture.exists()
+
+
+def test_bad_files_are_one_line(settings: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "empty.npy", np.zeros((8, 8, 8), np.float32))
+    (tmp_path / "text.h5").write_text("no file of counts")
+    for name, words in (("empty.npy", "nothing was counted"), ("text.h5", "text.h5"), ("missing.npy", "missing.npy")):
+        done = braggloop(tmp_path / name, "--settings", settings)
+        assert done.exit_code in (1, 2)
+        assert words in done.output.replace("\n", "")
+        assert "Traceback" not in done.output
+
+
+def test_the_page_of_what_defects_look_like(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.commands.catalogue.SHOWN", (DefectClass.PERFECT, DefectClass.SCREW))
+    page = tmp_path / "page.png"
+    done = braggloop(page, "--json", command=("defects", "catalogue"))
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout.splitlines()[-1])["shown"] == 6
+    assert page.stat().st_size > 10_000
+    wrong = braggloop(page, "--element", "Xx", command=("defects", "catalogue"))
+    assert wrong.exit_code == 1
+    assert "Xx" in wrong.output
+
+
+@pytest.fixture(scope="module")
+def volume() -> Volume:
+    return make_volume(EDGE, counts=counts(), mask=np.ones((EDGE,) * 3, bool))
+
+
+def quick(networks: Path, **defects: object) -> Settings:
+    return Settings(
+        phasing=PhasingSettings(starts=2, keep=2, recipe="20*ER", size=EDGE),
+        engine=EngineSettings(networks=networks),
+        defects=DefectsSettings.model_validate({"classify": True, **defects}),
+    )
+
+
+def test_defects_are_told_beside_a_reconstruction(volume: Volume, networks: Path, tmp_path: Path) -> None:
+    result = run(volume, quick(networks, sure=0.0), classifier=classifier())
+    assert result.defects is not None
+    assert result.figures.defect_class == result.defects.label.value
+    assert result.figures.defect_probability == result.defects.probability
+    assert result.latencies_s["classify"] > 0.0
+    assert not result.figures.hold
+    path = write_result(result, volume, Settings(), tmp_path)
+    assert read_result(path).figures == result.figures
+    with h5py.File(path) as file:
+        assert file["entry_1/defects/label"].asstr()[()] == result.defects.label.value
+        assert file["entry_1/defects/probabilities/screw"][()] == result.defects.probabilities[DefectClass.SCREW]
+    label = result.figures.defect_class
+    held = run(volume, quick(networks, sure=0.0, hold_on=(label,), hold_above=0.0), classifier=classifier())
+    assert held.figures.hold
+
+
+def test_a_result_stands_without_its_classifier(volume: Volume, tmp_path: Path) -> None:
+    result = run(volume, quick(tmp_path), classifier=classifier())  # a folder without networks
+    assert result.defects is None
+    assert result.figures.defect_class == ""
+    assert any("defects are not told" in note for note in result.notes)
+    plain = run(volume, quick(tmp_path, classify=False), classifier=classifier())
+    assert not any("defects" in note for note in plain.notes)
+
+
+def test_lines_are_drawn_where_the_laboratory_grid_has_them(volume: Volume) -> None:
+    """A point of a line that lies in the middle of the support lies in the middle of the laboratory grid."""
+    result = run(volume, Settings(phasing=PhasingSettings(starts=2, keep=2, recipe="20*ER", size=EDGE)))
+    middle = np.argwhere(result.support).mean(axis=0)
+    points = np.stack([middle, middle + np.array([1.0, 0.0, 0.0])])
+    line = Vortex(points=points, direction=np.array([1.0, 0.0, 0.0]), turns=1, spread=0.0, closed=False)
+    told = DefectReport(
+        label=DefectClass.EDGE, probabilities={DefectClass.EDGE: 1.0}, sure=0.5, lines=(line,), places=(), count=1
+    )
+    (found,) = lines_nm(replace(result, defects=told))
+    np.testing.assert_allclose(found[0], 0.0, atol=1e-9)
+    np.testing.assert_allclose(found[1], result.basis_nm[::-1, 0])  # x, y, z -> z, y, x
