@@ -5,6 +5,7 @@ a reflection that shows its line: perfect, edge or screw, from one frame, from t
 it; how far its line is from that of the atoms.
 classes: simulated crystals of all classes, the share that a reflection does not show among the perfect: confusion,
 calibration, abstention, and crystals that no class is made for.
+curves: the same against counts, gaps and oversampling, with and without filling gaps, as a page (--plot PNG).
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.defects import scores, ways
+from benchmarks.defects import curves, scores, ways
 from benchmarks.defects.cases import BEAMLINE, Case, atomistic, continuum
 from benchmarks.defects.ways import CLASS_NAMES, WAYS, Told
 from models.defects.predict import SURE
 from models.simulate.families import FAMILIES
 
-PARTS = ("atoms", "classes")
+PARTS = ("atoms", "classes", "curves")
 SLOW = ("crystal",)
 
 
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--atoms", type=Path, help="catalogue of relaxed crystals")
     parser.add_argument("--crystals", type=int, default=200, help="simulated ones (default 200)")
     parser.add_argument("--inverted", type=int, default=10**9, help="of each set, inverted (default: all)")
+    parser.add_argument("--plot", type=Path, help="PNG of the curves")
     parser.add_argument("--only", nargs="*", choices=PARTS, default=PARTS, help="parts (default: all)")
     parser.add_argument("--json", type=Path, help="where to write the figures")
     options = parser.parse_args(arguments)
@@ -83,18 +85,19 @@ class Bench:
         odd = self._told("outside", itertools.islice(continuum(outside), self.options.crystals // 2))
         table = Table(
             "way", "all classes", "three", "calibration", "answered", "right of those", "perfect called else",
-            "outside called unknown", "s", title=f"simulated crystals, sure {SURE}",
+            "hidden called perfect", "outside called unknown", "s", title=f"simulated crystals, sure {SURE}",
         )  # fmt: skip
         for name, some in found.items():
             right = scores.share([scores.called([one], 0.0)[0] == one.truth for one in some])
             some_answered, right_of_those = scores.answered(some, SURE)
             perfect = [one for one in some if one.truth == "perfect"]
             false = scores.share([call not in ("perfect", "unknown") for call in scores.called(perfect, SURE)])
+            hidden = scores.share([call == "perfect" for call in scores.called([p for p in perfect if p.hidden], 0.0)])
             unknown = scores.share([call == "unknown" for call in scores.called(odd[name], SURE)])
             error = scores.calibration_error(some)
             table.add_row(
                 name, str(right), str(scores.three_class(some)["overall"]), f"{error:.3f}", str(some_answered),
-                str(right_of_those), str(false), str(unknown), _seconds(some),
+                str(right_of_those), str(false), str(hidden), str(unknown), _seconds(some),
             )  # fmt: skip
             self._bar(f"{name}, calibration", -error, -0.03)
         self._console.print(table)
@@ -103,6 +106,18 @@ class Bench:
             for row, counts in zip(CLASS_NAMES, scores.confusion(some), strict=True):
                 matrix.add_row(row, *map(str, counts))
             self._console.print(matrix)
+
+    def curves(self) -> None:
+        """Where a measurement is not as it should be."""
+        found = curves.curves(self.options.crystals)
+        for title, rows in found.items():
+            table = Table("way", *(f"{value:g}" for value in curves.CHANGED[title].values), title=title)
+            for name, shares in rows.items():
+                table.add_row(name, *(f"{one.value:.2f} ({one.low:.2f} to {one.high:.2f})" for one in shares))
+            self._console.print(table)
+        self.record["curves"] = found
+        if self.options.plot:
+            curves.draw(found, self.options.plot)
 
     def _told(self, title: str, cases: Iterable[Case]) -> dict[str, list[Told]]:
         found: dict[str, list[Told]] = {name: [] for name in WAYS}

@@ -39,7 +39,9 @@ class Line(NamedTuple):
 
 
 class Case(NamedTuple):
-    """A pattern, what of it counts photons of the crystal, how it was measured, and what is wrong with the crystal."""
+    """A pattern, what of it counts photons of the crystal, how it was measured, and what is wrong with the crystal;
+    `hidden`: it has a defect that this reflection does not show.
+    """
 
     counts: NDArray[np.float32]
     mask: NDArray[np.bool_]
@@ -47,6 +49,7 @@ class Case(NamedTuple):
     name: DefectClass
     truth: NDArray[np.complex64]
     line: Line | None = None
+    hidden: bool = False
 
 
 def continuum(family: Family, seed: int = SEED) -> Iterator[Case]:
@@ -113,4 +116,5 @@ def _case(scenes: Scenes, n: int, name: DefectClass) -> Case:
         ),
         name=name,
         truth=specimens.object_[n].numpy(),
+        hidden=name == DefectClass.PERFECT and int(specimens.labels.defect[n]) != Defect.NONE,
     )

@@ -23,10 +23,11 @@ REFINED_S = 2.0
 
 class Told(NamedTuple):
     """What a way tells of a case: `probabilities` by class, `off` voxels from the true line, NaN where neither line is
-    alone; `seconds`.
+    alone; `hidden` as in Case; `seconds`.
     """
 
     truth: str
+    hidden: bool
     probabilities: Mapping[str, float]
     off: float
     seconds: float
@@ -40,7 +41,9 @@ def told(case: Case, way: Way) -> Told:
     began_s = time.perf_counter()
     found, off = way(case)
     seconds = time.perf_counter() - began_s
-    return Told(case.name.value, {name.value: share for name, share in found.probabilities.items()}, off, seconds)
+    return Told(
+        case.name.value, case.hidden, {name.value: share for name, share in found.probabilities.items()}, off, seconds
+    )
 
 
 def frame(case: Case) -> tuple[DefectReport, float]:

@@ -23,19 +23,19 @@ class Seen(StrEnum):
     LOOP = "loop"
 
 
-# Share of the crystals of a class in whose reconstruction each of Seen is seen, of 144 validation crystals (1e5 to 1e8
+# Share of the crystals of a class in whose reconstruction each of Seen is seen, of 170 validation crystals (1e5 to 1e8
 # counts, inverted and refined), and a few of each so that nothing is impossible.
 LINES: Mapping[DefectClass, tuple[float, float, float, float]] = {
-    DefectClass.PERFECT: (0.93, 0.03, 0.02, 0.02),
-    DefectClass.EDGE: (0.06, 0.84, 0.08, 0.02),
-    DefectClass.SCREW: (0.06, 0.84, 0.08, 0.02),
-    DefectClass.MIXED: (0.06, 0.84, 0.08, 0.02),
-    DefectClass.PARTIAL: (0.20, 0.70, 0.08, 0.02),
-    DefectClass.LOOP: (0.26, 0.04, 0.04, 0.66),
-    DefectClass.STACKING_FAULT: (0.85, 0.09, 0.04, 0.02),
-    DefectClass.TWIN: (0.90, 0.05, 0.03, 0.02),
-    DefectClass.MULTIPLE: (0.16, 0.16, 0.66, 0.02),
-    DefectClass.UNKNOWN: (0.40, 0.33, 0.22, 0.05),
+    DefectClass.PERFECT: (0.96, 0.02, 0.01, 0.01),
+    DefectClass.EDGE: (0.10, 0.81, 0.08, 0.01),
+    DefectClass.SCREW: (0.10, 0.84, 0.05, 0.01),
+    DefectClass.MIXED: (0.12, 0.82, 0.05, 0.01),
+    DefectClass.PARTIAL: (0.22, 0.73, 0.04, 0.01),
+    DefectClass.LOOP: (0.30, 0.03, 0.03, 0.64),
+    DefectClass.STACKING_FAULT: (0.93, 0.04, 0.02, 0.01),
+    DefectClass.TWIN: (0.93, 0.04, 0.02, 0.01),
+    DefectClass.MULTIPLE: (0.16, 0.24, 0.58, 0.02),
+    DefectClass.UNKNOWN: (0.39, 0.29, 0.24, 0.08),
 }
 # Angle between line and Burgers vector that is told, degrees, and its misfit, rad: mean and standard deviation of the
 # angle, median of the misfit and standard deviation of its logarithm. A ribbon turns less than what it ends.

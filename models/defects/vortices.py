@@ -20,8 +20,8 @@ from scipy.sparse.csgraph import connected_components
 INSIDE, FULL_PERCENTILE = 0.25, 90.0
 # A line is dark; gaps of the support as narrow as that are crystal.
 DARK_VOXELS = 3
-# Shorter ones are noise.
-SHORTEST_VOXELS = 5.0
+# Shorter ones are noise, and so are open ones that go through less than this share of the crystal.
+SHORTEST_VOXELS, SHORTEST_SHARE = 5.0, 0.33
 # Lines nearer than this that run alike are one: the core of a dislocation with g.b = 2, or partials not told apart.
 TOGETHER_VOXELS, ALIKE = 3.0, 0.85
 
@@ -63,7 +63,7 @@ def vortices(object_: NDArray[np.complex64], inside: NDArray[np.bool_] | None = 
         raise ValueError(f"object and inside must be volumes of one shape, got {object_.shape} and {body.shape}")
     starts, ends = _pierced(np.angle(object_), body)
     lines = [line for part in _connected(starts, ends) if (line := _line(*part)) is not None]
-    return tuple(sorted(_merged(lines), key=lambda line: -line.length))
+    return tuple(sorted((line for line in _merged(lines) if _through(line, body)), key=lambda line: -line.length))
 
 
 def body_of(object_: NDArray[np.complex64]) -> NDArray[np.bool_]:
@@ -154,6 +154,10 @@ def _line(starts: NDArray[np.int64], ends: NDArray[np.int64]) -> Vortex | None:
         return None
     normal = area / length
     return Vortex(points=points, direction=normal, turns=1, spread=float(np.sqrt((far @ normal).var())), closed=True)
+
+
+def _through(line: Vortex, body: NDArray[np.bool_]) -> bool:
+    return line.closed or line.length >= SHORTEST_SHARE * float(np.ptp(np.argwhere(body) @ line.direction))
 
 
 def _spread(far: NDArray[np.float64], direction: NDArray[np.float64]) -> float:

@@ -70,7 +70,7 @@ def test_the_angle_is_settled_by_what_is_known() -> None:
 
 def told(truth: str, **shares: float) -> Told:
     rest = (1.0 - sum(shares.values())) / len(CLASS_NAMES)
-    return Told(truth, {name: shares.get(name, 0.0) + rest for name in CLASS_NAMES}, math.nan, 0.1)
+    return Told(truth, False, {name: shares.get(name, 0.0) + rest for name in CLASS_NAMES}, math.nan, 0.1)
 
 
 def test_intervals_are_wilson_s() -> None:
