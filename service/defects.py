@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.bcdi.geometry import ANGSTROM_PER_NM
+from models.bcdi.phasing import Phased
 from models.bcdi.preprocess import Preprocessed
 from models.defects.predict import ITEM, NAME, classify
 from models.defects.report import DefectReport, Scattering
@@ -29,17 +30,18 @@ class Classifier:
     def __call__(
         self,
         prepared: Preprocessed,
-        object_: NDArray[np.complex64],
+        phased: Phased,
         direct_nm: NDArray[np.float64],
         q_lab: NDArray[np.float64],
         settings: Settings,
     ) -> DefectReport:
-        """Return what is wrong; `object_` of the crop, `direct_nm` (3, 3) a voxel, `q_lab` (3,) 1/angstrom."""
+        """Return what is wrong with the crystal of a crop; `direct_nm` (3, 3) a voxel, `q_lab` (3,) 1/angstrom."""
         gaps = None if prepared.mask.all() else self._engines.get(settings.engine, INPAINTER, INPAINTED, BATCH)
         return classify(
             prepared.intensity,
-            object_,
+            phased.object_,
             mask=prepared.mask,
+            support=phased.support,
             scattering=Scattering(
                 basis_nm=direct_nm, q=q_lab * ANGSTROM_PER_NM, reflection=settings.defects.reflection
             ),

@@ -124,5 +124,5 @@ def _defects(found: DefectReport | None, wanted: DefectsSettings) -> dict[str, A
         "defect_class": found.label.value,
         "defect_probability": found.probability,
         "defect_count": found.count,
-        "hold": found.label.value in wanted.hold_on and found.probability >= wanted.hold_above,
+        "hold": found.label.value in wanted.hold_on and (found.abstained or found.probability >= wanted.hold_above),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,6 +34,9 @@ from service.results.slices import bulk_of
 from service.settings import DetectorSettings, PhasingSettings, Settings
 from service.tiers import Tier, Tiers
 
+log = logging.getLogger(__name__)
+
+SEARCH = "search"  # the tier of the result
 # Two results are of the same crystal, as far as can be told, where neither Q nor an edge of the field of view differs
 # by more than this share: strain, realignment and jittering motors change them by less, another scan's steps by more.
 ALIKE_SHARE = 0.05
@@ -95,12 +99,12 @@ def run(
         with stages.stage("denoise", DataError):
             repair.denoise(crop, settings)
     work = _Work(volume=volume, settings=settings, crop=crop, frame=frame, previous=previous, classifier=classifier)
-    config = _config(settings.phasing)
+    config = phasing_config(settings.phasing)
     if tiers is not None and show is not None and settings.tiers.direct and start is None:
         work.show_early(tiers(prepared, settings, config), show, stages)
     with stages.stage("phase", DataError):
         searched = _invert(crop, config, settings.phasing, start, stages.within("phase"))
-    return work.reconstruction(Tier("search", searched), stages)
+    return work.reconstruction(Tier(SEARCH, searched), stages)
 
 
 @dataclass(kw_only=True)
@@ -136,18 +140,23 @@ class _Work:
             self.last_shown = Former.of(result)
             show(result)
 
-    def _classified(self, object_: NDArray[np.complex64], stages: _Stages) -> DefectReport | None:
-        """What is wrong with the crystal; where that cannot be told it is noted, and the result stands without."""
-        if self.classifier is None or not self.settings.defects.classify:
+    def _classified(self, tier: Tier, phased: Phased, stages: _Stages) -> DefectReport | None:
+        """What is wrong with the crystal that the search found; where that cannot be told it is noted, and the result
+        stands without. Earlier tiers are not to wait for it.
+        """
+        if self.classifier is None or not self.settings.defects.classify or tier.name != SEARCH:
             return None
         try:
             with stages.stage("classify", DataError):
                 return self.classifier(
-                    self.crop.prepared, object_, self.frame.direct_nm, self.frame.q_lab, self.settings
+                    self.crop.prepared, phased, self.frame.direct_nm, self.frame.q_lab, self.settings
                 )
-        except (BraggloopError, RuntimeError) as error:
+        except BraggloopError as error:
             self.crop.notes.append(f"defects are not told: {one_line(error)}")
-            return None
+        except Exception as error:  # whatever is odd about a crystal, its series must have its result
+            log.exception("defects of series %s", self.volume.series_id)
+            self.crop.notes.append(f"defects are not told: {type(error).__name__}: {one_line(error)}")
+        return None
 
     def reconstruction(self, tier: Tier, stages: _Stages) -> Reconstruction:
         """From the crystal of a tier to all that is told of it."""
@@ -156,7 +165,7 @@ class _Work:
             (f for f in (self.previous, self.last_shown) if f and _alike(f, frame, phased.object_.shape)), None
         )
         object_, support, notes = _take_hand(phased, known)
-        defects = self._classified(object_, stages)
+        defects = self._classified(tier, replace(phased, object_=object_, support=support), stages)
         with stages.stage("orthogonalise", GeometryError):
             object_lab, support_lab, voxel_nm = to_lab(object_, support, frame.direct_nm)
         with stages.stage("strain", DataError):
@@ -317,7 +326,8 @@ def _frame_of(volume: Volume, prepared: Preprocessed) -> _Frame:
     )
 
 
-def _config(settings: PhasingSettings) -> PhasingConfig:
+def phasing_config(settings: PhasingSettings) -> PhasingConfig:
+    """Return how the settings want crystals to be found."""
     chosen = settings.model_dump(include={known.name for known in fields(PhasingConfig)})
     return PhasingConfig(**chosen | {"keep": min(settings.keep, settings.starts)})
 

@@ -171,8 +171,19 @@ class DefectsSettings(Section):
         (), description="classes at which Tango's `hold` becomes true: whoever measures should pause"
     )
     hold_above: float = Field(
-        0.9, ge=0.0, le=1.0, description="probability of such a class from which `hold` becomes true"
+        0.9,
+        ge=0.0,
+        le=1.0,
+        description="probability of such a class from which `hold` becomes true; of `unknown` always where no class is"
+        " as likely as `sure`",
     )
+
+    @field_validator("reflection")
+    @classmethod
+    def _scatters(cls, reflection: tuple[int, int, int] | None) -> tuple[int, int, int] | None:
+        if reflection is not None and not any(reflection):
+            raise ValueError("reflection 0 0 0 is the direct beam: give h, k, l of the peak")
+        return reflection
 
 
 class DetectorSettings(Section):

@@ -1,4 +1,4 @@
-"""Recognition of defects: python -m benchmarks.defects [--atoms CATALOGUE] [--scan SCAN] [--only PART ...]
+"""Recognition of defects: python -m benchmarks.defects [--atoms CATALOGUE] [--only PART ...]
 
 atoms: relaxed crystals of a catalogue (python -m models.simulate.atoms.pinned CATALOGUE --count 200), each measured in
 a reflection that shows its line: perfect, edge or screw, from one frame, from the pattern, and from the crystal behind

@@ -12,13 +12,15 @@ reflection thus shows the whole Burgers vector of a straight line, as far as ela
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.bcdi.strain import unwrap
+from models.defects.body import body_of
 from models.defects.report import Character, Scattering
-from models.defects.vortices import Vortex, body_of
+from models.defects.vortices import Vortex
 from models.simulate.dislocations import POISSON_RATIO
 
 # Nearer to the line the image is too coarse, beyond this share of the farthest voxel the surface is near.
@@ -29,6 +31,8 @@ CORE_VOXELS = 1.0
 ROBUST_RAD = 0.3
 ROUNDS = 4
 FEWEST_VOXELS = 100
+# A line that bends more is not straight, and a phase that is off by more is not that of one line.
+MOST_SPREAD_VOXELS, MOST_MISFIT_RAD = 2.0, 0.8
 # A part of Q across or along the line that is smaller than this share of it does not tell the edge or the screw part.
 LEAST_PART = 0.2
 
@@ -41,20 +45,25 @@ def burgers_length_nm(scattering: Scattering | None) -> float | None:
     return float(2.0 * np.pi * np.sqrt(squares / 2.0) / np.linalg.norm(scattering.q))
 
 
-def character(object_: NDArray[np.complex64], line: Vortex, scattering: Scattering) -> Character | None:
-    """Return what the phase of `object_` complex64 [z, y, x] around an open `line` tells; None where too few voxels are
-    around it, and of loops.
+def character(
+    object_: NDArray[np.complex64], line: Vortex, scattering: Scattering, body: NDArray[np.bool_] | None = None
+) -> Character | None:
+    """Return what the phase of `object_` complex64 [z, y, x] around an open `line`, which must be the only one, tells.
+
+    `body` bool, where the crystal is; found from the amplitude where None. None of loops and bent lines, where too few
+    voxels are around the line, and where elasticity does not explain their phase.
     """
-    if line.closed:
+    if line.closed or line.spread > MOST_SPREAD_VOXELS:
         return None
-    around = _Around.of(object_, line, scattering)
-    if around is None:
-        return None
+    around = _Around.of(object_, body_of(object_) if body is None else body, line, scattering)
     counted = line.turns * round(float(np.sign(np.linalg.det(scattering.basis_nm))))
     # Two lines next to each other may be counted as one, and one that wavers as two.
-    fits = {turns: around.fitted(turns) for turns in (counted - 1, counted, counted + 1) if turns}
-    turns = min(fits, key=lambda one: fits[one][1])
-    (cosine, sine), misfit = fits[turns]
+    tried = {turns: around.fitted(turns) for turns in (counted - 1, counted, counted + 1) if turns}
+    fits = {turns: fit for turns, fit in tried.items() if fit is not None and fit.misfit <= MOST_MISFIT_RAD}
+    if not fits:
+        return None
+    turns = min(fits, key=lambda one: fits[one].misfit)
+    cosine, sine, misfit = fits[turns]
     # -(b_e Q_p / 2 pi) / (4 (1 - nu)) sin(2 theta - beta)
     edge_turns = 4.0 * (1.0 - POISSON_RATIO) * float(np.hypot(cosine, sine))
     beta = float(np.arctan2(cosine, -sine))
@@ -69,6 +78,14 @@ def character(object_: NDArray[np.complex64], line: Vortex, scattering: Scatteri
         steepness=abs(q_across / q_along) if along else float("inf"),
         misfit=misfit,
     )
+
+
+class _Fit(NamedTuple):
+    """Amplitudes of cos(2 angle) and sin(2 angle), and the rms of what is left of the phase, rad."""
+
+    cosine: float
+    sine: float
+    misfit: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,20 +106,23 @@ class _Around:
     q_parts: tuple[float, float]
 
     @classmethod
-    def of(cls, object_: NDArray[np.complex64], line: Vortex, scattering: Scattering) -> _Around | None:
+    def of(
+        cls, object_: NDArray[np.complex64], body: NDArray[np.bool_], line: Vortex, scattering: Scattering
+    ) -> _Around:
         basis_nm, q = scattering.basis_nm, scattering.q
-        body = body_of(object_)
+        places = np.argwhere(body)
+        box = tuple(slice(int(low), int(high) + 1) for low, high in zip(places.min(0), places.max(0), strict=True))
         direction = basis_nm @ line.direction
         direction = direction / np.linalg.norm(direction)
         across = q - (q @ direction) * direction
         first = _perpendicular_to(direction) if np.linalg.norm(across) < 1e-6 * np.linalg.norm(q) else across
         first = first / np.linalg.norm(first)
         second = np.cross(direction, first)
-        offset_nm = (np.argwhere(body) - line.middle) @ basis_nm.T
+        offset_nm = (places - line.middle) @ basis_nm.T
         x, y = offset_nm @ first, offset_nm @ second
         return cls(
             field=object_[body],
-            body=body,
+            body=body[box],
             radius=np.hypot(x, y),
             angle=np.arctan2(y, x),
             along=offset_nm @ direction,
@@ -112,15 +132,19 @@ class _Around:
             q_parts=(float(np.linalg.norm(across)), float(q @ direction)),
         )
 
-    def fitted(self, turns: int) -> tuple[tuple[float, float], float]:
-        """Return the amplitudes of cos(2 angle) and sin(2 angle), and the rms of what is left of the phase."""
-        inside = self.body.copy()
-        inside[self.body] = self.radius > CORE_VOXELS * self.voxel_nm
+    def fitted(self, turns: int) -> _Fit | None:
+        """Return the second harmonic beside so many turns and a smooth field; None where too few voxels are there."""
+        outside_core = self.body.copy()
+        outside_core[self.body] = self.radius > CORE_VOXELS * self.voxel_nm
+        if np.count_nonzero(outside_core) < FEWEST_VOXELS:
+            return None
         flat = np.zeros(self.body.shape, np.complex64)
         flat[self.body] = self.field * np.exp(-1j * turns * self.angle)
-        phase = unwrap(np.angle(flat), inside)[self.body]
+        phase = unwrap(np.angle(flat), outside_core)[self.body]
         reach = FARTHEST * self.radius.max()
         used = (self.radius > NEAREST_VOXELS * self.voxel_nm) & (self.radius < reach) & np.isfinite(phase)
+        if np.count_nonzero(used) < FEWEST_VOXELS:
+            return None
         terms = self._terms(used, reach)
         bright = np.abs(self.field[used])
         weight = bright
@@ -128,7 +152,8 @@ class _Around:
             found = np.linalg.lstsq(terms * weight[:, None], phase[used] * weight, rcond=None)[0]
             left = phase[used] - terms @ found
             weight = bright / (1.0 + (left / ROBUST_RAD) ** 2)
-        return (float(found[-2]), float(found[-1])), float(np.sqrt(np.average(left**2, weights=bright)))
+        misfit = float(np.sqrt(np.average(left**2, weights=np.maximum(bright, 1e-12))))
+        return _Fit(float(found[-2]), float(found[-1]), misfit)
 
     def _terms(self, used: NDArray[np.bool_], reach: float) -> NDArray[np.float64]:
         """Return what is fitted, float64 (n, terms): a smooth field of second order, the logarithm, the harmonic."""

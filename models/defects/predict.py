@@ -13,10 +13,11 @@ from torch import Tensor
 from models import registry
 from models.counts import require_counts
 from models.defects import view as volumes
+from models.defects.body import body_of, hole_share
 from models.defects.character import burgers_length_nm, character
 from models.defects.classes import CLASSES
 from models.defects.judge import judged
-from models.defects.report import DefectClass, DefectReport, Place, Scattering
+from models.defects.report import Character, DefectClass, DefectReport, Place, Scattering
 from models.defects.view import CHANNELS
 from models.defects.vortices import Vortex, vortices
 from models.defects_slice import view as frames
@@ -30,7 +31,7 @@ NAME = "defects"
 ITEM = (CHANNELS, EDGE, EDGE, EDGE)  # what an engine must take
 SLICE_NAME = "defects_slice"
 SLICE = (frames.CHANNELS, 1, frames.EDGE, frames.EDGE)
-# Logits over this are as sure as they are right (validation crystals).
+# Logits are divided by it, so that the network is as sure as it is right.
 TEMPERATURE = 1.0
 # Of a class that is less likely than this nothing is said.
 SURE = 0.5
@@ -43,16 +44,19 @@ def classify(
     obj: NDArray[np.complex64] | None = None,
     *,
     mask: NDArray[np.bool_] | None = None,
+    support: NDArray[np.bool_] | None = None,
     scattering: Scattering | None = None,
     engine: Engine | None = None,
     inpainter: Engine | None = None,
     sure: float = SURE,
 ) -> DefectReport:
-    """Tell which defect one Bragg peak shows, from its pattern, from the crystal behind it, or from both.
+    """Tell which defect of an fcc crystal one Bragg peak shows, from its pattern, from the crystal behind it, or from
+    both.
 
-    `intensity` float32 counts [z, y, x], the peak near index n // 2, or one frame [y, x] through it; `mask` bool of the
-    same shape, True where a voxel was seen (None: everywhere), gaps are filled by `inpainter` first; `obj` complex64
-    [z, y, x], origin at n // 2, whose lines are found by geometry and whose pattern, without noise, is classified too.
+    `intensity` float32 counts [z, y, x], the peak near index n // 2, or, without an object, one frame [y, x] through
+    it; `mask` bool of the same shape, True where a voxel was seen (None: everywhere), gaps are filled by `inpainter`
+    first; `obj` complex64 [z, y, x], origin at n // 2, whose lines are found by geometry within its `support` bool, if
+    that is given, and whose pattern, without noise, is classified too.
     `scattering` of the voxels, where it is known: edge and screw are told apart better, by the phase around a line
     best. `engine` runs the network on items of ITEM (of a frame: SLICE); the one that comes with Braggloop where None.
     Safe in streaming. Raises ValueError in one line where neither is given, nothing was counted, or shapes do not fit.
@@ -62,11 +66,15 @@ def classify(
     shown = torch.cat([view_of(pattern, scattering) for pattern in patterns])
     logits = torch.cat([engine.run(one[None].to(engine.device)).cpu() for one in shown])
     probable = probabilities(logits.mean(0))
-    lines = () if obj is None else vortices(obj)
-    places = () if obj is None or scattering is None else tuple(place(line, scattering, obj) for line in lines)
+    lines: tuple[Vortex, ...] = ()
+    places: tuple[Place, ...] = ()
     if obj is not None:
-        told = places[0].character if len(places) == 1 else None
-        probable = judged(probable, lines, told, burgers_length_nm(scattering))
+        body = body_of(obj, support)
+        lines = vortices(obj, body)
+        alone = len(lines) == 1
+        told = character(obj, lines[0], scattering, body) if alone and scattering is not None else None
+        places = () if scattering is None else tuple(place(line, scattering, obj.shape, told) for line in lines)
+        probable = judged(probable, lines, told, burgers_length_nm(scattering), hole_share(obj))
     label = max(probable, key=probable.__getitem__)
     if probable[label] < sure:
         label = DefectClass.UNKNOWN
@@ -96,22 +104,27 @@ def probabilities(logits: Tensor) -> dict[DefectClass, float]:
     return dict(zip(CLASSES, told.tolist(), strict=True))
 
 
-def place(line: Vortex, scattering: Scattering, obj: NDArray[np.complex64]) -> Place:
-    """Return where a line of an object complex64 [z, y, x] lies, and its Burgers vector.
+def place(line: Vortex, scattering: Scattering, shape: tuple[int, ...], told: Character | None = None) -> Place:
+    """Return where a line of an object of `shape` [z, y, x] lies; `told` of it where it is the only one.
 
     Around it the phase -Q.u gains 2 pi turns right-handed in the order z, y, x of the voxels, whose steps may be
-    left-handed.
+    left-handed. A normal is no step: it turns with the inverse of the basis.
     """
     basis_nm = scattering.basis_nm
-    volume_nm3 = float(np.linalg.det(basis_nm))
-    step_nm = float(np.linalg.norm(basis_nm @ line.direction))
+    hand = float(np.sign(np.linalg.det(basis_nm)))
+    points_nm = (line.points - np.array(shape) // 2) @ basis_nm.T
+    direction = hand * np.linalg.inv(basis_nm).T @ line.direction if line.closed else basis_nm @ line.direction
+    direction = direction / np.linalg.norm(direction)
+    middle_nm = points_nm.mean(0)
+    longest = np.linalg.svd(points_nm - middle_nm, full_matrices=False)[2][0]
+    turns = hand * line.turns if told is None else told.turns
     return Place(
-        middle_nm=basis_nm @ (line.middle - np.array(obj.shape) // 2),
-        direction=basis_nm @ line.direction / step_nm,
-        length_nm=line.length * step_nm,
-        error_nm=line.spread * abs(volume_nm3) ** (1.0 / 3.0),
-        burgers_nm=-float(np.sign(volume_nm3)) * line.turns * 2.0 * np.pi / float(np.linalg.norm(scattering.q)),
-        character=character(obj, line, scattering),
+        middle_nm=middle_nm,
+        direction=direction,
+        length_nm=float(np.ptp(points_nm @ (longest if line.closed else direction))),
+        error_nm=line.spread * abs(float(np.linalg.det(basis_nm))) ** (1.0 / 3.0),
+        burgers_nm=-turns * 2.0 * np.pi / float(np.linalg.norm(scattering.q)),
+        character=told,
     )
 
 
@@ -142,7 +155,7 @@ def _patterns(
     if intensity is not None:
         found.append(_pattern_of_counts(intensity, mask, inpainter))
     if obj is not None:
-        found.append(_pattern_of_object(obj, intensity))
+        found.append(_pattern_of_object(obj, found[0] if found else None))
     if not found:
         raise ValueError("nothing to classify: give an intensity, an object, or both")
     return found
@@ -160,14 +173,13 @@ def _pattern_of_counts(
     return torch.from_numpy(inpaint(intensity, seen, engine=inpainter, guided=False).volume)
 
 
-def _pattern_of_object(obj: NDArray[np.complex64], intensity: NDArray[np.float32] | None) -> Tensor:
+def _pattern_of_object(obj: NDArray[np.complex64], counts: Tensor | None) -> Tensor:
     if obj.ndim != 3 or not np.isfinite(obj).all() or not obj.any():
         raise ValueError(f"the object has shape {obj.shape}: expected a volume [z, y, x] of numbers, not all zero")
-    if intensity is not None and intensity.shape != obj.shape:
-        raise ValueError(f"counts have shape {intensity.shape}, the object {obj.shape}: expected the same")
+    if counts is not None and tuple(counts.shape) != obj.shape:
+        raise ValueError(f"counts have shape {tuple(counts.shape)}, the object {obj.shape}: expected the same")
     pattern = far_field(torch.from_numpy(np.ascontiguousarray(obj, np.complex64))[None])[0].abs().square()
-    counts = COUNTS if intensity is None else float(np.nansum(intensity))
-    return pattern * (counts / pattern.sum())
+    return pattern * ((COUNTS if counts is None else float(counts.sum())) / pattern.sum())
 
 
 @functools.cache

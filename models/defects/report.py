@@ -78,7 +78,8 @@ class Place:
     """Where a line lies, in the frame of the Scattering: `middle_nm` float64 (3,) from index n // 2 of the object,
     `direction` (3,) unit, `length_nm`, `error_nm` rms distance from a straight line; `burgers_nm` the projection of the
     Burgers vector along Q, in the sense that closes the right-handed circuit about the direction from start to finish.
-    `character`: what its phase tells of the whole Burgers vector, None of loops and where it tells nothing.
+    `direction` is that about which the phase of the object turns right-handed, of a loop the normal; `length_nm` of a
+    loop is its longest width. `character`: what its phase tells of the whole Burgers vector where it is the only line.
     """
 
     middle_nm: NDArray[np.float64]
@@ -95,7 +96,8 @@ class DefectReport:
 
     `label`: the likeliest class, unknown where none is likelier than `sure`; `probabilities` of all classes, which add
     up to 1; `lines` of the object, longest first, none where only a pattern was given, and the `places` of those where
-    the scattering is known; `count` of defects, at least.
+    the scattering is known; `count` of defects, at least. Of the two hands of an object, which scatter alike, the other
+    one has its lines inverted through the middle.
     A dislocation with g.b = 0 leaves the pattern of a perfect crystal and is called so.
     """
 
@@ -107,6 +109,11 @@ class DefectReport:
     count: int
 
     @property
+    def abstained(self) -> bool:
+        """Whether no class is likelier than `sure`."""
+        return max(self.probabilities.values()) < self.sure
+
+    @property
     def probability(self) -> float:
-        """Of the label."""
-        return self.probabilities[self.label]
+        """Of the label; where it abstained that the likeliest class is wrong."""
+        return 1.0 - max(self.probabilities.values()) if self.abstained else self.probabilities[self.label]

@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_closing
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-# Where a crystal ends, as a share of an amplitude that only few of its voxels exceed.
-INSIDE, FULL_PERCENTILE = 0.25, 90.0
-# A line is dark; gaps of the support as narrow as that are crystal.
-DARK_VOXELS = 3
+from models.defects.body import body_of
+
+# Where lines pierce more faces than this share of the voxels, the phase is noise.
+MOST_PIERCED = 0.3
 # Shorter ones are noise, and so are open ones that go through less than this share of the crystal.
 SHORTEST_VOXELS, SHORTEST_SHARE = 5.0, 0.33
+FEWEST_STEPS = 4
 # Lines nearer than this that run alike are one: the core of a dislocation with g.b = 2, or partials not told apart.
 TOGETHER_VOXELS, ALIKE = 3.0, 0.85
 
@@ -56,26 +56,17 @@ def vortices(object_: NDArray[np.complex64], inside: NDArray[np.bool_] | None = 
     """Return the lines of `object_` complex64 [z, y, x], longest first.
 
     `inside` bool of the same shape, where the crystal is; found from the amplitude where None. Raises ValueError for
-    other shapes. Not for a phase that is noise: it turns everywhere.
+    other shapes. A phase that is noise turns everywhere: no lines are told of it.
     """
+    if object_.ndim != 3 or (inside is not None and inside.shape != object_.shape):
+        other = "" if inside is None else f" and {inside.shape}"
+        raise ValueError(f"object and inside must be volumes of one shape, got {object_.shape}{other}")
     body = body_of(object_) if inside is None else inside
-    if object_.ndim != 3 or body.shape != object_.shape:
-        raise ValueError(f"object and inside must be volumes of one shape, got {object_.shape} and {body.shape}")
     starts, ends = _pierced(np.angle(object_), body)
+    if len(starts) > MOST_PIERCED * np.count_nonzero(body):
+        return ()
     lines = [line for part in _connected(starts, ends) if (line := _line(*part)) is not None]
     return tuple(sorted((line for line in _merged(lines) if _through(line, body)), key=lambda line: -line.length))
-
-
-def body_of(object_: NDArray[np.complex64]) -> NDArray[np.bool_]:
-    """Return where the crystal is, dark lines within it included, bool [z, y, x]."""
-    amplitude = np.abs(object_)
-    lit = amplitude > 0.5 * amplitude.max()
-    if not lit.any():
-        return np.asarray(lit)
-    bright = amplitude > INSIDE * np.percentile(amplitude[lit], FULL_PERCENTILE)
-    padded = np.pad(bright, DARK_VOXELS)
-    closed = binary_closing(padded, np.ones((3, 3, 3), bool), iterations=DARK_VOXELS)
-    return np.asarray(closed[(slice(DARK_VOXELS, -DARK_VOXELS),) * 3], bool)
 
 
 def _pierced(phase: NDArray[Any], body: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -111,21 +102,25 @@ def _shifted(values: NDArray[Any], first: int, a: int, second: int, b: int) -> N
 
 
 def _wrapped(phase: NDArray[Any]) -> NDArray[Any]:
-    return np.asarray((phase + np.pi) % (2.0 * np.pi) - np.pi)
+    # Odd, half turns too: what a face gains on an edge its neighbour loses.
+    return np.asarray(phase - 2.0 * np.pi * np.rint(phase / (2.0 * np.pi)))
 
 
 def _connected(
     starts: NDArray[np.int64], ends: NDArray[np.int64]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Yield the steps of each piece, those that share a cube together."""
+    """Yield the steps of each piece that is no noise, those that share a cube together."""
     if not len(starts):
         return
     cubes, numbers = np.unique(np.concatenate([starts, ends]), axis=0, return_inverse=True)
     one, other = np.split(numbers.reshape(-1), 2)
     graph = coo_matrix((np.ones(len(one)), (one, other)), shape=(len(cubes),) * 2)
-    count, label = connected_components(graph, directed=False)
-    for part in range(count):
-        yield starts[label[one] == part], ends[label[one] == part]
+    _, label = connected_components(graph, directed=False)
+    pieces = label[one]
+    order = np.argsort(pieces, kind="stable")
+    for part in np.split(order, np.flatnonzero(np.diff(pieces[order])) + 1):
+        if len(part) >= FEWEST_STEPS:
+            yield starts[part], ends[part]
 
 
 def _line(starts: NDArray[np.int64], ends: NDArray[np.int64]) -> Vortex | None:
@@ -137,6 +132,8 @@ def _line(starts: NDArray[np.int64], ends: NDArray[np.int64]) -> Vortex | None:
     if np.sqrt((flow**2).sum()) >= SHORTEST_VOXELS:  # its ends are apart
         direction = np.linalg.svd(far, full_matrices=False)[2][0]
         direction = direction * np.sign(direction @ flow)
+        if direction @ flow < 0.5 * np.linalg.norm(flow):  # a hairpin: wider than its ends are apart
+            direction = flow / np.linalg.norm(flow)
         along = points @ direction
         turns = max(1, round(float(flow @ direction) / max(float(np.ptp(along)), 1.0)))
         return Vortex(
@@ -153,7 +150,15 @@ def _line(starts: NDArray[np.int64], ends: NDArray[np.int64]) -> Vortex | None:
     if length < SHORTEST_VOXELS**2:
         return None
     normal = area / length
-    return Vortex(points=points, direction=normal, turns=1, spread=float(np.sqrt((far @ normal).var())), closed=True)
+    flat = far - (far @ normal)[:, None] * normal
+    around = (np.cross(flat, steps) @ normal / np.maximum((flat**2).sum(1), 1.0)).sum() / (2.0 * np.pi)
+    return Vortex(
+        points=points,
+        direction=normal,
+        turns=max(1, round(float(around))),
+        spread=float(np.sqrt((far @ normal).var())),
+        closed=True,
+    )
 
 
 def _through(line: Vortex, body: NDArray[np.bool_]) -> bool:

@@ -9,22 +9,30 @@ from pathlib import Path
 import h5py
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from models import registry
 from models.bcdi.geometry import ANGSTROM_PER_NM
-from models.bcdi.phasing import PhasingConfig
+from models.bcdi.phasing import Phased
 from models.bcdi.preprocess import Preprocessed
+from models.counts import require_counts
 from models.defects.evidence import evidence
 from models.defects.predict import ITEM, NAME, SLICE, SLICE_NAME, classify, filled
 from models.defects.report import DefectClass, DefectReport, Place, Scattering
+from models.engine.port import Engine
+from models.inpaint.predict import BATCH
+from models.inpaint.predict import ITEM as INPAINTED
+from models.inpaint.predict import NAME as INPAINTER
+from models.invert.predict import ITEM as INVERTED
+from models.invert.predict import NAME as INVERTER
 from models.invert.predict import invert
 from models.invert.refine import refine
 from service.commands.reconstruct import read_volume
-from service.commands.repair import read_counts
+from service.commands.repair import Given, read_counts
 from service.commands.report import Report
 from service.compose import trained_engine
 from service.errors import DataError, raised_as
-from service.pipeline import crop_of
+from service.pipeline import crop_of, phasing_config
 from service.results.defects import Drawn, write_defects
 from service.results.nexus import read_result
 from service.results.summary import defects_record
@@ -32,6 +40,9 @@ from service.settings import Settings
 
 # Of phase retrieval that begins with the network's crystal; its first round always runs.
 REFINED_S = 2.0
+# The peak of an array that is no scan is looked for at this width (sigma); farther off the middle than that, the array
+# is cut about it, as long as so much is left on each side.
+PEAK_VOXELS, OFF_VOXELS, LEAST_VOXELS = 1.0, 3, 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +59,13 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Given:
-    """What a file holds: `counts` float32 and `mask` bool, [z, y, x] or one frame, or a complex `object_`, or all."""
+    """What a file holds: `counts` float32 [z, y, x] or one frame, gaps filled, or a complex `object_` with its
+    `support`, or all.
+    """
 
     counts: NDArray[np.float32] | None = None
-    mask: NDArray[np.bool_] | None = None
     object_: NDArray[np.complex64] | None = None
+    support: NDArray[np.bool_] | None = None
     scattering: Scattering | None = None
     notes: tuple[str, ...] = ()
 
@@ -66,16 +79,18 @@ def classify_file(asked: Asked, picture: Path | None, settings: Settings, report
     """Tell what is wrong with the crystal in a recorded scan, a result, a NumPy file or a dataset, and draw what
     decided to `picture`. Raises SourceError, DataError or SettingsError in one line.
     """
-    with report.progress() as advance:
+    with report.progress() as advance, raised_as(DataError):
         given = _read(asked, settings, lambda share: advance("reading", 0.5 * share))
         advance("classifying", 0.6)
-        with raised_as(DataError):
-            name, item = (SLICE_NAME, SLICE) if given.is_frame else (NAME, ITEM)
-            engine = trained_engine(settings.engine, name, item)
-            found = classify(
-                given.counts, given.object_, mask=given.mask, scattering=given.scattering, engine=engine,
-                sure=settings.defects.sure,
-            )  # fmt: skip
+        name, item = (SLICE_NAME, SLICE) if given.is_frame else (NAME, ITEM)
+        found = classify(
+            given.counts,
+            given.object_,
+            support=given.support,
+            scattering=given.scattering,
+            engine=trained_engine(settings.engine, name, item),
+            sure=settings.defects.sure,
+        )
         if picture is not None:
             advance("drawing", 0.8)
             write_defects(_drawn(asked.source, given, found, settings), picture)
@@ -90,32 +105,69 @@ def classify_file(asked: Asked, picture: Path | None, settings: Settings, report
 
 def _read(asked: Asked, settings: Settings, advance: Callable[[float], None]) -> _Given:
     if asked.dataset or asked.source.suffix == ".npy":
-        plain = read_counts(asked.source, "", asked.dataset, settings, advance)
-        return _Given(counts=plain.counts, mask=plain.mask, notes=plain.notes)
+        return _array(read_counts(asked.source, "", asked.dataset, settings, advance), settings)
     if not asked.scan and _is_result(asked.source):
         result = read_result(asked.source)
         q = result.q_lab * ANGSTROM_PER_NM
         known = Scattering(basis_nm=result.basis_nm, q=q, reflection=settings.defects.reflection)
-        return _Given(object_=result.object_, scattering=known)
+        return _Given(object_=result.object_, support=result.support, scattering=known)
     prepared, basis_nm, q_lab = crop_of(read_volume(asked.source, asked.scan, settings, advance), settings)
+    crystal = None if asked.fast else _crystal(prepared, settings)
     return _Given(
-        counts=prepared.intensity,
-        mask=prepared.mask,
-        object_=None if asked.fast else _crystal(prepared),
+        counts=_filled(prepared.intensity, prepared.mask, settings),
+        object_=None if crystal is None else crystal.object_,
+        support=None if crystal is None else crystal.support,
         scattering=Scattering(basis_nm=basis_nm, q=q_lab * ANGSTROM_PER_NM, reflection=settings.defects.reflection),
         notes=(*prepared.notes, *prepared.warnings),
     )
 
 
-def _crystal(prepared: Preprocessed) -> NDArray[np.complex64]:
+def _array(plain: Given, settings: Settings) -> _Given:
+    """Counts that are no scan, cut so that their peak lies in the middle."""
+    require_counts(plain.counts, plain.mask)
+    seen = np.where(plain.mask, plain.counts, np.float32(0.0))
+    if not seen.any():
+        raise DataError("nothing was counted: there is no pattern to classify")
+    peak = np.unravel_index(gaussian_filter(seen, PEAK_VOXELS).argmax(), seen.shape)
+    edges = [min(int(at), n - 1 - int(at)) for at, n in zip(peak, seen.shape, strict=True)]
+    if all(abs(int(at) - n // 2) <= OFF_VOXELS for at, n in zip(peak, seen.shape, strict=True)):
+        return _Given(counts=_filled(plain.counts, plain.mask, settings), notes=plain.notes)
+    if min(edges) < LEAST_VOXELS:
+        raise DataError(
+            f"the peak lies at {[int(at) for at in peak]} of {list(seen.shape)}: at the edge, nothing to tell"
+        )
+    box = tuple(slice(int(at) - edge, int(at) + edge + 1) for at, edge in zip(peak, edges, strict=True))
+    note = f"cut to {[2 * edge + 1 for edge in edges]} about the peak at {[int(at) for at in peak]}"
+    return _Given(counts=_filled(plain.counts[box], plain.mask[box], settings), notes=(*plain.notes, note))
+
+
+def _filled(counts: NDArray[np.float32], mask: NDArray[np.bool_], settings: Settings) -> NDArray[np.float32]:
+    return filled(counts, mask, inpainter=_inpainter(mask, settings))
+
+
+def _inpainter(mask: NDArray[np.bool_], settings: Settings) -> Engine | None:
+    return None if mask.all() else trained_engine(settings.engine, INPAINTER, INPAINTED, BATCH)
+
+
+def _crystal(prepared: Preprocessed, settings: Settings) -> Phased:
     """The crystal of a crop, told by the network and refined."""
-    with raised_as(DataError):
-        begun = invert(prepared.intensity, prepared.mask, scale=prepared.scale, background=prepared.background)
-        refined = refine(
-            prepared.counts, prepared.mask, begun.object_, PhasingConfig(), budget_s=REFINED_S, scale=prepared.scale,
-            background=prepared.background,
-        )  # fmt: skip
-    return refined.phased.object_
+    begun = invert(
+        prepared.intensity,
+        prepared.mask,
+        engine=trained_engine(settings.engine, INVERTER, INVERTED),
+        inpainter=_inpainter(prepared.mask, settings),
+        scale=prepared.scale,
+        background=prepared.background,
+    )
+    return refine(
+        prepared.counts,
+        prepared.mask,
+        begun.object_,
+        phasing_config(settings.phasing),
+        budget_s=REFINED_S,
+        scale=prepared.scale,
+        background=prepared.background,
+    ).phased
 
 
 def _is_result(path: Path) -> bool:
@@ -130,7 +182,7 @@ def _drawn(source: Path, given: _Given, found: DefectReport, settings: Settings)
     """What the picture shows; the evidence is of the network itself, whatever engine ran it."""
     name = SLICE_NAME if given.is_frame else NAME
     network = registry.build(registry.network(name, settings.engine.networks or registry.ROOT))
-    counts = filled(given.counts, given.mask, given.object_)
+    counts = filled(given.counts, obj=given.object_)
     label = max(found.probabilities, key=found.probabilities.__getitem__)
     return Drawn(
         title=source.stem,
@@ -160,7 +212,8 @@ def _rows(found: DefectReport, given: _Given) -> list[tuple[str, str]]:
 def _where(place: Place) -> str:
     """Where a line lies, and what its Burgers vector is."""
     where = ", ".join(f"{part:.1f}" for part in place.middle_nm)
-    said = f"at ({where}) nm, {place.length_nm:.0f} nm long, b along Q {place.burgers_nm:+.3f} nm"
+    along = ", ".join(f"{part:.2f}" for part in place.direction)
+    said = f"at ({where}) nm along ({along}), {place.length_nm:.0f} nm long, b along Q {place.burgers_nm:+.3f} nm"
     told = place.character
     parts = () if told is None else (("edge", told.edge_nm), ("screw", abs(told.screw_nm)))
     known = [f"{name} part {length:.2f} nm" for name, length in parts if np.isfinite(length)]

@@ -138,7 +138,11 @@ class MonitorStatus(Status):
         " partial, loop, stacking_fault, twin, multiple, unknown; empty where nobody asked.",
     )
     defect_probability: float = reading(
-        0.0, label="Probability", description="How sure the defect's class is.", format="%.3f", limits=(0, 1)
+        0.0,
+        label="Probability",
+        description="How sure the defect's class is; of unknown, that the likeliest is wrong.",
+        format="%.3f",
+        limits=(0, 1),
     )
     defect_count: int = count("Defects", "Defects seen in the last crystal, at least.")
     hold: bool = reading(

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from numpy.typing import NDArray
 
+from models.defects.body import body_of
 from models.defects.report import DefectReport
-from models.defects.vortices import body_of
 from service.results.picture import ACCENT, FAINT, INK, LINE, STYLE, save_png
 
 # axis that is cut, names of the rows and of the columns
@@ -49,9 +49,11 @@ def _figure(drawn: Drawn) -> Figure:
     figure.text(0.05, 0.955, f"{drawn.title}: {found.label.value.replace('_', ' ')}", fontsize=14, color=INK)
     grid = GridSpec(rows, 4, figure, left=0.06, right=0.97, top=0.9, bottom=0.07, wspace=0.3, hspace=0.35)
     frame = drawn.counts.ndim == 2
+    counts, spoke = (one[None] if frame else one for one in (drawn.counts, drawn.evidence))
+    likeliest = max(found.probabilities, key=found.probabilities.__getitem__).value
     for column, cut in enumerate(CUTS[:1] if frame else CUTS):
-        _pattern(figure.add_subplot(grid[0, column]), drawn.counts[None] if frame else drawn.counts, cut)
-        _evidence(figure.add_subplot(grid[1, column]), drawn.evidence[None] if frame else drawn.evidence, cut)
+        _pattern(figure.add_subplot(grid[0, column]), counts, cut)
+        _evidence(figure.add_subplot(grid[1, column]), spoke, likeliest, cut)
         if drawn.object_ is not None:
             _crystal(figure.add_subplot(grid[2, column]), drawn, cut, phase=False)
             _crystal(figure.add_subplot(grid[3, column]), drawn, cut, phase=True)
@@ -65,11 +67,11 @@ def _pattern(axis: Axes, counts: NDArray[np.float32], cut: tuple[int, str, str])
     _dress(axis, "pattern", cut)
 
 
-def _evidence(axis: Axes, spoke: NDArray[np.float32], cut: tuple[int, str, str]) -> None:
+def _evidence(axis: Axes, spoke: NDArray[np.float32], name: str, cut: tuple[int, str, str]) -> None:
     image = np.take(spoke, spoke.shape[cut[0]] // 2, cut[0])
     most = max(float(np.abs(image).max()), 1e-6)
     axis.imshow(image, cmap="RdBu_r", vmin=-most, vmax=most, aspect="auto")
-    _dress(axis, "what decided (red: for it)", cut)
+    _dress(axis, f"red: spoke for {name.replace('_', ' ')}", cut)
 
 
 def _crystal(axis: Axes, drawn: Drawn, cut: tuple[int, str, str], *, phase: bool) -> None:

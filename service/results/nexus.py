@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.bcdi.geometry import Geometry
+from models.defects.report import DefectReport
 from service.errors import SourceError
 from service.records import Accounting, Figures, Reconstruction, Repaired, Volume
 from service.results.durable import result_name
@@ -85,7 +86,7 @@ def _write(file: h5py.File, reconstruction: Reconstruction, volume: Volume, sett
     _write_measured(entry, reconstruction, volume)
     _write_laboratory(entry, reconstruction)
     if reconstruction.defects is not None:
-        put(entry, "defects", defects_record(reconstruction.defects))
+        put(entry, "defects", _defects(reconstruction.defects))
     _write_plots(entry, reconstruction, volume)
 
 
@@ -195,6 +196,12 @@ def _write_laboratory(entry: h5py.Group, result: Reconstruction) -> None:
     for name, values in volumes.items():
         _plot(entry, name, {"data": values}, _axes_nm(result), {"data": UNITS[name]} if name in UNITS else {})
     entry["het_strain"] = h5py.SoftLink("/entry_1/strain")  # cdiutils' word for it
+
+
+def _defects(found: DefectReport) -> Mapping[str, Any]:
+    told = defects_record(found)
+    lines = {f"line_{number}": line for number, line in enumerate(told["lines"], 1)}
+    return told | {"lines": lines}
 
 
 def _write_plots(entry: h5py.Group, result: Reconstruction, volume: Volume) -> None:

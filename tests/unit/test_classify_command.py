@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import h5py
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from typer.testing import CliRunner, Result
 
+from models import registry
 from models.defects.network import build
 from models.defects.report import DefectClass, DefectReport
 from models.defects.vortices import Vortex
@@ -22,7 +26,7 @@ from service.pipeline import run
 from service.records import Volume
 from service.results.nexus import read_result, write_result
 from service.results.slices import lines_nm
-from service.settings import DefectsSettings, EngineSettings, PhasingSettings, Settings
+from service.settings import DefectName, DefectsSettings, EngineSettings, PhasingSettings, Settings
 from tests.helpers.networks import write_network
 from tests.helpers.patterns import poisson, transform
 from tests.helpers.results import make_crystal, make_reconstruction, make_volume, write_scan
@@ -37,6 +41,8 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)
     for name, made in (("defects", build()), ("defects_slice", build_slice())):
         write_network(root, name, made, code=f"from models.{name}.network import build\n")
+    for name in ("invert", "inpaint"):
+        shutil.copytree(registry.ROOT / name, root / name)
     return root
 
 
@@ -136,6 +142,34 @@ def test_defects_are_told_beside_a_reconstruction(volume: Volume, networks: Path
     label = result.figures.defect_class
     held = run(volume, quick(networks, sure=0.0, hold_on=(label,), hold_above=0.0), classifier=classifier())
     assert held.figures.hold
+    unsure = run(volume, quick(networks, sure=0.99, hold_on=("unknown",)), classifier=classifier())
+    assert unsure.figures.defect_class == "unknown"
+    assert unsure.figures.hold
+
+
+def test_settings_of_defects(networks: Path) -> None:
+    assert set(get_args(DefectName)) == {one.value for one in DefectClass}
+    with pytest.raises(ValidationError, match="direct beam"):
+        DefectsSettings(reflection=(0, 0, 0))
+
+
+def test_nothing_odd_about_a_crystal_loses_its_series(volume: Volume, networks: Path) -> None:
+    class Odd:
+        def __call__(self, *_: object) -> DefectReport:
+            raise ZeroDivisionError("no voxel")
+
+    result = run(volume, quick(networks), classifier=Odd())  # type: ignore[arg-type]
+    assert result.defects is None
+    assert any("no voxel" in note for note in result.notes)
+
+
+def test_an_array_off_its_middle_is_cut_about_its_peak(settings: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "off.npy", np.pad(counts(), ((0, 0), (8, 0), (0, 0))))
+    done = braggloop(tmp_path / "off.npy", "--settings", settings)
+    assert done.exit_code == 0, done.output
+    assert "about the peak" in done.output
+    np.save(tmp_path / "edge.npy", counts()[EDGE // 2 :])
+    assert "at the edge" in braggloop(tmp_path / "edge.npy", "--settings", settings).output
 
 
 def test_a_result_stands_without_its_classifier(volume: Volume, tmp_path: Path) -> None:

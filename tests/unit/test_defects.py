@@ -9,9 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.defects.body import hole_share
 from models.defects.character import character
 from models.defects.classes import CLASSES, shown
 from models.defects.evidence import evidence
+from models.defects.judge import judged
 from models.defects.network import build
 from models.defects.predict import CHANNELS, ITEM, classify, place
 from models.defects.report import DefectClass, Scattering
@@ -71,7 +73,8 @@ def test_the_burgers_vector_is_that_of_the_displacement(basis: Tensor, turns: in
     q = np.array([20.0, 0.0, 0.0])
     object_ = with_lines((0.0, 3.3, -2.2, turns), basis=basis)
     (line,) = vortices(object_)
-    found = place(line, Scattering(basis_nm=basis[0].double().numpy(), q=q), object_)
+    where = Scattering(basis_nm=basis[0].double().numpy(), q=q)
+    found = place(line, where, object_.shape, character(object_, line, where))
     wanted = 2.0 * np.pi * turns / 20.0 * np.sign(found.direction[0])  # about -x it has the other sign
     assert found.burgers_nm == pytest.approx(wanted)
     np.testing.assert_allclose(found.middle_nm[1:], (3.3, -2.2), atol=0.6)
@@ -124,6 +127,72 @@ def test_a_loop_closes() -> None:
     assert abs(loop.direction[0]) > 0.98
     assert loop.length == pytest.approx(12.0, abs=2.0)
     np.testing.assert_allclose(loop.middle, N // 2, atol=1.0)
+
+
+@pytest.mark.parametrize("skew", [0.0, 0.4])
+@pytest.mark.parametrize("turns", [1, 2])
+def test_a_loop_is_told_in_nanometres(skew: float, turns: int) -> None:
+    """On voxels of other widths, skewed and left-handed, too."""
+    basis = torch.tensor([[[0.7, skew, 0.0], [0.0, 1.0, skew], [skew, 0.0, 1.1]]])
+    grid = Grid(basis_nm=basis, shape=(N, N, N))
+    normal = torch.nn.functional.normalize(torch.tensor([[0.3, -0.5, 0.8]]), dim=1)
+    corners = circle(torch.tensor([[0.3, 0.2, 0.4]]), normal, torch.tensor([5.0]), corners=24)
+    u = dislocation_loop(grid.points_nm(), corners, 0.3 * normal)
+    q = turns * 2.0 * torch.pi / 0.3 * normal
+    object_ = torch.polar(ball(grid, 9.0), phase_of(u, q))[0].numpy()
+    where = Scattering(basis_nm=basis[0].double().numpy(), q=q[0].double().numpy())
+    (loop,) = vortices(object_)
+    found = place(loop, where, object_.shape)
+    assert abs(float(found.direction @ normal[0].double().numpy())) > np.cos(np.radians(10.0))
+    assert found.length_nm == pytest.approx(10.0, abs=2.0)
+    assert abs(found.burgers_nm) == pytest.approx(0.3)
+    # u gains b right-handed about the normal, which is along b.
+    assert np.sign(found.burgers_nm) == np.sign(float(found.direction @ q[0].double().numpy()))
+
+
+def test_noise_and_flat_boundaries_have_no_lines() -> None:
+    draws = np.random.default_rng(0)
+    noise = np.exp(2j * np.pi * draws.random((48, 48, 48))).astype(np.complex64)
+    assert vortices(noise) == ()
+    grid = Grid(basis_nm=Z_Y_X, shape=(N, N, N))
+    halves = ball(grid)[0].numpy() * np.where(grid.points_nm()[0, 2].numpy() > 0.0, 1.0, -1.0)
+    assert vortices(halves.astype(np.complex64)) == ()
+
+
+def test_a_hot_voxel_and_a_second_piece_hide_no_line() -> None:
+    object_ = with_lines((0.0, 3.3, -2.2, 1))
+    object_[20, 20, 20] *= 20.0
+    object_[1:4, 1:4, 1:4] = 1.0
+    (line,) = vortices(object_)
+    assert line.length > 20.0
+
+
+@pytest.mark.parametrize("radius_nm", [1.6, 2.3, 2.8])
+def test_a_thin_crystal_tells_no_character_but_is_classified(radius_nm: float) -> None:
+    grid = Grid(basis_nm=Z_Y_X, shape=(N, N, N))
+    x, y, z = grid.points_nm()[0]
+    rod = ((y - 3.3).square() + (z + 2.2).square() < radius_nm**2) & (x.abs() < 5.0)
+    object_ = (with_lines((0.0, 3.3, -2.2, 1)) * rod.numpy()).astype(np.complex64)
+    where = Scattering(basis_nm=Z_Y_X[0].double().numpy(), q=np.array([20.0, 0.0, 0.0]))
+    told = classify(obj=object_, scattering=where, engine=Told(screw=6.0))  # type: ignore[arg-type]
+    assert all(place.character is None for place in told.places)
+
+
+def test_of_two_lines_no_burgers_vector_is_told() -> None:
+    object_ = with_lines((0.0, 5.3, 0.2, 1), (0.0, -5.2, 0.4, 1))
+    where = Scattering(basis_nm=Z_Y_X[0].double().numpy(), q=np.array([20.0, 0.0, 0.0]))
+    told = classify(obj=object_, scattering=where, engine=Told())  # type: ignore[arg-type]
+    assert [place.character for place in told.places] == [None, None]
+    assert told.count == 2
+
+
+def test_a_hollow_crystal_is_dark_inside() -> None:
+    grid = Grid(basis_nm=Z_Y_X, shape=(N, N, N))
+    hollow = (ball(grid) - ball(grid, 5.0))[0].numpy().astype(np.complex64)
+    assert hole_share(hollow) == pytest.approx((5.0 / 12.0) ** 3, rel=0.1)
+    assert hole_share(with_lines((0.0, 3.3, -2.2, 1))) < 0.01
+    even = dict.fromkeys(DefectClass, 0.1)
+    assert judged(even, (), holes=hole_share(hollow))[DefectClass.UNKNOWN] > 0.9
 
 
 def test_objects_without_a_crystal_or_with_other_shapes() -> None:
@@ -235,6 +304,8 @@ def test_what_is_told_of_a_pattern_and_a_crystal() -> None:
     assert len(classify(obj=object_, scattering=where, engine=Told(screw=6.0)).places) == 1  # type: ignore[arg-type]
     unsure = classify(counts_of(object_), engine=Told())  # type: ignore[arg-type]
     assert unsure.label == DefectClass.UNKNOWN
+    assert unsure.abstained
+    assert unsure.probability == pytest.approx(0.9)
     assert unsure.lines == ()
 
 
@@ -243,7 +314,7 @@ def test_bad_input_says_what_is_wrong() -> None:
     for arguments, words in (
         ((), "nothing to classify"),
         ((np.zeros((8, 8, 8), np.float32),), "counted"),
-        ((np.ones((8,), np.float32),), "expected a volume"),
+        ((np.ones((8,), np.float32),), "expected"),
         ((None, np.zeros((8, 8, 8), np.complex64)), "not all zero"),
         ((np.ones((8, 8, 8), np.float32), np.ones((9, 8, 8), np.complex64)), "expected the same"),
     ):

@@ -29,7 +29,8 @@ FIRST = (1, "first", Position(1, 64))
 def summary(sequence: int, **changes: object) -> ResultSummary:
     whole = ResultSummary(
         sequence=sequence, series_id=1, series_unique_id="first", status=SeriesStatus.INCOMPLETE, accounting=FRAMES,
-        figures=make_figures(resolution_nm=math.nan), path=Path("a.h5"), latencies_s={"phase": 2.0}, notes=("n",),
+        figures=make_figures(resolution_nm=math.nan, defect_class="screw"),
+        path=Path("a.h5"), latencies_s={"phase": 2.0}, notes=("n",),
     )  # fmt: skip
     return dataclasses.replace(whole, **changes)  # type: ignore[arg-type]
 
@@ -45,6 +46,7 @@ def test_everything_is_known_again_after_a_restart(tmp_path: Path) -> None:
     journal.close()
     again = Journal(tmp_path / "journal.jsonl")
     assert (again.sequence, again.last_error, again.series) == (2, "again", {"incomplete": 1})
+    assert again.defects == {"screw": 1}
     assert again.totals == {"received": 7, "missed": 2, "rejected": 1, "duplicates": 3}
     assert again.stages == {"phase": (2, 5.0, 3.0)}
     assert (again.finished(FIRST), again.knows(FIRST[:2]), again.attempts(FIRST)) == (True, True, 0)
@@ -112,7 +114,7 @@ def test_line_torn_by_a_crash_is_dropped(tmp_path: Path) -> None:
 
 def known(journal: Journal) -> dict[str, Any]:
     """What must be the same however short the file is; NaN as a text, since it is unlike itself."""
-    told = ("name", "sequence", "totals", "series", "stages", "latency", "last_error", "last_file")
+    told = ("name", "sequence", "totals", "series", "defects", "stages", "latency", "last_error", "last_file")
     return {name: getattr(journal, name) for name in told} | {"summaries": repr(journal.summaries)}
 
 

@@ -21,8 +21,8 @@ def test_every_name_has_its_value() -> None:
     ingest = IngestReport(received=11, received_bytes=12, rejected=13, overruns=14, full=True)
     compute = ComputeReport(
         received=21, missed=22, rejected=23, duplicates=24, strays=25, damaged=26, open_received=27, open_sent=28,
-        silent_s=0.5, sequence=29, series={"done": 4, "failed": 1}, stages={"phase": (4, 8.0, 1.5)},
-        latency=(4, 10.0, 2.5),
+        silent_s=0.5, sequence=29, series={"done": 4, "failed": 1}, defects={"screw": 3},
+        stages={"phase": (4, 8.0, 1.5)}, latency=(4, 10.0, 2.5),
     )  # fmt: skip
     found = samples(
         WorkerHealth(ok=True, queued=5, ingest=ingest, compute=compute, restarts={"ingest": 0, "compute": 3})
@@ -39,6 +39,7 @@ def test_every_name_has_its_value() -> None:
     assert found["braggloop_spool_full", ""] == 1
     assert found["braggloop_stage_restarts_total", "compute"] == 3
     assert found["braggloop_series_total", "failed"] == 1
+    assert found["braggloop_defects_total", "screw"] == 3
     assert found["braggloop_stage_seconds_count", "phase"] == 4
     assert found["braggloop_stage_seconds_sum", "phase"] == 8
     assert found["braggloop_stage_last_seconds", "phase"] == 1.5
