@@ -13,17 +13,23 @@ from models.simulate.draws import chosen
 from models.simulate.scenes import Scenes
 from models.training.task import Examples, Task
 
-# In training the frame is up to so many rocking steps off the peak's: nobody stops on the maximum.
-OFF_PEAK = 1
+# In training the frames on either side of the peak's are seen too: nobody stops on the maximum.
+OFF_PEAK = (-1, 0, 1)
 
 
 def examples(scenes: Scenes, generator: Generator) -> Examples:
-    """Return views of the frame through the peak or one beside it, gaps filled, of most with their geometry; targets
-    int64 (batch,): the class.
+    """Return views of the frame through the peak and of those beside it, gaps filled, of most with their geometry;
+    targets int64 (batch,): the class.
     """
     batch, device = len(scenes.counts), generator.device
-    off = torch.randint(-OFF_PEAK, OFF_PEAK + 1, (batch,), generator=generator, device=device)
-    return _examples(scenes, generator, off, chosen(generator, KNOWN_SHARE, batch))
+    parts = []
+    for step in OFF_PEAK:
+        off = torch.full((batch,), step, dtype=torch.int64, device=device)
+        parts.append(_examples(scenes, generator, off, chosen(generator, KNOWN_SHARE, batch)))
+    inputs, targets, weights = (
+        torch.cat([getattr(part, name) for part in parts]) for name in ("inputs", "targets", "weights")
+    )
+    return Examples(inputs=inputs, targets=targets, weights=weights)
 
 
 def tests(scenes: Scenes, generator: Generator) -> Examples:

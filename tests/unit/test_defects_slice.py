@@ -147,7 +147,7 @@ def test_a_screw_along_the_normal_darkens_the_middle() -> None:
 
 def test_shapes_and_classes() -> None:
     shown = examples(drawn(), seeded(2))
-    assert shown.inputs.shape == (8, CHANNELS, 1, EDGE, EDGE)
+    assert shown.inputs.shape == (3 * 8, CHANNELS, 1, EDGE, EDGE)  # three frames of each
     assert shown.inputs.isfinite().all()
     assert bool(((shown.targets >= 0) & (shown.targets < len(CLASSES))).all())
     sines, unknown = shown.inputs[:, -1, 0, 0, 0], shown.inputs[:, -2, 0, 0, 0] == 1.0
