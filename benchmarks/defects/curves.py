@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from benchmarks.defects import scores, ways
 from benchmarks.defects.cases import BEAMLINE, Case, continuum
 from benchmarks.defects.ways import Told, Way
-from benchmarks.restore.gaps import gap
+from benchmarks.restore.gaps import behind_a_line
 from models.defects.predict import classify
 from models.defects.report import DefectReport
 from models.simulate.families import Defect
@@ -39,9 +39,8 @@ class Axis(NamedTuple):
 def _behind_a_gap(width: float) -> Iterator[Case]:
     places = np.random.default_rng(int(width))
     for case in continuum(BASE):
-        peak = np.unravel_index(case.counts.argmax(), case.counts.shape)
-        hidden = ~gap(case.counts.shape, peak, int(width), "line", places) if width else np.zeros_like(case.mask)
-        yield case._replace(counts=np.where(hidden, np.float32(0.0), case.counts), mask=case.mask & ~hidden)
+        counts, mask = behind_a_line(case.counts, case.mask, int(width), places)
+        yield case._replace(counts=counts, mask=mask)
 
 
 CHANGED: Mapping[str, Axis] = {

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.invert.quality import CONVEX, Case, Quality, cases, quality
 from benchmarks.invert.quality import ways as quality_ways
-from benchmarks.restore.gaps import gap
+from benchmarks.restore.gaps import behind_a_line
 from models.engine.port import Engine
 from models.invert.predict import invert
 
@@ -39,9 +39,8 @@ def _fixed(change: Callable[[float], Mapping[str, tuple[float, float]]]) -> Call
 def _behind_a_gap(width: float) -> Iterator[Case]:
     places = np.random.default_rng(int(width))
     for case in cases(BASE):
-        peak = np.unravel_index(case.counts.argmax(), case.counts.shape)
-        hidden = ~gap(case.counts.shape, peak, int(width), "line", places) if width else np.zeros_like(case.mask)
-        yield case._replace(counts=np.where(hidden, np.float32(0.0), case.counts), mask=case.mask & ~hidden)
+        counts, mask = behind_a_line(case.counts, case.mask, int(width), places)
+        yield case._replace(counts=counts, mask=mask)
 
 
 CHANGED: Mapping[str, Axis] = {

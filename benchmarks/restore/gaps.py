@@ -108,6 +108,14 @@ def gap(shape: tuple[int, ...], peak: tuple[np.intp, ...], width: int, kind: str
     return mask
 
 
+def behind_a_line(counts: Counts, mask: Mask, width: int, places: np.random.Generator) -> tuple[Counts, Mask]:
+    """Return counts and mask behind a line of `width` px beside the peak, none where it is 0."""
+    if not width:
+        return counts, mask
+    seen = gap(counts.shape, np.unravel_index(counts.argmax(), counts.shape), width, "line", places)
+    return np.where(seen, counts, np.float32(0.0)), mask & seen
+
+
 def network(engine: Engine, guided: bool) -> Fill:
     """Return a fill with the network of an engine."""
 
