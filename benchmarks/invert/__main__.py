@@ -51,6 +51,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--peers", type=Path, default=TRAINED, help="folder of peers (default: those that come with it)"
     )
+    parser.add_argument(
+        "--family", nargs="*", choices=quality.FAMILIES, default=list(quality.FAMILIES), help="of quality (default: all)"
+    )
     parser.add_argument("--most", type=int, default=20000, help="evaluations that a way may take (default 20000)")
     parser.add_argument("--tuning", type=int, default=4000, help="evaluations of each of Xopt's gains (default 4000)")
     parser.add_argument("--plot", type=Path, help="PNG of the curves")
@@ -80,7 +83,8 @@ class Bench:
     def quality(self) -> None:
         """Against the crystals that were simulated."""
         engine = default_engine()
-        for title, family in quality.FAMILIES.items():
+        for title in self.options.family:
+            family = quality.FAMILIES[title]
             names = quality.Quality._fields
             table = Table("way", *names, title=f"{title}, {self.options.crystals} crystals, medians (means)")
             mean_shape = quality.mean_shape(family)

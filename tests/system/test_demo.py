@@ -181,7 +181,10 @@ def test_stream_goes_through_worker_and_a_network_on_each_engine(
     engine = {"backend": backend, "device": device, "cache": str(tmp_path / "engines")}
     with quick.open("a") as file:
         file.writelines(
-            ["[repair]\ndenoise = true\n[engine]\n", *(f"{key} = '{value}'\n" for key, value in engine.items())]
+            [
+                "[repair]\ndenoise = true\n[defects]\nclassify = true\n[engine]\n",
+                *(f"{key} = '{value}'\n" for key, value in engine.items()),
+            ]
         )
     frames, results, requests = (f"tcp://127.0.0.1:{port}" for port in free_ports(3))
     places = ["--endpoint", frames, "--results", results, "--requests", requests, "--http-port", "0"]
@@ -203,6 +206,8 @@ def test_stream_goes_through_worker_and_a_network_on_each_engine(
         "device": device,
     }
     assert result.latencies_s["denoise"] > 0.0
+    assert result.figures.defect_class
+    assert result.latencies_s["classify"] > 0.0
 
 
 def test_worker_that_cannot_begin_says_why_and_ends(tmp_path: Path) -> None:

@@ -349,3 +349,21 @@ def test_a_vortex_knows_its_length() -> None:
     line = Vortex(points=points, direction=np.array([0.0, 1.0, 0.0]), turns=1, spread=0.0, closed=False)
     assert line.length == 8.0
     np.testing.assert_array_equal(line.middle, (4.0, 4.0, 2.0))
+
+
+@pytest.mark.slow
+def test_the_networks_that_come_with_braggloop_and_lines_tell_edge_from_screw() -> None:
+    """Simulated crystals of an unseen seed, as they are: what phase retrieval costs is measured in benchmarks."""
+    torch.set_num_threads(1)
+    family = replace(DEFECTS, shapes=(Shape.WULFF,), defects=(Defect.NONE, Defect.EDGE, Defect.SCREW), flux=(1e6, 1e7))
+    given = random_scenes(seeded(2026), replace(family, gap_chance=0.0, mask_chance=0.0), 16, (48, 48, 48))
+    right = []
+    for n, number in enumerate(shown(given.specimens).tolist()):
+        where = Scattering(
+            basis_nm=given.specimens.grid.basis_nm[n].double().numpy(),
+            q=given.specimens.q[n].double().numpy(),
+            reflection=tuple(int(index) for index in given.specimens.labels.reflection[n]),  # type: ignore[arg-type]
+        )
+        told = classify(given.counts[n].numpy(), given.specimens.object_[n].numpy(), scattering=where)
+        right.append(told.label == CLASSES[number])
+    assert sum(right) >= 13
