@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
         "--peers", type=Path, default=TRAINED, help="folder of peers (default: those that come with it)"
     )
     parser.add_argument(
-        "--family", nargs="*", choices=quality.FAMILIES, default=list(quality.FAMILIES), help="of quality (default: all)"
+        "--family", nargs="*", choices=quality.FAMILIES, default=[*quality.FAMILIES], help="of quality (default: all)"
     )
     parser.add_argument("--most", type=int, default=20000, help="evaluations that a way may take (default 20000)")
     parser.add_argument("--tuning", type=int, default=4000, help="evaluations of each of Xopt's gains (default 4000)")

@@ -14,8 +14,12 @@ DARK_VOXELS = 3
 
 
 def body_of(object_: NDArray[np.complex64], support: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
-    """Return where the crystal is, bool [z, y, x]: the largest bright piece, or that of its `support`, closed."""
-    bright = _bright(np.abs(object_)) if support is None else np.asarray(support, bool)
+    """Return where the crystal is, bool [z, y, x]: the largest bright piece, of its `support` where that is known,
+    closed. A support alone reaches into the dim rim, where phases are noise.
+    """
+    bright = _bright(np.abs(object_))
+    if support is not None:
+        bright &= support
     pieces, count = label(bright)
     if count > 1:
         bright = pieces == np.bincount(pieces.reshape(-1))[1:].argmax() + 1

@@ -21,6 +21,7 @@ from service.results.picture import ACCENT, FAINT, INK, LINE, STYLE, save_png
 CUTS = ((0, "row", "column"), (1, "frame", "column"), (2, "frame", "row"))
 ROW_INCHES = 2.6
 LEAST_SHOWN = 0.5  # counts
+SHOWN_PERCENTILE = 99.5  # of the evidence: a few voxels of the peak must not hide the fringes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +70,7 @@ def _pattern(axis: Axes, counts: NDArray[np.float32], cut: tuple[int, str, str])
 
 def _evidence(axis: Axes, spoke: NDArray[np.float32], name: str, cut: tuple[int, str, str]) -> None:
     image = np.take(spoke, spoke.shape[cut[0]] // 2, cut[0])
-    most = max(float(np.abs(image).max()), 1e-6)
+    most = max(float(np.percentile(np.abs(image), SHOWN_PERCENTILE)), 1e-6)
     axis.imshow(image, cmap="RdBu_r", vmin=-most, vmax=most, aspect="auto")
     _dress(axis, f"red: spoke for {name.replace('_', ' ')}", cut)
 
