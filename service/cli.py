@@ -207,6 +207,9 @@ def reconstruct(
     denoise: Annotated[
         bool | None, typer.Option("--denoise", help="Show the counts denoised too; they are not what is inverted.")
     ] = None,
+    classify: Annotated[
+        bool | None, typer.Option("--classify", help="Tell what is wrong with the crystal; see 'braggloop classify'.")
+    ] = None,
     out: Out = None,
     settings: SettingsFile = None,
     json: Json = False,
@@ -225,7 +228,7 @@ def reconstruct(
 
         phasing = {"size": size, "starts": starts, "recipe": recipe, "seed": seed, "device": device}
         repair = {"inpaint": inpaint or use_filled, "use_filled": use_filled, "denoise": denoise}
-        chosen = settings_from(settings, out, phasing=phasing, repair=repair)
+        chosen = settings_from(settings, out, phasing=phasing, repair=repair, defects={"classify": classify})
         reconstruct_file(file, scan, begin, chosen, report, repeats or ())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from types import ModuleType
 
 import numpy as np
@@ -69,12 +70,7 @@ def classify(
     lines: tuple[Vortex, ...] = ()
     places: tuple[Place, ...] = ()
     if obj is not None:
-        body = body_of(obj, support)
-        lines = vortices(obj, body)
-        alone = len(lines) == 1
-        told = character(obj, lines[0], scattering, body) if alone and scattering is not None else None
-        places = () if scattering is None else tuple(place(line, scattering, obj.shape, told) for line in lines)
-        probable = judged(probable, lines, told, burgers_length_nm(scattering), hole_share(obj))
+        probable, lines, places = _weighed(probable, obj, support, scattering)
     label = max(probable, key=probable.__getitem__)
     if probable[label] < sure:
         label = DefectClass.UNKNOWN
@@ -86,6 +82,22 @@ def classify(
         places=places,
         count=max(len(lines), _at_least(label)),
     )
+
+
+def _weighed(
+    before: Mapping[DefectClass, float],
+    obj: NDArray[np.complex64],
+    support: NDArray[np.bool_] | None,
+    scattering: Scattering | None,
+) -> tuple[dict[DefectClass, float], tuple[Vortex, ...], tuple[Place, ...]]:
+    """Return the probabilities in the light of the lines of an object, these lines, and where they are known to lie."""
+    body = body_of(obj, support)
+    lines, holes = vortices(obj, body), hole_share(obj)
+    if scattering is None:
+        return judged(before, lines, holes=holes), lines, ()
+    told = character(obj, lines[0], scattering, body) if len(lines) == 1 else None
+    places = tuple(place(line, scattering, obj.shape, told) for line in lines)
+    return judged(before, lines, told, burgers_length_nm(scattering), holes), lines, places
 
 
 def view_of(pattern: Tensor, scattering: Scattering | None) -> Tensor:
