@@ -373,6 +373,8 @@ def defects_catalogue(
         list[str] | None, typer.Option("--element", help="May be given more than once; default: Au.", metavar="Au")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Another number draws other crystals.")] = 0,
+    out: Out = None,
+    settings: SettingsFile = None,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -384,7 +386,8 @@ def defects_catalogue(
     with one_line_errors(report, debug):
         from service.commands.catalogue import draw_catalogue
 
-        draw_catalogue(page, element or ["Au"], seed, report)
+        target = target_path(settings_from(settings, out), page)
+        draw_catalogue(target, element or ["Au"], seed, report)
 
 
 @app.command()

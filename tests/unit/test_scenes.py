@@ -11,7 +11,7 @@ import torch
 
 from models.simulate.dislocations import circle, dislocation_loop
 from models.simulate.draws import seeded, unit
-from models.simulate.families import FAMILIES, Defect, Family, Shape, family
+from models.simulate.families import FAMILIES, SINGLE, Defect, Family, Shape, family
 from models.simulate.scenes import frozen_scenes, random_scenes, training_scenes
 from models.simulate.specimens import random_specimens
 
@@ -92,7 +92,7 @@ def test_a_defect_shows_where_its_label_says_so(defect: Defect) -> None:
 
 def test_labels_are_zero_where_there_is_nothing_to_name() -> None:
     labels = random_specimens(seeded(2), FAMILIES["train"], 64, SHAPE).labels
-    assert set(labels.defect.tolist()) == set(Defect)
+    assert set(labels.defect.tolist()) == set(SINGLE)
     for defect, burgers, line, glide in zip(labels.defect, labels.burgers, labels.line, labels.glide, strict=True):
         lengths = [round(float(vector.norm()), 3) for vector in (burgers, line, glide)]
         assert lengths == {
@@ -166,3 +166,13 @@ def test_an_orthogonal_family_has_orthogonal_voxels() -> None:
 def test_families_do_not_share_their_crystals() -> None:
     first, second = (next(frozen_scenes(name, "test", 2, SHAPE)) for name in ("train", "elements"))
     assert not torch.allclose(first.specimens.filling, second.specimens.filling)
+
+
+def test_two_lines_that_a_reflection_sees() -> None:
+    family = replace(FAMILIES["defects"], shapes=(Shape.WULFF,), defects=(Defect.MULTIPLE,), phase_range=(0.0, 0.0))
+    drawn = random_specimens(seeded(3), family, 8, SHAPE)
+    assert (drawn.labels.visibility.abs() > 0.5).all()
+    alone = random_specimens(seeded(3), replace(family, defects=(Defect.EDGE,)), 8, SHAPE)
+    # The same kind of crystal with a second line is another object, as bright.
+    assert drawn.object_.abs().mean() == pytest.approx(float(alone.object_.abs().mean()), rel=0.2)
+    assert torch.isfinite(torch.view_as_real(drawn.object_)).all()
