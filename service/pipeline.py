@@ -78,8 +78,7 @@ def run(
     """Invert one series. Not for streaming: it wants the whole volume.
 
     `repair` runs the networks that the settings switch on, `tiers` the tiers, `classifier` tells defects; without them
-    none is run. `show` is given
-    what a tier found, at once, where both are given; what is returned is the search's.
+    none is run. `show` is given what a tier found, at once, where both are given; what is returned is the search's.
     `previous` is the result before: the new one takes the hand nearest to it, where both show the same field of view.
     `start`, likewise, is an object of the same scan, finer or coarser, from which every start sets out.
     Raises DataError or GeometryError in one line where there is nothing to invert, SourceError where a mask, dark or
@@ -87,10 +86,7 @@ def run(
     """
     require_device(settings.phasing)
     stages = _Stages(progress)
-    with stages.stage("preprocess", DataError):
-        prepared = _prepare(volume, settings.detector, settings.phasing)
-    with stages.stage("preprocess", GeometryError):
-        frame = _frame_of(volume, prepared)
+    prepared, frame = _cropped(volume, settings, stages)
     crop = Crop(prepared)
     if repair is not None and settings.repair.inpaint:
         with stages.stage("inpaint", DataError):
@@ -308,12 +304,15 @@ def _known_of(volume: Volume, detector: DetectorSettings) -> tuple[PreprocessCon
 
 def crop_of(volume: Volume, settings: Settings) -> tuple[Preprocessed, NDArray[np.float64], NDArray[np.float64]]:
     """Return the crop that would be inverted, `basis_nm` and `q_lab` of Reconstruction; raise as `run` does."""
-    stages = _Stages(None)
+    prepared, frame = _cropped(volume, settings, _Stages(None))
+    return prepared, frame.direct_nm, frame.q_lab
+
+
+def _cropped(volume: Volume, settings: Settings, stages: _Stages) -> tuple[Preprocessed, _Frame]:
     with stages.stage("preprocess", DataError):
         prepared = _prepare(volume, settings.detector, settings.phasing)
     with stages.stage("preprocess", GeometryError):
-        frame = _frame_of(volume, prepared)
-    return prepared, frame.direct_nm, frame.q_lab
+        return prepared, _frame_of(volume, prepared)
 
 
 def _frame_of(volume: Volume, prepared: Preprocessed) -> _Frame:

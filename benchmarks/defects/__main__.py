@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.defects import curves, scores, ways
-from benchmarks.defects.cases import BEAMLINE, Case, atomistic, continuum
+from benchmarks.defects.cases import BEAMLINE, ORDINARY, Case, atomistic, continuum
 from benchmarks.defects.ways import CLASS_NAMES, WAYS, Told
 from models.defects.predict import SURE
 from models.simulate.families import FAMILIES
@@ -79,8 +79,7 @@ class Bench:
 
     def classes(self) -> None:
         """Against simulated crystals of all classes."""
-        family = replace(BEAMLINE, shapes=BEAMLINE.shapes[:-1])  # grains are what no class is made for
-        found = self._told("classes", itertools.islice(continuum(family), self.options.crystals))
+        found = self._told("classes", itertools.islice(continuum(ORDINARY), self.options.crystals))
         outside = replace(FAMILIES["outside"], flux=BEAMLINE.flux, gap_chance=0.0, mask_chance=0.0)
         odd = self._told("outside", itertools.islice(continuum(outside), self.options.crystals // 2))
         table = Table(

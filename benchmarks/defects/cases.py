@@ -13,22 +13,23 @@ from torch import Generator
 
 from models.defects.classes import CLASSES, OF_DEFECT, shown
 from models.defects.report import DefectClass, Scattering
+from models.simulate.atoms.labels import straight_defect
 from models.simulate.atoms.lines import angle_deg
 from models.simulate.atoms.specimens import atomic_specimens
 from models.simulate.atoms.store import Entry, entries
 from models.simulate.draws import seeded
-from models.simulate.families import DEFECTS, Defect, Family
+from models.simulate.families import DEFECTS, Defect, Family, Shape
 from models.simulate.scenes import FROZEN_SEEDS, Scenes, measured, random_scenes
 
 EDGE_VOXELS, BATCH = 64, 8
 SEED = FROZEN_SEEDS["test"] + 300
 # What most of the tables are measured with; curves change one thing at a time.
 BEAMLINE = replace(DEFECTS, flux=(1e6, 1e8), gap_chance=0.0, mask_chance=0.0)
+# Grains are what no class is made for.
+ORDINARY = replace(BEAMLINE, shapes=tuple(shape for shape in BEAMLINE.shapes if shape != Shape.GRAINS))
 # A ribbon wider than this share of a crystal is called partial, one that is narrower than the other is not; between
 # them either is right, and no such crystal is in a table.
 SPLIT, UNSPLIT = 0.15, 0.115
-# Angle between line and Burgers vector up to which a line is a screw, and from which an edge, degrees.
-SCREW_BELOW_DEG, EDGE_ABOVE_DEG = 15.0, 75.0
 
 
 class Line(NamedTuple):
@@ -80,10 +81,7 @@ def class_of(crystal: Entry) -> DefectClass | None:
     ribbon = crystal.ribbon_nm / (2.0 * crystal.radius_nm)
     if ribbon > UNSPLIT:
         return DefectClass.PARTIAL if ribbon > SPLIT else None
-    angle = angle_deg(crystal.burgers, crystal.line)
-    if angle < SCREW_BELOW_DEG:
-        return DefectClass.SCREW
-    return DefectClass.EDGE if angle > EDGE_ABOVE_DEG else DefectClass.MIXED
+    return OF_DEFECT[straight_defect(angle_deg(crystal.burgers, crystal.line))]
 
 
 def measured_atoms(generator: Generator, beamline: Family, crystal: Entry, name: DefectClass | None) -> Case | None:

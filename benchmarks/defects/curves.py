@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.defects import scores, ways
-from benchmarks.defects.cases import BEAMLINE, Case, continuum
+from benchmarks.defects.cases import ORDINARY, Case, continuum
 from benchmarks.defects.ways import Told, Way
 from benchmarks.restore.gaps import behind_a_line
 from models.defects.predict import classify
@@ -20,8 +20,7 @@ from models.defects.report import DefectReport
 from models.simulate.families import Defect
 
 BASE = replace(
-    BEAMLINE,
-    shapes=BEAMLINE.shapes[:-1],
+    ORDINARY,
     defects=(Defect.NONE, Defect.EDGE, Defect.SCREW),
     flux=(1e7, 1e7),
     oversampling=(2.5, 3.5),

@@ -109,11 +109,16 @@ class DefectReport:
     count: int
 
     @property
+    def likeliest(self) -> DefectClass:
+        """The class of the highest probability, however low that is."""
+        return max(self.probabilities, key=self.probabilities.__getitem__)
+
+    @property
     def abstained(self) -> bool:
         """Whether no class is likelier than `sure`."""
-        return max(self.probabilities.values()) < self.sure
+        return self.probabilities[self.likeliest] < self.sure
 
     @property
     def probability(self) -> float:
         """Of the label; where it abstained that the likeliest class is wrong."""
-        return 1.0 - max(self.probabilities.values()) if self.abstained else self.probabilities[self.label]
+        return 1.0 - self.probabilities[self.likeliest] if self.abstained else self.probabilities[self.label]

@@ -129,7 +129,7 @@ def _line(starts: NDArray[np.int64], ends: NDArray[np.int64]) -> Vortex | None:
     points = 0.5 * (starts + ends).astype(np.float64) + 0.5
     flow = steps.sum(0)
     far = points - points.mean(0)
-    if np.sqrt((flow**2).sum()) >= SHORTEST_VOXELS:  # its ends are apart
+    if np.linalg.norm(flow) >= SHORTEST_VOXELS:  # its ends are apart
         direction = np.linalg.svd(far, full_matrices=False)[2][0]
         direction = direction * np.sign(direction @ flow)
         if direction @ flow < 0.5 * np.linalg.norm(flow):  # a hairpin: wider than its ends are apart
@@ -143,7 +143,7 @@ def _line(starts: NDArray[np.int64], ends: NDArray[np.int64]) -> Vortex | None:
             spread=_spread(far, direction),
             closed=False,
         )
-    if np.ptp(points, axis=0).max() < SHORTEST_VOXELS or len(points) < 4:
+    if np.ptp(points, axis=0).max() < SHORTEST_VOXELS:
         return None
     area = np.cross(far, steps).sum(0)  # twice the area about which it turns right
     length = np.linalg.norm(area)

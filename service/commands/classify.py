@@ -183,12 +183,11 @@ def _drawn(source: Path, given: _Given, found: DefectReport, settings: Settings)
     name = SLICE_NAME if given.is_frame else NAME
     network = registry.build(registry.network(name, settings.engine.networks or registry.ROOT))
     counts = filled(given.counts, obj=given.object_)
-    label = max(found.probabilities, key=found.probabilities.__getitem__)
     return Drawn(
         title=source.stem,
         found=found,
         counts=counts,
-        evidence=evidence(counts, label, network, given.scattering),
+        evidence=evidence(counts, found.likeliest, network, given.scattering),
         object_=given.object_,
     )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 
 from models.defects.body import body_of
 from models.defects.report import DefectReport
+from models.defects.vortices import Vortex
 from service.results.picture import ACCENT, FAINT, INK, LINE, STYLE, save_png
 
 # axis that is cut, names of the rows and of the columns
@@ -51,13 +54,12 @@ def _figure(drawn: Drawn) -> Figure:
     grid = GridSpec(rows, 4, figure, left=0.06, right=0.97, top=0.9, bottom=0.07, wspace=0.3, hspace=0.35)
     frame = drawn.counts.ndim == 2
     counts, spoke = (one[None] if frame else one for one in (drawn.counts, drawn.evidence))
-    likeliest = max(found.probabilities, key=found.probabilities.__getitem__).value
+    fields = [] if drawn.object_ is None else _fields(drawn.object_)
     for column, cut in enumerate(CUTS[:1] if frame else CUTS):
         _pattern(figure.add_subplot(grid[0, column]), counts, cut)
-        _evidence(figure.add_subplot(grid[1, column]), spoke, likeliest, cut)
-        if drawn.object_ is not None:
-            _crystal(figure.add_subplot(grid[2, column]), drawn, cut, phase=False)
-            _crystal(figure.add_subplot(grid[3, column]), drawn, cut, phase=True)
+        _evidence(figure.add_subplot(grid[1, column]), spoke, found.likeliest.value, cut)
+        for row, field in enumerate(fields, 2):
+            _crystal(figure.add_subplot(grid[row, column]), field, found.lines, cut)
     _bars(figure.add_subplot(grid[:2, 3]), found)
     return figure
 
@@ -75,20 +77,37 @@ def _evidence(axis: Axes, spoke: NDArray[np.float32], name: str, cut: tuple[int,
     _dress(axis, f"red: spoke for {name.replace('_', ' ')}", cut)
 
 
-def _crystal(axis: Axes, drawn: Drawn, cut: tuple[int, str, str], *, phase: bool) -> None:
-    assert drawn.object_ is not None
-    body = body_of(drawn.object_)
-    middle = [round(float(places.mean())) for places in np.nonzero(body)]
-    box = tuple(slice(max(int(places.min()) - 2, 0), int(places.max()) + 3) for places in np.nonzero(body))
-    part, inside = drawn.object_[box], body[box]
-    at = middle[cut[0]] - box[cut[0]].start
-    image = np.take(np.where(inside, np.angle(part), np.nan) if phase else np.abs(part), at, cut[0])
-    axis.imshow(image, cmap="twilight" if phase else "gray", aspect="auto")
+class _Field(NamedTuple):
+    """A field of the crystal: `values` float32 in the box that begins at voxel `start`, cut at its voxels `middle`."""
+
+    title: str
+    colours: str
+    values: NDArray[np.float32]
+    start: tuple[int, ...]
+    middle: tuple[int, ...]
+
+
+def _fields(object_: NDArray[np.complex64]) -> list[_Field]:
+    """Amplitude and phase of the crystal, the phase NaN outside of its body."""
+    body = body_of(object_)
+    places = np.nonzero(body)
+    box = tuple(slice(max(int(one.min()) - 2, 0), int(one.max()) + 3) for one in places)
+    start = tuple(part.start for part in box)
+    middle = tuple(round(float(one.mean())) - first for one, first in zip(places, start, strict=True))
+    phase = np.where(body[box], np.angle(object_[box]), np.float32(np.nan))
+    return [
+        _Field("amplitude, lines seen through", "gray", np.abs(object_[box]), start, middle),
+        _Field("phase, lines seen through", "twilight", phase, start, middle),
+    ]
+
+
+def _crystal(axis: Axes, field: _Field, lines: Sequence[Vortex], cut: tuple[int, str, str]) -> None:
+    axis.imshow(np.take(field.values, field.middle[cut[0]], cut[0]), cmap=field.colours, aspect="auto")
     rows, columns = (one for one in range(3) if one != cut[0])
-    for line in drawn.found.lines:
-        axis.plot(line.points[:, columns] - box[columns].start, line.points[:, rows] - box[rows].start, ".", ms=2.5,
-                  color=LINE)  # fmt: skip
-    _dress(axis, "phase, lines seen through" if phase else "amplitude, lines seen through", cut)
+    for line in lines:
+        across, down = (line.points[:, one] - field.start[one] for one in (columns, rows))
+        axis.plot(across, down, ".", ms=2.5, color=LINE)
+    _dress(axis, field.title, cut)
 
 
 def _bars(axis: Axes, found: DefectReport) -> None:

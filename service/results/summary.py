@@ -69,7 +69,7 @@ def defects_record(found: DefectReport) -> dict[str, Any]:
         for line in found.lines
     ]
     for line, place in zip(lines, found.places, strict=False):
-        line |= _placed(place)
+        line |= _plain(_placed(place))
     return {
         "label": found.label.value,
         "probabilities": {name.value: share for name, share in found.probabilities.items()},
@@ -80,8 +80,8 @@ def defects_record(found: DefectReport) -> dict[str, Any]:
 
 def _placed(place: Place) -> dict[str, Any]:
     known = {
-        "middle_nm": place.middle_nm.tolist(),
-        "direction_lab": place.direction.tolist(),
+        "middle_nm": place.middle_nm,
+        "direction_lab": place.direction,
         "length_nm": place.length_nm,
         "error_nm": place.error_nm,
         "burgers_along_q_nm": place.burgers_nm,
@@ -90,15 +90,11 @@ def _placed(place: Place) -> dict[str, Any]:
     if told is None:
         return known
     return known | {
-        "burgers_edge_nm": _number(told.edge_nm),
-        "burgers_edge_direction": told.edge.tolist(),
-        "burgers_screw_nm": _number(told.screw_nm),
+        "burgers_edge_nm": told.edge_nm,
+        "burgers_edge_direction": told.edge,
+        "burgers_screw_nm": told.screw_nm,
         "misfit_rad": told.misfit,
     }
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def outcome_rows(reconstruction: Reconstruction, path: Path, picture: Path | None) -> list[tuple[str, str]]:

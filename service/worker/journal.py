@@ -28,15 +28,8 @@ log = logging.getLogger(__name__)
 Identity = tuple[int, str, Position]  # series_id, series_unique_id, where its start lies
 RECALLED = 1000  # newest results that are kept
 LARGEST_BYTES = 8_000_000  # of the file, or twice what must stay where that is more: RECALLED results take 1 to 2 MB
-TOTALS = (
-    "sequence",
-    "totals",
-    "series",
-    "defects",
-    "stages",
-    "latency",
-    "last_error",
-)  # of all results, in the line of totals
+# Of all results, in the line of totals.
+TOTALS = ("sequence", "totals", "series", "defects", "stages", "latency", "last_error")
 
 
 Timing = tuple[int, float, float]  # number, sum, last; s

@@ -121,16 +121,23 @@ def main() -> int:
     parser.add_argument("--radius-nm", type=float, default=RADIUS_NM, help="to the farthest corner (%(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    console, begun = Console(), time.perf_counter()
+    console = Console()
+    work = partial(make, arguments.out, arguments.elements, arguments.radius_nm, arguments.seed, console)
+    return made_and_shown(work, partial(table, arguments.out), console)
+
+
+def made_and_shown(work: Callable[[], None], show: Callable[[], Table], console: Console) -> int:
+    """Do the work, show its table and how long it took; return the exit code, what went wrong in one line."""
+    begun = time.perf_counter()
     try:
-        make(arguments.out, arguments.elements, arguments.radius_nm, arguments.seed, console)
+        work()
     except ModuleNotFoundError as error:
         console.print(f"{error}: pip install 'braggloop[train]'", style="red")
         return 1
     except ValueError as error:
         console.print(str(error), style="red")
         return 1
-    console.print(table(arguments.out))
+    console.print(show())
     console.print(f"{time.perf_counter() - begun:.0f} s")
     return 0
 

@@ -78,12 +78,17 @@ def _defect(found: Dislocations, layers: int) -> Defect:
     if any(line.partial for line in found.through):
         return Defect.DISSOCIATED
     if found.through:
-        character_deg = angle_deg(found.burgers, found.along)
-        straight = Defect.EDGE if character_deg > EDGE_ABOVE_DEG else Defect.MIXED
-        return Defect.SCREW if character_deg < SCREW_BELOW_DEG else straight
+        return straight_defect(angle_deg(found.burgers, found.along))
     if found.loops:
         return Defect.LOOP
     return (Defect.NONE, Defect.TWIN, Defect.FAULT)[min(layers, 2)]
+
+
+def straight_defect(character_deg: float) -> Defect:
+    """Return what a straight line is that lies at an angle to its Burgers vector."""
+    if character_deg < SCREW_BELOW_DEG:
+        return Defect.SCREW
+    return Defect.EDGE if character_deg > EDGE_ABOVE_DEG else Defect.MIXED
 
 
 def hcp_layers(positions_nm: NDArray[np.float64], lattice_nm: float) -> tuple[NDArray[np.float64], list[float]]:

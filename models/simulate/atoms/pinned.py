@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Generator, Tensor
 
-from models.simulate.atoms.catalogue import collect
+from models.simulate.atoms.catalogue import collect, made_and_shown
 from models.simulate.atoms.labels import depth_nm, findings
 from models.simulate.atoms.lines import angle_deg
 from models.simulate.atoms.nanocrystals import Inserted, drawn_system, nanocrystal, random_facets
@@ -174,19 +174,12 @@ def main() -> int:
     parser.add_argument("--radii-nm", type=float, nargs=2, default=RADII_NM, help="smallest and largest (%(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    console, begun = Console(), time.perf_counter()
+    console = Console()
     defects, (low, high) = [KINDS[name] for name in arguments.defects], arguments.radii_nm
-    try:
-        make(arguments.out, defects, arguments.elements, arguments.count, arguments.seed, console, (low, high))
-    except ModuleNotFoundError as error:
-        console.print(f"{error}: pip install 'braggloop[train]'", style="red")
-        return 1
-    except ValueError as error:
-        console.print(str(error), style="red")
-        return 1
-    console.print(tally(arguments.out))
-    console.print(f"{time.perf_counter() - begun:.0f} s")
-    return 0
+    work = partial(
+        make, arguments.out, defects, arguments.elements, arguments.count, arguments.seed, console, (low, high)
+    )
+    return made_and_shown(work, partial(tally, arguments.out), console)
 
 
 if __name__ == "__main__":
