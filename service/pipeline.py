@@ -22,8 +22,10 @@ from models.bcdi.phasing import Phased, PhasingConfig, phase_retrieval
 from models.bcdi.preprocess import Exposure, Masked, PreprocessConfig, Preprocessed, masked_series, preprocess
 from models.bcdi.resample import along_q, to_lab
 from models.bcdi.strain import displacement_and_strain
+from models.bcdi.wound import likely_lines, rewound
 from models.defects.report import DefectReport
 from models.layouts import chosen_layout
+from models.light import light_of
 from service.adapters.scans.plane import detector_planes
 from service.defects import Classifier
 from service.errors import BraggloopError, DataError, GeometryError, SettingsError, one_line
@@ -96,10 +98,11 @@ def run(
             repair.denoise(crop, settings)
     work = _Work(volume=volume, settings=settings, crop=crop, frame=frame, previous=previous, classifier=classifier)
     config = phasing_config(settings.phasing)
+    lines = likely_lines(frame.direct_nm, frame.q_lab) if settings.defects.classify else None
     if tiers is not None and show is not None and settings.tiers.direct and start is None:
-        work.show_early(tiers(prepared, settings, config), show, stages)
+        work.show_early(tiers(prepared, settings, config, lines), show, stages)
     with stages.stage("phase", DataError):
-        searched = _invert(crop, config, settings.phasing, start, stages.within("phase"))
+        searched = _invert(crop, config, settings.phasing, start, lines, stages.within("phase"))
     return work.reconstruction(Tier(SEARCH, searched), stages)
 
 
@@ -336,20 +339,25 @@ def _invert(
     config: PhasingConfig,
     settings: PhasingSettings,
     start: NDArray[np.complex64] | None,
+    lines: NDArray[np.float64] | None,
     progress: Callable[[float], None],
 ) -> Phased:
     prepared = crop.prepared
     from_anywhere = settings.one_density and start is None
     invert = phase_retrieval_both_ways if from_anywhere else partial(phase_retrieval, start=start)
-    return invert(
+    light = light_of(prepared.counts.shape, prepared.scale, prepared.background)
+    found = invert(
         prepared.counts,
         prepared.mask,
         config,
-        scale=prepared.scale,
-        background=prepared.background,
+        scale=light.scale,
+        background=light.background,
         filled=crop.filled,
         progress=progress,
     )
+    if lines is None or start is not None or settings.recipe != "auto":
+        return found
+    return rewound(prepared.counts, prepared.mask, found, lines, config, light=light, filled=crop.filled)
 
 
 def _alike(former: Former, frame: _Frame, shape: tuple[int, ...]) -> bool:

@@ -47,9 +47,16 @@ class Tiers:
     def __init__(self, make: MakeEngine) -> None:
         self._engines = Engines(make)
 
-    def __call__(self, prepared: Preprocessed, settings: Settings, config: PhasingConfig) -> Iterator[Tier]:
+    def __call__(
+        self,
+        prepared: Preprocessed,
+        settings: Settings,
+        config: PhasingConfig,
+        lines: NDArray[np.float64] | None = None,
+    ) -> Iterator[Tier]:
         """Yield the tiers that the settings ask for, each as soon as it is done: `direct`, what the network tells;
-        `adaptive`, its latents adapted to the counts; `refined`, phase retrieval that begins with the better of both.
+        `adaptive`, its latents adapted to the counts; `refined`, phase retrieval that begins with the better of both
+        and with `lines`, see `refine`.
 
         Raises SettingsError or SourceError where there is no such engine or network, ValueError where a crop is none.
         """
@@ -73,6 +80,7 @@ class Tiers:
                 prepared.mask,
                 best,
                 config,
+                lines=lines,
                 budget_s=wanted.refined_s,
                 scale=prepared.scale,
                 background=prepared.background,

@@ -120,7 +120,7 @@ class Bench:
 
     def _told(self, title: str, cases: Iterable[Case]) -> dict[str, list[Told]]:
         found: dict[str, list[Told]] = {name: [] for name in WAYS}
-        for number, case in enumerate(cases):
+        for number, case in enumerate(map(ways.filled, cases)):
             for name, way in WAYS.items():
                 if name not in SLOW or number < self.options.inverted:
                     found[name].append(ways.told(case, way))

@@ -30,6 +30,8 @@ ORDINARY = replace(BEAMLINE, shapes=tuple(shape for shape in BEAMLINE.shapes if 
 # A ribbon wider than this share of a crystal is called partial, one that is narrower than the other is not; between
 # them either is right, and no such crystal is in a table.
 SPLIT, UNSPLIT = 0.15, 0.115
+# Reflections are drawn so often until one shows the line.
+MOST_DRAWS = 8
 
 
 class Line(NamedTuple):
@@ -41,7 +43,7 @@ class Line(NamedTuple):
 
 class Case(NamedTuple):
     """A pattern, what of it counts photons of the crystal, how it was measured, and what is wrong with the crystal;
-    `hidden`: it has a defect that this reflection does not show.
+    `hidden`: it has a defect that this reflection does not show; `filled`: the pattern without gaps, see `ways.told`.
     """
 
     counts: NDArray[np.float32]
@@ -51,6 +53,7 @@ class Case(NamedTuple):
     truth: NDArray[np.complex64]
     line: Line | None = None
     hidden: bool = False
+    filled: NDArray[np.float32] | None = None
 
 
 def continuum(family: Family, seed: int = SEED) -> Iterator[Case]:
@@ -63,13 +66,14 @@ def continuum(family: Family, seed: int = SEED) -> Iterator[Case]:
 
 
 def atomistic(catalogue: Path, beamline: Family = BEAMLINE, seed: int = SEED) -> Iterator[Case]:
-    """Yield each crystal of a catalogue once, in a reflection drawn at random; none whose class is not settled, and
-    none that the reflection does not show.
+    """Yield each crystal of a catalogue once, in a reflection drawn at random among those that show its line; none
+    whose class is not settled.
     """
     generator = seeded(seed)
     for crystal in entries(catalogue):
         name = class_of(crystal)
-        case = measured_atoms(generator, beamline, crystal, name)
+        drawn = (measured_atoms(generator, beamline, crystal, name) for _ in range(MOST_DRAWS if name else 0))
+        case = next((one for one in drawn if one is not None), None)
         if case is not None:
             yield case
 
@@ -84,14 +88,12 @@ def class_of(crystal: Entry) -> DefectClass | None:
     return OF_DEFECT[straight_defect(angle_deg(crystal.burgers, crystal.line))]
 
 
-def measured_atoms(generator: Generator, beamline: Family, crystal: Entry, name: DefectClass | None) -> Case | None:
+def measured_atoms(generator: Generator, beamline: Family, crystal: Entry, name: DefectClass) -> Case | None:
     """Return one crystal measured in a reflection drawn at random; None where that shows nothing of its line."""
     specimens = atomic_specimens(generator, beamline, [crystal], (EDGE_VOXELS,) * 3)
-    scenes = measured(generator, beamline, specimens)
-    dark = bool(np.any(crystal.burgers)) and abs(float(specimens.labels.visibility[0])) < 0.5
-    if name is None or dark:
+    if np.any(crystal.burgers) and abs(float(specimens.labels.visibility[0])) < 0.5:
         return None
-    case = _case(scenes, 0, name)
+    case = _case(measured(generator, beamline, specimens), 0, name)
     if not len(crystal.middles_nm):
         return case
     turn = specimens.turn[0].double().numpy()

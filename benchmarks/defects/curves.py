@@ -72,7 +72,7 @@ def curves(crystals: int) -> Curves:
     for title, axis in CHANGED.items():
         found[title] = {name: [] for name in SHOWN}
         for value in axis.values:
-            shown = list(itertools.islice(axis.cases(value), crystals))
+            shown = list(map(ways.filled, itertools.islice(axis.cases(value), crystals)))
             for name, way in SHOWN.items():
                 told: list[Told] = [ways.told(case, way) for case in shown]
                 found[title][name].append(scores.three_class(told)["overall"])

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from models.bcdi.phasing import Phased, PhasingConfig, phase_retrieval
 from models.bcdi.search import rank
+from models.bcdi.wound import wound
 from models.invert.latent import SUPPORT
 
 # A round that lowers the free log-likelihood by less than that share of it was the last.
@@ -47,6 +48,7 @@ def refine(
     start: NDArray[np.complex64],
     config: PhasingConfig | None = None,
     *,
+    lines: NDArray[np.float64] | None = None,
     budget_s: float = math.inf,
     scale: NDArray[np.float32] | None = None,
     background: NDArray[np.float32] | None = None,
@@ -57,8 +59,10 @@ def refine(
 
     `counts`, `mask`, `scale`, `background` and errors as of `bcdi.phasing.phase_retrieval`; `start` complex64 [z, y, x]
     on the same detector pixels, from which the first round searches, or several [n, z, y, x], which are polished and of
-    which the best goes on; `config`'s number of starts is not looked at, its `held_out` must not be 0. A round begins
-    only where one like the longest before ends within `budget_s` seconds; the first always runs. Not for streaming.
+    which the best goes on; `config`'s number of starts is not looked at, its `held_out` must not be 0. With `lines`,
+    see `bcdi.wound.likely_lines`, the first round of one object also searches from its shape with a phase that winds
+    about each of them. A round begins only where one like the longest before ends within `budget_s` seconds; the first
+    always runs. Not for streaming.
     """
     config = config or PhasingConfig()
     if config.held_out == 0.0:
@@ -72,7 +76,10 @@ def refine(
     longest_s = 0.0
     while True:
         round_s = clock()
-        found = invert(replace(config, keep=1, search_from_start=search and not curve), start=objects)
+        how = replace(config, keep=1, search_from_start=search and not curve)
+        found = invert(how, start=objects)
+        if how.search_from_start and lines is not None:
+            found = min(found, invert(how, start=wound(np.abs(start), lines)), key=lambda one: rank(one.figures))
         longest_s = max(longest_s, clock() - round_s)
         curve.append(rank(found.figures))
         settled = best is not None and not curve[-1] < (1.0 - LEAST_GAIN) * rank(best.figures)

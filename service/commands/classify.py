@@ -15,6 +15,7 @@ from models import registry
 from models.bcdi.geometry import ANGSTROM_PER_NM
 from models.bcdi.phasing import Phased
 from models.bcdi.preprocess import Preprocessed
+from models.bcdi.wound import likely_lines
 from models.counts import require_counts
 from models.defects.evidence import evidence
 from models.defects.predict import ITEM, NAME, SLICE, SLICE_NAME, classify, filled
@@ -39,7 +40,7 @@ from service.results.summary import defects_record
 from service.settings import Settings
 
 # Of phase retrieval that begins with the network's crystal; its first round always runs.
-REFINED_S = 2.0
+REFINED_S = 3.0
 # The peak of an array that is no scan is looked for at this width (sigma); farther off the middle than that, the array
 # is cut about it, as long as so much is left on each side.
 PEAK_VOXELS, OFF_VOXELS, LEAST_VOXELS = 1.0, 3, 8
@@ -112,7 +113,7 @@ def _read(asked: Asked, settings: Settings, advance: Callable[[float], None]) ->
         known = Scattering(basis_nm=result.basis_nm, q=q, reflection=settings.defects.reflection)
         return _Given(object_=result.object_, support=result.support, scattering=known)
     prepared, basis_nm, q_lab = crop_of(read_volume(asked.source, asked.scan, settings, advance), settings)
-    crystal = None if asked.fast else _crystal(prepared, settings)
+    crystal = None if asked.fast else _crystal(prepared, likely_lines(basis_nm, q_lab), settings)
     return _Given(
         counts=_filled(prepared.intensity, prepared.mask, settings),
         object_=None if crystal is None else crystal.object_,
@@ -149,7 +150,7 @@ def _inpainter(mask: NDArray[np.bool_], settings: Settings) -> Engine | None:
     return None if mask.all() else trained_engine(settings.engine, INPAINTER, INPAINTED, BATCH)
 
 
-def _crystal(prepared: Preprocessed, settings: Settings) -> Phased:
+def _crystal(prepared: Preprocessed, lines: NDArray[np.float64], settings: Settings) -> Phased:
     """The crystal of a crop, told by the network and refined."""
     begun = invert(
         prepared.intensity,
@@ -164,6 +165,7 @@ def _crystal(prepared: Preprocessed, settings: Settings) -> Phased:
         prepared.mask,
         begun.object_,
         phasing_config(settings.phasing),
+        lines=lines,
         budget_s=REFINED_S,
         scale=prepared.scale,
         background=prepared.background,
