@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import zmq
 
@@ -186,14 +186,14 @@ def inversion(last_file: Path | None, settings: Settings) -> Invert:
     """
     from service.worker.inversion import Inversion
 
-    early = tiers()
+    use = networks_in_use()
     try:
-        early.warm(settings)
+        use.tiers.warm(settings)
     except (BraggloopError, ValueError) as error:  # each series will say so, and has its result all the same
         log.warning("no crystal will be shown before the search: %s", one_line(error))
     except Exception:  # whatever a network does, series must be inverted
         log.exception("no crystal will be shown before the search")
-    return Inversion(last_file, repair(), early, classifier())
+    return Inversion(last_file, *use)
 
 
 def networks(settings: EngineSettings) -> list[Network]:
@@ -250,25 +250,23 @@ def trained_engine(settings: EngineSettings, name: str, shape: tuple[int, ...], 
     return engine(settings, checked(network(settings, name)), shape, at_once)
 
 
-def repair() -> Repair:
-    """What runs networks on the crops of a worker or a command."""
+class Networks(NamedTuple):
+    """What runs networks on the crops of a worker or a command; they share their engines."""
+
+    repair: Repair
+    tiers: Tiers
+    classifier: Classifier
+
+
+def networks_in_use() -> Networks:
+    """What runs networks, each made when it is first needed. For one thread."""
+    from service.defects import Classifier
+    from service.engines import Engines
     from service.repair import Repair
-
-    return Repair(trained_engine)
-
-
-def tiers() -> Tiers:
-    """What shows crystals of a worker before the search for them is done."""
     from service.tiers import Tiers
 
-    return Tiers(trained_engine)
-
-
-def classifier() -> Classifier:
-    """What tells defects of the crystals of a worker or a command."""
-    from service.defects import Classifier
-
-    return Classifier(trained_engine)
+    engines = Engines(trained_engine)
+    return Networks(Repair(engines), Tiers(engines), Classifier(engines))
 
 
 def _twin(settings: Settings, chosen: StreamerSettings) -> FrameSource:

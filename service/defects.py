@@ -13,19 +13,19 @@ from models.defects.report import DefectReport, Scattering
 from models.inpaint.predict import BATCH
 from models.inpaint.predict import ITEM as INPAINTED
 from models.inpaint.predict import NAME as INPAINTER
-from service.engines import Engines, MakeEngine
+from service.engines import Engines
 from service.settings import Settings
 
 
 class Classifier:
-    """Called with one crop and its crystal after the other; keeps its engines. For one thread.
+    """Called with one crop and its crystal after the other. For one thread.
 
     Raises SettingsError or SourceError where there is no such engine or network, ValueError where there is nothing to
     classify.
     """
 
-    def __init__(self, make: MakeEngine) -> None:
-        self._engines = Engines(make)
+    def __init__(self, engines: Engines) -> None:
+        self._engines = engines
 
     def __call__(
         self,

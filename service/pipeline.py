@@ -147,9 +147,7 @@ class _Work:
             return None
         try:
             with stages.stage("classify", DataError):
-                return self.classifier(
-                    self.crop.prepared, phased, self.frame.direct_nm, self.frame.q_lab, self.settings
-                )
+                return self.classifier(self.crop.known, phased, self.frame.direct_nm, self.frame.q_lab, self.settings)
         except BraggloopError as error:
             self.crop.notes.append(f"defects are not told: {one_line(error)}")
         except Exception as error:  # whatever is odd about a crystal, its series must have its result

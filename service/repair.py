@@ -19,7 +19,7 @@ from models.inpaint.predict import NAME as INPAINTER
 from models.inpaint.trial import trial
 from models.light import Light, light_of
 from models.misfit import mean_square
-from service.engines import Engines, MakeEngine
+from service.engines import Engines
 from service.records import Repaired
 from service.settings import Settings
 
@@ -43,15 +43,25 @@ class Crop:
     notes: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
 
+    @property
+    def known(self) -> Preprocessed:
+        """The crop with what was filled, as if it had been seen."""
+        repaired, prepared = self.repaired, self.prepared
+        if repaired is None or repaired.filled is None or repaired.filled_std is None:
+            return prepared
+        gaps = repaired.filled_std > 0
+        counts = np.where(gaps, repaired.filled, prepared.counts)
+        return replace(prepared, counts=counts, mask=prepared.mask | gaps)
+
 
 class Repair:
-    """Called with one crop after the other; keeps its engines as long as settings and shape stay. For one thread.
+    """Called with one crop after the other. For one thread.
 
     Raises SettingsError or SourceError where there is no such engine or network.
     """
 
-    def __init__(self, make: MakeEngine) -> None:
-        self._engines = Engines(make)
+    def __init__(self, engines: Engines) -> None:
+        self._engines = engines
 
     def inpaint(self, crop: Crop, settings: Settings) -> None:
         """Fill the gaps; doubt it where the network is wrong about voxels that it is shown to be wrong about."""

@@ -23,7 +23,7 @@ from models.invert.predict import ITEM, NAME, Inverted, invert
 from models.invert.refine import refine
 from models.invert.space import Space
 from models.invert.trust import doubt, unexplained
-from service.engines import Engines, MakeEngine
+from service.engines import Engines
 from service.settings import Settings
 
 # What a crystal goes through so that its support and figures are told as those of all others are, beside the 20
@@ -42,10 +42,10 @@ class Tier:
 
 
 class Tiers:
-    """Called with one crop after the other; keeps its engines. For one thread."""
+    """Called with one crop after the other. For one thread."""
 
-    def __init__(self, make: MakeEngine) -> None:
-        self._engines = Engines(make)
+    def __init__(self, engines: Engines) -> None:
+        self._engines = engines
 
     def __call__(
         self,

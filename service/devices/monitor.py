@@ -39,7 +39,7 @@ Request = Callable[..., Mapping[str, Any]]
 
 FIGURES = tuple(item.name for item in dataclasses.fields(Figures))
 SLICES = ("amplitude", "phase", "strain", "displacement")
-REPAIR_SLICES = ("measured", "repaired")  # not in every result
+SOME_SLICES = ("measured", "repaired", "defect_lines")  # not in every result
 
 
 class Monitor:
@@ -224,7 +224,7 @@ def _crystal(summary: ResultSummary) -> dict[str, Any]:
     return {
         **{name: getattr(summary.figures, name) for name in FIGURES},
         **{name: summary.slices[name] for name in SLICES if name in summary.slices},
-        **{name: summary.slices.get(name, no_image()) for name in REPAIR_SLICES},
+        **{name: summary.slices.get(name, no_image()) for name in SOME_SLICES},
         "latency_s": NAN if summary.latency_s is None else summary.latency_s,
         "latency_stages": tuple(stages),
         "latencies_s": tuple(float(seconds) for seconds in stages.values()),

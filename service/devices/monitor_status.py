@@ -176,6 +176,16 @@ class MonitorStatus(Status):
         ),
     )
 
+    defect_lines: NDArray[np.float32] = field(
+        default_factory=no_image,
+        metadata=described(
+            label="Dislocations",
+            description="Dislocation lines, seen along the beam through the grid of the slices: the line's number, 0"
+            " where there is none; empty where nobody asked.",
+            format="%.0f",
+        ),
+    )
+
     measured: NDArray[np.float32] = field(
         default_factory=no_image,
         metadata=described(

@@ -58,13 +58,27 @@ def lines_nm(reconstruction: Reconstruction) -> list[NDArray[np.float64]]:
     return [(line.points - middle) @ steps.T for line in reconstruction.defects.lines]
 
 
+def lines_seen(reconstruction: Reconstruction) -> NDArray[np.float32]:
+    """Return the dislocation lines as one sees them through the crystal along the beam, float32 [y, x] of the
+    laboratory grid: the number of the line from 1 on, 0 where there is none.
+    """
+    shape = reconstruction.object_lab.shape
+    seen = np.zeros(shape[1:], np.float32)
+    for number, line in enumerate(lines_nm(reconstruction), 1):
+        places = (line / reconstruction.voxel_nm + (np.array(shape) - 1) / 2).round().astype(int)
+        inside = ((places >= 0) & (places < shape)).all(1)
+        seen[tuple(places[inside, 1:].T)] = number
+    return seen
+
+
 def central_slices(reconstruction: Reconstruction) -> dict[str, NDArray[np.float32]]:
     """Return 'amplitude', 'phase', 'strain' and 'displacement' (nm) -> float32 [y, x], across the beam through the
-    crystal's centre.
+    crystal's centre, and 'defect_lines' where somebody looked for them.
     """
     z, _, _ = centre_of(reconstruction.support_lab)
     fields = fields_of(reconstruction) | {"displacement": reconstruction.displacement_nm}
-    return {name: np.ascontiguousarray(field[z]) for name, field in fields.items()}
+    slices = {name: np.ascontiguousarray(field[z]) for name, field in fields.items()}
+    return slices if reconstruction.defects is None else slices | {"defect_lines": lines_seen(reconstruction)}
 
 
 def measured_window(reconstruction: Reconstruction, volume: Volume) -> tuple[slice, slice, slice]:

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 
 from models.engine.port import Engine
 from service import pipeline
-from service.compose import inversion, trained_engine
+from service.compose import inversion, networks_in_use, trained_engine
+from service.engines import Engines
 from service.errors import SettingsError
 from service.pipeline import run
 from service.records import Reconstruction, Volume
@@ -42,7 +43,7 @@ def volume() -> Volume:
 
 def test_each_tier_is_shown_with_its_figures_and_the_search_is_the_result(volume: Volume) -> None:
     shown: list[Reconstruction] = []
-    result = run(volume, QUICK, tiers=Tiers(trained_engine), show=shown.append)
+    result = run(volume, QUICK, tiers=networks_in_use().tiers, show=shown.append)
     assert [one.figures.tier for one in shown] == ["direct", "adaptive", "refined"]
     for one in shown:
         assert one.object_.shape == (EDGE, EDGE, EDGE)
@@ -62,7 +63,7 @@ def test_what_the_network_does_not_know_is_doubted() -> None:
     other = make_volume(EDGE, counts=counts, mask=np.ones(counts.shape, bool))
     shown: list[Reconstruction] = []
     settings = QUICK.model_copy(update={"tiers": TiersSettings(direct=True, adaptive_steps=5)})
-    run(other, settings, tiers=Tiers(trained_engine), show=shown.append)
+    run(other, settings, tiers=networks_in_use().tiers, show=shown.append)
     assert [one.figures.tier for one in shown] == ["direct", "adaptive"]
     for one in shown:
         assert "not of a kind that it knows" in one.figures.doubt
@@ -71,7 +72,7 @@ def test_what_the_network_does_not_know_is_doubted() -> None:
 def test_later_crystals_take_the_hand_of_those_shown(volume: Volume) -> None:
     shown: list[Reconstruction] = []
     settings = QUICK.model_copy(update={"tiers": TiersSettings(direct=True)})
-    result = run(volume, settings, tiers=Tiers(trained_engine), show=shown.append)
+    result = run(volume, settings, tiers=networks_in_use().tiers, show=shown.append)
     assert not result.figures.hand_chosen  # which is of the result before
     again = pipeline.nearest_hand(result.object_, shown[0].object_)
     assert not again[1]
@@ -81,7 +82,7 @@ def test_later_crystals_take_the_hand_of_those_shown(volume: Volume) -> None:
 def test_nothing_is_shown_where_nothing_is_asked(volume: Volume, settings: Settings) -> None:
     shown: list[Reconstruction] = []
     start = None if not settings.tiers.direct else make_crystal(EDGE)[0].astype(np.complex64)
-    result = run(volume, settings, tiers=Tiers(trained_engine), start=start, show=shown.append)
+    result = run(volume, settings, tiers=networks_in_use().tiers, start=start, show=shown.append)
     assert not shown
     assert result.figures.tier == "search"
     assert "tiers" not in result.latencies_s
@@ -106,7 +107,7 @@ def test_a_crystal_that_cannot_be_shown_is_noted_too(volume: Volume, monkeypatch
 
     monkeypatch.setattr(pipeline, "to_lab", once)
     shown: list[Reconstruction] = []
-    result = run(volume, QUICK, tiers=Tiers(trained_engine), show=shown.append)
+    result = run(volume, QUICK, tiers=networks_in_use().tiers, show=shown.append)
     assert any("no direct crystal" in note and "the support is empty" in note for note in result.notes)
     assert [one.figures.tier for one in shown] == ["adaptive", "refined"]
 
@@ -116,7 +117,7 @@ def test_no_engine_costs_no_series(volume: Volume, wrong: Exception) -> None:
     def make(*_: object) -> Any:
         raise wrong
 
-    result = run(volume, QUICK, tiers=Tiers(make), show=lambda _: None)
+    result = run(volume, QUICK, tiers=Tiers(Engines(make)), show=lambda _: None)
     assert result.figures.tier == "search"
     assert any(str(wrong) in note for note in result.notes)
 
@@ -134,7 +135,7 @@ def test_a_worker_makes_its_engines_before_the_first_series(volume: Volume) -> N
         made.append(name)
         return trained_engine(settings, name, shape, at_once)
 
-    tiers = Tiers(make)
+    tiers = Tiers(Engines(make))
     tiers.warm(QUICK.model_copy(update={"tiers": TiersSettings()}))
     assert not made
     tiers.warm(QUICK)
