@@ -355,7 +355,10 @@ def _invert(
     )
     if lines is None or start is not None or settings.recipe != "auto":
         return found
-    return rewound(prepared.counts, prepared.mask, found, lines, config, light=light, filled=crop.filled)
+    better = rewound(prepared.counts, prepared.mask, found, lines, config, light=light, filled=crop.filled)
+    if better is not found:
+        crop.notes.append("a phase that winds twice about a line (g.b = 2) explains the counts better: begun with that")
+    return better
 
 
 def _alike(former: Former, frame: _Frame, shape: tuple[int, ...]) -> bool:

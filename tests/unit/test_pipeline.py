@@ -14,13 +14,15 @@ import torch
 from models.bcdi.geometry import sample_rotation
 from models.bcdi.modes import correlation, twin
 from models.bcdi.phasing import Phased
+from models.bcdi.wound import likely_lines, wound
+from models.defects.vortices import vortices
 from service import figures, pipeline
 from service.errors import DataError, GeometryError, SeriesError, SettingsError, SourceError
 from service.pipeline import NETWORKS, STAGES, Former, run
 from service.records import Accounting, Reconstruction, Volume
 from service.results.nexus import read_result, write_result
 from service.results.slices import bulk_of
-from service.settings import DetectorSettings, PhasingSettings, Settings
+from service.settings import DefectsSettings, DetectorSettings, PhasingSettings, Settings
 from tests.helpers.patterns import bright, gaps, poisson, strained_crystal, transform
 from tests.helpers.results import make_crystal, make_geometry, make_volume
 
@@ -358,3 +360,20 @@ def test_one_density_is_tried_where_the_settings_want_it() -> None:
 @pytest.mark.parametrize("counts", [poisson(np.full(SINGLE.shape, 1.0)), poisson(STREAK)], ids=["noise", "streak"])
 def test_what_shows_no_crystal_is_doubted_both_ways(counts: np.ndarray) -> None:
     assert run(bright_volume(counts=counts), BOTH_WAYS).figures.doubt
+
+
+def test_who_asks_for_defects_has_lines_of_two_turns_searched_for() -> None:
+    usual = Settings(phasing=PhasingSettings(starts=2, keep=1, size=EDGE))
+    _, basis_nm, q_lab = pipeline.crop_of(bright_volume(), usual)
+    shape = np.abs(make_crystal(EDGE)[0]).astype(np.float32)
+    (screw,) = wound(shape, likely_lines(basis_nm, q_lab)[:1])
+    truth = bright(screw, 1e4)
+    counted = bright_volume(counts=poisson(np.abs(transform(truth)) ** 2))
+    plain, asked = (
+        run(counted, usual.model_copy(update={"defects": DefectsSettings(classify=classify)}))
+        for classify in (False, True)
+    )
+    assert [vortices(one.object_)[0].turns for one in (plain, asked)] == [1, 2]  # of the longest line
+    assert asked.figures.free_log_likelihood < 0.8 * plain.figures.free_log_likelihood
+    assert any("winds twice" in note for note in asked.notes)
+    assert not any("winds" in note for note in plain.notes)
