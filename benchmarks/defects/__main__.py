@@ -68,14 +68,25 @@ class Bench:
             return
         found = self._told("atoms", atomistic(self.options.atoms))
         table = Table("way", "overall", *scores.THREE, "off, voxels", "s", title="relaxed crystals: right of three")
+        sure = Table(
+            "way",
+            "answered",
+            "right of those",
+            "perfect called else",
+            "calibration",
+            title=f"of all classes, sure {SURE}",
+        )
         for name, some in found.items():
             right = scores.three_class(some)
             off = np.array([one.off for one in some])
             median = f"{np.nanmedian(off):.2f} ({np.isfinite(off).sum()})" if np.isfinite(off).any() else ""
             table.add_row(name, *map(str, right.values()), median, _seconds(some))
+            sure.add_row(name, *map(str, [*scores.answered(some, SURE), scores.false_flags(some, SURE)]), _error(some))
             self._bar(f"atoms, {name}", right["overall"].value, 0.97)
             self._bar(f"atoms, {name}, weakest", min(right[one].value for one in scores.THREE), 0.93)
         self._console.print(table)
+        self._console.print(sure)
+        self._confusion(found)
 
     def classes(self) -> None:
         """Against simulated crystals of all classes."""
@@ -89,17 +100,17 @@ class Bench:
         for name, some in found.items():
             right = scores.share([scores.called([one], 0.0)[0] == one.truth for one in some])
             some_answered, right_of_those = scores.answered(some, SURE)
-            perfect = [one for one in some if one.truth == "perfect"]
-            false = scores.share([call not in ("perfect", "unknown") for call in scores.called(perfect, SURE)])
-            hidden = scores.share([call == "perfect" for call in scores.called([p for p in perfect if p.hidden], 0.0)])
+            hidden = scores.share([call == "perfect" for call in scores.called([p for p in some if p.hidden], 0.0)])
             unknown = scores.share([call == "unknown" for call in scores.called(odd[name], SURE)])
-            error = scores.calibration_error(some)
             table.add_row(
-                name, str(right), str(scores.three_class(some)["overall"]), f"{error:.3f}", str(some_answered),
-                str(right_of_those), str(false), str(hidden), str(unknown), _seconds(some),
+                name, str(right), str(scores.three_class(some)["overall"]), _error(some), str(some_answered),
+                str(right_of_those), str(scores.false_flags(some, SURE)), str(hidden), str(unknown), _seconds(some),
             )  # fmt: skip
-            self._bar(f"{name}, calibration", -error, -0.03)
+            self._bar(f"{name}, calibration", -scores.calibration_error(some), -0.03)
         self._console.print(table)
+        self._confusion(found)
+
+    def _confusion(self, found: dict[str, list[Told]]) -> None:
         for name, some in found.items():
             matrix = Table(name, *CLASS_NAMES, title="called (columns) what is (rows)")
             for row, counts in zip(CLASS_NAMES, scores.confusion(some), strict=True):
@@ -132,6 +143,10 @@ class Bench:
     def _bar(self, what: str, value: float, least: float) -> None:
         if not value >= least:
             self.short.append(f"{what}: {value:.3f} ({least})")
+
+
+def _error(told: Sequence[Told]) -> str:
+    return f"{scores.calibration_error(told):.3f}"
 
 
 def _seconds(told: Sequence[Told]) -> str:

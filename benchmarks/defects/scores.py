@@ -71,6 +71,12 @@ def answered(told: Sequence[Told], sure: float) -> tuple[Share, Share]:
     return share(some), share(right[some])
 
 
+def false_flags(told: Sequence[Told], sure: float) -> Share:
+    """Return the share of perfect crystals that are called something else, and not unknown."""
+    perfect = [one for one in told if one.truth == "perfect"]
+    return share([call not in ("perfect", "unknown") for call in called(perfect, sure)])
+
+
 def called(told: Sequence[Told], sure: float) -> list[str]:
     """Return what each is called, unknown where nothing is as likely as `sure`."""
     names = [_among(one, CLASS_NAMES) for one in told]

@@ -9,7 +9,7 @@ from models.defects.classes import shown
 from models.defects.train import KNOWN_SHARE, filled, loss, metrics, mirrored, number_of
 from models.defects_slice.network import build
 from models.defects_slice.view import skewed, upright
-from models.simulate.draws import chosen
+from models.simulate.draws import choice, chosen
 from models.simulate.scenes import Scenes
 from models.training.task import Examples, Task
 
@@ -18,14 +18,16 @@ OFF_PEAK = (-1, 0, 1)
 
 
 def examples(scenes: Scenes, generator: Generator) -> Examples:
-    """Return views of the frame through the peak and of those beside it, gaps filled, of most with their geometry;
-    targets int64 (batch,): the class.
+    """Return views of three frames of each volume through the peak or beside it, gaps filled, of most with their
+    geometry; targets int64 (batch,): the class.
+
+    One is as the detector has it, the others cut the rocking scan along it: frames of other detectors.
     """
-    batch, device = len(scenes.counts), generator.device
+    batch, steps = len(scenes.counts), torch.tensor(OFF_PEAK, device=generator.device)
     parts = []
-    for step in OFF_PEAK:
-        off = torch.full((batch,), step, dtype=torch.int64, device=device)
-        parts.append(_examples(scenes, generator, off, chosen(generator, KNOWN_SHARE, batch)))
+    for axis in range(3):
+        off = choice(generator, steps, batch)
+        parts.append(_examples(scenes, generator, axis, off, chosen(generator, KNOWN_SHARE, batch)))
     inputs, targets, weights = (
         torch.cat([getattr(part, name) for part in parts]) for name in ("inputs", "targets", "weights")
     )
@@ -36,14 +38,20 @@ def tests(scenes: Scenes, generator: Generator) -> Examples:
     """Return the same of the frame through the peak, with the geometry of all."""
     batch, device = len(scenes.counts), generator.device
     off = torch.zeros(batch, dtype=torch.int64, device=device)
-    return _examples(scenes, generator, off, torch.ones(batch, dtype=torch.bool, device=device))
+    return _examples(scenes, generator, 0, off, torch.ones(batch, dtype=torch.bool, device=device))
 
 
-def _examples(scenes: Scenes, generator: Generator, off: Tensor, known: Tensor) -> Examples:
-    frame = scenes.counts.shape[1] // 2 + off
-    measured = (volume[torch.arange(len(off)), frame] for volume in (scenes.counts, scenes.mask, scenes.expected))
+def _examples(scenes: Scenes, generator: Generator, axis: int, off: Tensor, known: Tensor) -> Examples:
+    """Frames across an axis of the volume, each `off` from the middle."""
+    frame = scenes.counts.shape[1 + axis] // 2 + off
+    order = [axis, *(other for other in range(3) if other != axis)]
+    measured = (
+        volume.movedim(1 + axis, 1)[torch.arange(len(off)), frame]
+        for volume in (scenes.counts, scenes.mask, scenes.expected)
+    )
     counts, specimens = filled(generator, *measured), scenes.specimens
-    views = upright(counts, specimens.grid.basis_nm, specimens.q, number_of(specimens.labels.reflection))
+    basis_nm = specimens.grid.basis_nm[..., order]
+    views = upright(counts, basis_nm, specimens.q, number_of(specimens.labels.reflection))
     if not bool(known.all()):
         views[~known] = skewed(counts[~known])
     targets = shown(specimens)

@@ -19,7 +19,7 @@ from models.simulate.crystals import random_polyhedra
 from models.simulate.diffraction import far_field, intensity
 from models.simulate.dislocations import straight_dislocation
 from models.simulate.displacement import phase_of
-from models.simulate.draws import normal, seeded
+from models.simulate.draws import normal, seeded, unit
 from models.simulate.families import FAMILIES, Defect, Shape
 from models.simulate.grid import Grid
 from models.simulate.scenes import Scenes, random_scenes
@@ -157,6 +157,18 @@ def test_shapes_and_classes() -> None:
     known = train.tests(drawn(), seeded(2)).inputs[:, -1, 0, 0, 0]
     # The detector stands across the diffracted beam: Q leaves its plane by half of two theta.
     assert bool(((known > 0.13) & (known < 0.51)).all())
+
+
+def test_frames_across_each_axis_know_how_they_lie_to_q() -> None:
+    """The plane of a frame stands across the object's step along the axis that it cuts."""
+    scenes = drawn()
+    shown = examples(scenes, seeded(2)).inputs.view(3, 8, CHANNELS, EDGE, EDGE)
+    steps, q = scenes.specimens.grid.basis_nm, scenes.specimens.q
+    for axis, views in enumerate(shown):
+        sines = torch.linalg.vecdot(unit(q), unit(steps[..., axis])).abs()
+        known = views[:, -1, 0, 0] != 0.0
+        assert int(known.sum()) >= 2
+        torch.testing.assert_close(views[known, -1, 0, 0], sines[known], atol=1e-4, rtol=0.0)
 
 
 def test_mirrored_examples_are_those_of_mirrored_frames() -> None:
