@@ -186,7 +186,7 @@ def inversion(last_file: Path | None, settings: Settings) -> Invert:
     """
     from service.worker.inversion import Inversion
 
-    use = networks_in_use()
+    use = runners()
     try:
         use.tiers.warm(settings)
     except (BraggloopError, ValueError) as error:  # each series will say so, and has its result all the same
@@ -250,7 +250,7 @@ def trained_engine(settings: EngineSettings, name: str, shape: tuple[int, ...], 
     return engine(settings, checked(network(settings, name)), shape, at_once)
 
 
-class Networks(NamedTuple):
+class Runners(NamedTuple):
     """What runs networks on the crops of a worker or a command; they share their engines."""
 
     repair: Repair
@@ -258,7 +258,7 @@ class Networks(NamedTuple):
     classifier: Classifier
 
 
-def networks_in_use() -> Networks:
+def runners() -> Runners:
     """What runs networks, each made when it is first needed. For one thread."""
     from service.defects import Classifier
     from service.engines import Engines
@@ -266,7 +266,7 @@ def networks_in_use() -> Networks:
     from service.tiers import Tiers
 
     engines = Engines(trained_engine)
-    return Networks(Repair(engines), Tiers(engines), Classifier(engines))
+    return Runners(Repair(engines), Tiers(engines), Classifier(engines))
 
 
 def _twin(settings: Settings, chosen: StreamerSettings) -> FrameSource:

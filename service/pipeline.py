@@ -48,6 +48,13 @@ BEAM_CENTER_ASSUMED = (
     " give geometry.beam_center_px"
 )
 
+WOUND = (
+    "begun with a phase that winds twice about a line, as where g.b is 2: likelier than all random starts, whose"
+    " agreement is told; the resolution is of starts about that one"
+)
+# Where starts that wind are tried as well, the others are so much of the work.
+SEARCH_SHARE = 0.8
+
 Progress = Callable[[str, float], None]  # stage, share of the whole that is done (0 to 1)
 Show = Callable[[Reconstruction], None]
 FEWEST = 4  # frames, rows and columns; the peak is looked for in blocks of as many voxels a side
@@ -98,7 +105,7 @@ def run(
             repair.denoise(crop, settings)
     work = _Work(volume=volume, settings=settings, crop=crop, frame=frame, previous=previous, classifier=classifier)
     config = phasing_config(settings.phasing)
-    lines = likely_lines(frame.direct_nm, frame.q_lab) if settings.defects.classify else None
+    lines = likely_lines(frame.direct_nm, frame.q_lab) if _lines_sought(settings) and start is None else None
     if tiers is not None and show is not None and settings.tiers.direct and start is None:
         work.show_early(tiers(prepared, settings, config, lines), show, stages)
     with stages.stage("phase", DataError):
@@ -147,7 +154,9 @@ class _Work:
             return None
         try:
             with stages.stage("classify", DataError):
-                return self.classifier(self.crop.known, phased, self.frame.direct_nm, self.frame.q_lab, self.settings)
+                return self.classifier(
+                    self.crop.prepared, phased, self.frame.direct_nm, self.frame.q_lab, self.settings
+                )
         except BraggloopError as error:
             self.crop.notes.append(f"defects are not told: {one_line(error)}")
         except Exception as error:  # whatever is odd about a crystal, its series must have its result
@@ -208,6 +217,10 @@ class _Work:
             repaired=self.crop.repaired,
             defects=defects,
         )
+
+
+def _lines_sought(settings: Settings) -> bool:
+    return settings.defects.classify and settings.phasing.recipe == "auto"
 
 
 def require_device(settings: PhasingSettings) -> None:
@@ -344,6 +357,7 @@ def _invert(
     from_anywhere = settings.one_density and start is None
     invert = phase_retrieval_both_ways if from_anywhere else partial(phase_retrieval, start=start)
     light = light_of(prepared.counts.shape, prepared.scale, prepared.background)
+    searched = 1.0 if lines is None else SEARCH_SHARE
     found = invert(
         prepared.counts,
         prepared.mask,
@@ -351,13 +365,26 @@ def _invert(
         scale=light.scale,
         background=light.background,
         filled=crop.filled,
-        progress=progress,
+        progress=lambda share: progress(searched * share),
     )
-    if lines is None or start is not None or settings.recipe != "auto":
+    if lines is None:
         return found
-    better = rewound(prepared.counts, prepared.mask, found, lines, config, light=light, filled=crop.filled)
+    try:
+        better = rewound(
+            prepared.counts,
+            prepared.mask,
+            found,
+            lines,
+            config,
+            light=light,
+            filled=crop.filled,
+            progress=lambda share: progress(searched + (1.0 - searched) * share),
+        )
+    except (ValueError, MemoryError, torch.OutOfMemoryError) as error:  # there is a crystal already
+        crop.notes.append(f"phases that wind about a line were not tried: {one_line(error)}")
+        return found
     if better is not found:
-        crop.notes.append("a phase that winds twice about a line (g.b = 2) explains the counts better: begun with that")
+        crop.notes.append(WOUND)
     return better
 
 

@@ -43,16 +43,6 @@ class Crop:
     notes: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
 
-    @property
-    def known(self) -> Preprocessed:
-        """The crop with what was filled, as if it had been seen."""
-        repaired, prepared = self.repaired, self.prepared
-        if repaired is None or repaired.filled is None or repaired.filled_std is None:
-            return prepared
-        gaps = repaired.filled_std > 0
-        counts = np.where(gaps, repaired.filled, prepared.counts)
-        return replace(prepared, counts=counts, mask=prepared.mask | gaps)
-
 
 class Repair:
     """Called with one crop after the other. For one thread.

@@ -43,7 +43,7 @@ class Line(NamedTuple):
 
 class Case(NamedTuple):
     """A pattern, what of it counts photons of the crystal, how it was measured, and what is wrong with the crystal;
-    `hidden`: it has a defect that this reflection does not show; `filled`: the pattern without gaps, see `ways.told`.
+    `hidden`: it has a defect that this reflection does not show; `filled`: the pattern without gaps, see `ways.filled`.
     """
 
     counts: NDArray[np.float32]

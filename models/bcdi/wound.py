@@ -25,6 +25,8 @@ TURNS = 2
 ACROSS = 4
 # Starting anew from a crystal takes a while, and is worth it where the free log-likelihood is lower by that share.
 LEAST_GAIN = 0.1
+# So much of the work is the search, told by `progress`.
+SEARCH_SHARE = 0.5
 
 
 def likely_lines(basis_nm: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -47,12 +49,13 @@ def wound(shape: NDArray[np.float32], lines: NDArray[np.float64]) -> NDArray[np.
     """
     places = np.indices(shape.shape, dtype=np.float32).reshape(3, -1)
     far = places - (places @ shape.ravel() / shape.sum())[:, None]
-    found = []
-    for line in lines / np.linalg.norm(lines, axis=1, keepdims=True):
+    objects = np.empty((len(lines), *shape.shape), np.complex64)
+    for object_, line in zip(objects, lines, strict=True):
         first = np.cross(line, np.eye(3)[np.abs(line).argmin()])
-        angle = np.arctan2(np.cross(line, first) @ far, first @ far).reshape(shape.shape)
-        found.append(shape * np.exp(1j * TURNS * angle))
-    return np.stack(found).astype(np.complex64)
+        second = np.cross(line / np.linalg.norm(line), first)
+        y, x = (np.float32(axis) @ far for axis in (second, first))
+        object_[:] = shape * np.exp(np.complex64(1j * TURNS) * np.arctan2(y, x).reshape(shape.shape))
+    return objects
 
 
 def rewound(
@@ -64,32 +67,64 @@ def rewound(
     *,
     light: Light | None = None,
     filled: Filled | None = None,
+    progress: Callable[[float], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Phased:
-    """Return `found`, or what starts that wind about `lines` come to, where that is clearly likelier.
+    """Return `found`, or what starts that wind about `lines` come to, where that is clearly likelier than each of the
+    starts of `found`.
 
-    They begin with the shape of the autocorrelation. Arguments and errors as of `phasing.phase_retrieval`, and
-    `found` is what it returned. Not for streaming.
+    `found` is what `phasing.phase_retrieval` returned for the same arguments, of which `light` is made of two; errors
+    as of that. The starts have the shape of the autocorrelation. The likeliest is where `config.keep` others set out
+    from; they are not independent, so how far they agree (`mode_weights`) stays that of `found`, while the PRTF is that
+    of theirs. Not for streaming.
     """
+    told = progress or (lambda share: None)
     light = light or light_of(counts.shape)
-    scale, background = light
     invert = partial(
-        phase_retrieval, counts, mask, scale=scale, background=background, filled=filled, cancelled=cancelled
+        phase_retrieval,
+        counts,
+        mask,
+        scale=light.scale,
+        background=light.background,
+        filled=filled,
+        cancelled=cancelled,
     )
-    good = mask & np.isfinite(counts)
+    shape = _shape(counts, mask & np.isfinite(counts), found.held_out, light, filled, config.device)
+    other = invert(
+        replace(config, keep=1, search_from_start=True),
+        start=wound(shape, lines),
+        progress=lambda share: told(SEARCH_SHARE * share),
+    )
+    likeliest = min(rank(one) for one in (found.figures, *(found.starts[number] for number in found.selected)))
+    if not rank(other.figures) < (1.0 - LEAST_GAIN) * likeliest:
+        told(1.0)
+        return found
+    again = invert(
+        replace(config, starts=config.keep),
+        start=other.object_,
+        progress=lambda share: told(SEARCH_SHARE + (1.0 - SEARCH_SHARE) * share),
+    )
+    recipe = f"{found.recipe}; wound: {other.recipe}; {again.recipe}"
+    again = replace(again, mode_weights=found.mode_weights, recipe=recipe)
+    return min(found, again, key=lambda one: rank(one.figures))
+
+
+def _shape(
+    counts: NDArray[np.float32],
+    seen: NDArray[np.bool_],
+    held_out: NDArray[np.bool_],
+    light: Light,
+    filled: Filled | None,
+    device: str,
+) -> NDArray[np.float32]:
+    """What the autocorrelation tells of where the crystal is, 0 or 1 [z, y, x]."""
     pattern = measured_pattern(
-        np.where(good, counts, np.float32(0.0)),
-        good,
-        found.held_out,
-        scale=scale,
-        background=background,
-        device=config.device,
+        np.where(seen, counts, np.float32(0.0)),
+        seen,
+        held_out,
+        scale=light.scale,
+        background=light.background,
+        device=device,
         filled=filled,
     )
-    shape = np.fft.fftshift(initial_support(pattern).cpu().numpy()).astype(np.float32)
-    if not shape.any():
-        return found
-    other = invert(replace(config, keep=1, search_from_start=True), start=wound(shape, lines))
-    if not rank(other.figures) < (1.0 - LEAST_GAIN) * rank(found.figures):
-        return found
-    return invert(config, start=other.object_)
+    return np.fft.fftshift(initial_support(pattern).cpu().numpy()).astype(np.float32)

@@ -62,7 +62,7 @@ def refine(
     which the best goes on; `config`'s number of starts is not looked at, its `held_out` must not be 0. With `lines`,
     see `bcdi.wound.likely_lines`, the first round of one object also searches from its shape with a phase that winds
     about each of them. A round begins only where one like the longest before ends within `budget_s` seconds; the first
-    always runs. Not for streaming.
+    always runs, with all of its searches. Not for streaming.
     """
     config = config or PhasingConfig()
     if config.held_out == 0.0:
@@ -78,9 +78,9 @@ def refine(
         round_s = clock()
         how = replace(config, keep=1, search_from_start=search and not curve)
         found = invert(how, start=objects)
+        longest_s = max(longest_s, clock() - round_s)
         if how.search_from_start and lines is not None:
             found = min(found, invert(how, start=wound(np.abs(start), lines)), key=lambda one: rank(one.figures))
-        longest_s = max(longest_s, clock() - round_s)
         curve.append(rank(found.figures))
         settled = best is not None and not curve[-1] < (1.0 - LEAST_GAIN) * rank(best.figures)
         if best is None or curve[-1] < rank(best.figures):

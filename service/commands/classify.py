@@ -113,7 +113,8 @@ def _read(asked: Asked, settings: Settings, advance: Callable[[float], None]) ->
         known = Scattering(basis_nm=result.basis_nm, q=q, reflection=settings.defects.reflection)
         return _Given(object_=result.object_, support=result.support, scattering=known)
     prepared, basis_nm, q_lab = crop_of(read_volume(asked.source, asked.scan, settings, advance), settings)
-    crystal = None if asked.fast else _crystal(prepared, likely_lines(basis_nm, q_lab), settings)
+    lines = likely_lines(basis_nm, q_lab) if settings.phasing.recipe == "auto" else None
+    crystal = None if asked.fast else _crystal(prepared, lines, settings)
     return _Given(
         counts=_filled(prepared.intensity, prepared.mask, settings),
         object_=None if crystal is None else crystal.object_,
@@ -150,7 +151,7 @@ def _inpainter(mask: NDArray[np.bool_], settings: Settings) -> Engine | None:
     return None if mask.all() else trained_engine(settings.engine, INPAINTER, INPAINTED, BATCH)
 
 
-def _crystal(prepared: Preprocessed, lines: NDArray[np.float64], settings: Settings) -> Phased:
+def _crystal(prepared: Preprocessed, lines: NDArray[np.float64] | None, settings: Settings) -> Phased:
     """The crystal of a crop, told by the network and refined."""
     begun = invert(
         prepared.intensity,

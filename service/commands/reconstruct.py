@@ -14,7 +14,7 @@ from service.adapters.replay import ReplaySource
 from service.adapters.scans.recorded import open_scan
 from service.commands.repeats import Summed, sum_scans
 from service.commands.report import Report
-from service.compose import networks_in_use
+from service.compose import runners
 from service.errors import DataError, ResultError
 from service.pipeline import require_device, run
 from service.ports import EndOfStream, FrameSource
@@ -45,7 +45,7 @@ def reconstruct_file(
         summed = read_summed([path, *repeats], scan, settings, lambda share: advance("reading", READ_SHARE * share))
         volume = summed.volume
         require_writable(settings.out, "out")  # before the long part, after what is wrong with the file
-        use = networks_in_use()
+        use = runners()
         reconstruction = run(
             volume,
             summed.settings,

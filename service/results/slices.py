@@ -9,6 +9,7 @@ from scipy import ndimage
 from service.records import Reconstruction, Repaired, Volume
 
 SURFACE_SHARE = 0.5  # of the median amplitude
+DENSER = 4  # points of lines in the live picture
 
 
 def fields_of(reconstruction: Reconstruction) -> dict[str, NDArray[np.float32]]:
@@ -60,15 +61,23 @@ def lines_nm(reconstruction: Reconstruction) -> list[NDArray[np.float64]]:
 
 def lines_seen(reconstruction: Reconstruction) -> NDArray[np.float32]:
     """Return the dislocation lines as one sees them through the crystal along the beam, float32 [y, x] of the
-    laboratory grid: the number of the line from 1 on, 0 where there is none.
+    laboratory grid: the number of the line from 1 on, the longest in front, 0 where there is none.
     """
     shape = reconstruction.object_lab.shape
     seen = np.zeros(shape[1:], np.float32)
-    for number, line in enumerate(lines_nm(reconstruction), 1):
-        places = (line / reconstruction.voxel_nm + (np.array(shape) - 1) / 2).round().astype(int)
+    vortices = () if reconstruction.defects is None else reconstruction.defects.lines
+    for number, (line, vortex) in reversed([*enumerate(zip(lines_nm(reconstruction), vortices, strict=True), 1)]):
+        points_nm = line if vortex.closed else _dense(line)  # those of a loop are in no order
+        places = (points_nm / reconstruction.voxel_nm + (np.array(shape) - 1) / 2).round().astype(int)
         inside = ((places >= 0) & (places < shape)).all(1)
         seen[tuple(places[inside, 1:].T)] = number
     return seen
+
+
+def _dense(line: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Points (n, 3) between those of a line as well: voxels of the object may be longer than those of the grid."""
+    between = np.linspace(0, len(line) - 1, DENSER * (len(line) - 1) + 1)
+    return np.stack([np.interp(between, np.arange(len(line)), along) for along in line.T], 1)
 
 
 def central_slices(reconstruction: Reconstruction) -> dict[str, NDArray[np.float32]]:

@@ -42,7 +42,7 @@ def volume() -> Volume:
 
 @pytest.fixture(scope="module")
 def result(volume: Volume) -> Reconstruction:
-    return run(volume, SETTINGS, repair=compose.networks_in_use().repair)
+    return run(volume, SETTINGS, repair=compose.runners().repair)
 
 
 def counted(made: list[tuple[int, ...]]) -> Repair:
@@ -85,7 +85,7 @@ def gapped(volume: Volume) -> Volume:
 
 @pytest.fixture(scope="module")
 def filled(gapped: Volume) -> Reconstruction:
-    return run(gapped, repairing(INPAINTING), repair=compose.networks_in_use().repair)
+    return run(gapped, repairing(INPAINTING), repair=compose.runners().repair)
 
 
 def test_gaps_are_filled_beside_the_measured_counts_and_left_free(filled: Reconstruction, gapped: Volume) -> None:
@@ -108,26 +108,26 @@ def test_filled_voxels_are_used_where_the_settings_say_so_and_nothing_speaks_aga
     using = INPAINTING.model_copy(update={"use_filled": True})
     monkeypatch.setattr("service.repair.trial", lambda *_: float("nan"))
     monkeypatch.setattr("service.repair.MOST_UNSURE", 10.0)
-    used = run(gapped, repairing(using), repair=compose.networks_in_use().repair)
+    used = run(gapped, repairing(using), repair=compose.runners().repair)
     assert np.abs(used.object_ - filled.object_).max() > 0.0
     assert used.recipe["filled_voxels_used"]
     assert any("to be used as far as they are sure" in note for note in used.notes)
     monkeypatch.setattr("service.repair.trial", lambda *_: 36.0)
-    doubted = run(gapped, repairing(using), repair=compose.networks_in_use().repair)
+    doubted = run(gapped, repairing(using), repair=compose.runners().repair)
     np.testing.assert_array_equal(doubted.object_, filled.object_)
     assert "filled voxels are doubtful, so they are left free in phase retrieval" in doubted.notes
 
 
 def test_without_a_gap_nothing_is_filled_and_that_is_said(volume: Volume) -> None:
     whole = dataclasses.replace(volume, mask=np.ones_like(volume.mask))
-    found = run(whole, repairing(INPAINTING), repair=compose.networks_in_use().repair)
+    found = run(whole, repairing(INPAINTING), repair=compose.runners().repair)
     assert found.figures.filled_voxels == 0
     assert "no gap between seen voxels to fill" in found.notes
 
 
 def test_both_networks_are_shown_as_one(gapped: Volume) -> None:
     both = INPAINTING.model_copy(update={"denoise": True})
-    found = run(gapped, repairing(both), repair=compose.networks_in_use().repair)
+    found = run(gapped, repairing(both), repair=compose.runners().repair)
     assert found.repaired is not None
     shown, filled, denoised = found.repaired.shown, found.repaired.filled, found.repaired.denoised
     assert shown is not None and filled is not None and denoised is not None  # noqa: PT018
@@ -145,18 +145,18 @@ def test_what_a_network_gets_wrong_is_a_doubt_that_the_result_tells(
     gapped: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.repair.trial", lambda *_: 36.0)
-    found = run(gapped, repairing(INPAINTING), repair=compose.networks_in_use().repair)
+    found = run(gapped, repairing(INPAINTING), repair=compose.runners().repair)
     said = "inpainting: counts beside the gap are missed by 6.0 sigma"
     assert said in found.figures.repair_doubt
     assert any(said in warning for warning in found.warnings)
     assert found.figures.doubt not in ("", said) or said not in found.figures.doubt
     patient = INPAINTING.model_copy(update={"doubt_above": 7.0})
-    assert said not in run(gapped, repairing(patient), repair=compose.networks_in_use().repair).figures.repair_doubt
+    assert said not in run(gapped, repairing(patient), repair=compose.runners().repair).figures.repair_doubt
 
 
 def test_they_are_in_file_and_picture(gapped: Volume, tmp_path: Path) -> None:
     both = repairing(INPAINTING.model_copy(update={"denoise": True}))
-    found = run(gapped, both, repair=compose.networks_in_use().repair)
+    found = run(gapped, both, repair=compose.runners().repair)
     back = read_result(write_result(found, gapped, both, tmp_path))
     assert found.repaired is not None
     written = dataclasses.replace(found.repaired, measured=None)  # the measured counts lie in the file as such
@@ -193,4 +193,4 @@ def test_what_is_not_there_is_told_in_one_line(
 ) -> None:
     monkeypatch.setattr("models.engine.precision._cpu_flags", set)
     with pytest.raises(SettingsError, match=said):
-        run(volume, SETTINGS.model_copy(update={"engine": engine(tmp_path)}), repair=compose.networks_in_use().repair)
+        run(volume, SETTINGS.model_copy(update={"engine": engine(tmp_path)}), repair=compose.runners().repair)

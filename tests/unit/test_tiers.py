@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,20 @@ import torch
 from pydantic import ValidationError
 
 from models.engine.port import Engine
-from service import pipeline
-from service.compose import inversion, networks_in_use, trained_engine
+from service import compose, pipeline
+from service.compose import inversion, runners, trained_engine
 from service.engines import Engines
 from service.errors import SettingsError
 from service.pipeline import run
 from service.records import Reconstruction, Volume
-from service.settings import EngineSettings, PhasingSettings, Settings, TiersSettings
+from service.settings import (
+    DefectsSettings,
+    EngineSettings,
+    PhasingSettings,
+    RepairSettings,
+    Settings,
+    TiersSettings,
+)
 from service.tiers import Tier, Tiers
 from tests.helpers.patterns import poisson, transform
 from tests.helpers.results import make_crystal, make_volume
@@ -43,7 +51,7 @@ def volume() -> Volume:
 
 def test_each_tier_is_shown_with_its_figures_and_the_search_is_the_result(volume: Volume) -> None:
     shown: list[Reconstruction] = []
-    result = run(volume, QUICK, tiers=networks_in_use().tiers, show=shown.append)
+    result = run(volume, QUICK, tiers=runners().tiers, show=shown.append)
     assert [one.figures.tier for one in shown] == ["direct", "adaptive", "refined"]
     for one in shown:
         assert one.object_.shape == (EDGE, EDGE, EDGE)
@@ -63,7 +71,7 @@ def test_what_the_network_does_not_know_is_doubted() -> None:
     other = make_volume(EDGE, counts=counts, mask=np.ones(counts.shape, bool))
     shown: list[Reconstruction] = []
     settings = QUICK.model_copy(update={"tiers": TiersSettings(direct=True, adaptive_steps=5)})
-    run(other, settings, tiers=networks_in_use().tiers, show=shown.append)
+    run(other, settings, tiers=runners().tiers, show=shown.append)
     assert [one.figures.tier for one in shown] == ["direct", "adaptive"]
     for one in shown:
         assert "not of a kind that it knows" in one.figures.doubt
@@ -72,7 +80,7 @@ def test_what_the_network_does_not_know_is_doubted() -> None:
 def test_later_crystals_take_the_hand_of_those_shown(volume: Volume) -> None:
     shown: list[Reconstruction] = []
     settings = QUICK.model_copy(update={"tiers": TiersSettings(direct=True)})
-    result = run(volume, settings, tiers=networks_in_use().tiers, show=shown.append)
+    result = run(volume, settings, tiers=runners().tiers, show=shown.append)
     assert not result.figures.hand_chosen  # which is of the result before
     again = pipeline.nearest_hand(result.object_, shown[0].object_)
     assert not again[1]
@@ -82,7 +90,7 @@ def test_later_crystals_take_the_hand_of_those_shown(volume: Volume) -> None:
 def test_nothing_is_shown_where_nothing_is_asked(volume: Volume, settings: Settings) -> None:
     shown: list[Reconstruction] = []
     start = None if not settings.tiers.direct else make_crystal(EDGE)[0].astype(np.complex64)
-    result = run(volume, settings, tiers=networks_in_use().tiers, start=start, show=shown.append)
+    result = run(volume, settings, tiers=runners().tiers, start=start, show=shown.append)
     assert not shown
     assert result.figures.tier == "search"
     assert "tiers" not in result.latencies_s
@@ -107,7 +115,7 @@ def test_a_crystal_that_cannot_be_shown_is_noted_too(volume: Volume, monkeypatch
 
     monkeypatch.setattr(pipeline, "to_lab", once)
     shown: list[Reconstruction] = []
-    result = run(volume, QUICK, tiers=networks_in_use().tiers, show=shown.append)
+    result = run(volume, QUICK, tiers=runners().tiers, show=shown.append)
     assert any("no direct crystal" in note and "the support is empty" in note for note in result.notes)
     assert [one.figures.tier for one in shown] == ["adaptive", "refined"]
 
@@ -142,6 +150,24 @@ def test_a_worker_makes_its_engines_before_the_first_series(volume: Volume) -> N
     assert sorted(made) == ["inpaint", "invert"]
     run(volume, QUICK, tiers=tiers, show=lambda _: None)
     assert len(made) == 2
+
+
+def test_what_runs_networks_shares_its_engines(monkeypatch: pytest.MonkeyPatch, volume: Volume) -> None:
+    made: list[str] = []
+
+    def make(settings: EngineSettings, name: str, shape: tuple[int, ...], at_once: int = 1) -> Engine:
+        made.append(name)
+        return trained_engine(settings, name, shape, at_once)
+
+    monkeypatch.setattr(compose, "trained_engine", make)
+    use, hidden = compose.runners(), volume.mask.copy()
+    hidden[:, EDGE // 4] = False
+    asked = {"repair": RepairSettings(inpaint=True), "defects": DefectsSettings(classify=True)}
+    run(
+        replace(volume, mask=hidden), QUICK.model_copy(update=asked), repair=use.repair, tiers=use.tiers,
+        classifier=use.classifier, show=lambda _: None,
+    )  # fmt: skip
+    assert sorted(made) == ["defects", "inpaint", "invert"]
 
 
 def test_a_worker_without_the_network_starts_all_the_same(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -12,6 +12,7 @@ from models.bcdi.phasing import PhasingConfig, phase_retrieval
 from models.bcdi.wound import ACROSS, TURNS, likely_lines, rewound, wound
 from models.defects.vortices import vortices
 from models.invert.refine import refine
+from models.light import light_of
 from tests.helpers.patterns import bright, poisson, strained_crystal, transform
 
 EDGE = 40
@@ -77,3 +78,36 @@ def test_a_crystal_without_lines_stays() -> None:
     usual = phase_retrieval(counts, seen, CONFIG)
     assert correlation(usual.object_, truth) > 0.98
     assert rewound(counts, seen, usual, np.eye(3), CONFIG) is usual
+
+
+@pytest.mark.parametrize(("seed", "phase_range"), [(7, 22.0), (2, 20.0)])
+def test_a_crystal_that_is_hard_to_find_is_not_given_up_for_one_start(seed: int, phase_range: float) -> None:
+    """Random starts that disagree have a mean that a single start easily beats."""
+    truth = bright(strained_crystal(EDGE, seed, phase_range), 1e4)
+    counts = poisson(np.abs(transform(truth)) ** 2)
+    seen = np.ones_like(counts, bool)
+    config = PhasingConfig(coherence="full", starts=10, keep=5)
+    usual = phase_retrieval(counts, seen, config)
+    again = rewound(counts, seen, usual, np.eye(3), config)
+    assert again.figures.free_log_likelihood <= usual.figures.free_log_likelihood
+    assert again.mode_weights[0] == usual.mode_weights[0], "starts about one crystal agree about nothing"
+    assert correlation(again.object_, truth) > correlation(usual.object_, truth) - 0.01
+
+
+def test_a_gap_light_and_background_are_seen_to() -> None:
+    truth, _ = counted(2)
+    scale = np.linspace(0.7, 1.3, EDGE, dtype=np.float32)[:, None, None]
+    background = np.full((1, 1, 1), 2.0, np.float32)
+    counts = poisson(np.abs(transform(truth)) ** 2 * scale + background)
+    seen = np.ones_like(counts, bool)
+    seen[:, EDGE // 2 + 6] = False
+    counts[~seen] = np.nan
+    light = light_of(counts.shape, scale, background)
+    usual = phase_retrieval(counts, seen, CONFIG, scale=scale, background=background)
+    shares: list[float] = []
+    lines = np.array([[0.8, 0.3, -0.5]])
+    again = rewound(counts, seen, usual, lines, CONFIG, light=light, progress=shares.append)
+    assert correlation(again.object_, truth) > 0.95 > correlation(usual.object_, truth)
+    assert "wound:" in again.recipe
+    assert shares == sorted(shares)
+    assert shares[-1] == pytest.approx(1.0)
