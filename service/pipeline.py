@@ -6,8 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,23 +15,21 @@ from numpy.typing import NDArray
 
 from models.bcdi.geometry import direct_basis, momentum_transfer, reciprocal_basis, sample_rotation
 from models.bcdi.modes import nearest_hand, twin
-from models.bcdi.one_density import phase_retrieval_both_ways
 from models.bcdi.pattern import resample
-from models.bcdi.phasing import Phased, PhasingConfig, phase_retrieval
+from models.bcdi.phasing import Phased
 from models.bcdi.preprocess import Exposure, Masked, PreprocessConfig, Preprocessed, masked_series, preprocess
 from models.bcdi.resample import along_q, to_lab
 from models.bcdi.strain import displacement_and_strain
-from models.bcdi.wound import likely_lines, rewound
 from models.defects.report import DefectReport
 from models.layouts import chosen_layout
-from models.light import light_of
 from service.adapters.scans.plane import detector_planes
 from service.defects import Classifier
-from service.errors import BraggloopError, DataError, GeometryError, SettingsError, one_line
+from service.errors import BraggloopError, DataError, GeometryError, one_line
 from service.figures import figures_of, transfer
 from service.records import Figures, Reconstruction, Volume
 from service.repair import Crop, Repair
 from service.results.slices import bulk_of
+from service.search import lines_sought, phasing_config, require_device, search
 from service.settings import DetectorSettings, PhasingSettings, Settings
 from service.tiers import Tier, Tiers
 
@@ -47,13 +44,6 @@ BEAM_CENTER_ASSUMED = (
     "beam centre assumed at the middle of the chip: |Q|, and with it the strain, may be off by up to about 1.4 %;"
     " give geometry.beam_center_px"
 )
-
-WOUND = (
-    "begun with a phase that winds twice about a line, as where g.b is 2: likelier than all random starts, whose"
-    " agreement is told; the resolution is of starts about that one"
-)
-# Where starts that wind are tried as well, the others are so much of the work.
-SEARCH_SHARE = 0.8
 
 Progress = Callable[[str, float], None]  # stage, share of the whole that is done (0 to 1)
 Show = Callable[[Reconstruction], None]
@@ -105,11 +95,12 @@ def run(
             repair.denoise(crop, settings)
     work = _Work(volume=volume, settings=settings, crop=crop, frame=frame, previous=previous, classifier=classifier)
     config = phasing_config(settings.phasing)
-    lines = likely_lines(frame.direct_nm, frame.q_lab) if _lines_sought(settings) and start is None else None
+    asked = settings.defects.classify and start is None
+    lines = lines_sought(settings.phasing, frame.direct_nm, frame.q_lab) if asked else None
     if tiers is not None and show is not None and settings.tiers.direct and start is None:
         work.show_early(tiers(prepared, settings, config, lines), show, stages)
     with stages.stage("phase", DataError):
-        searched = _invert(crop, config, settings.phasing, start, lines, stages.within("phase"))
+        searched = search(crop, config, settings.phasing, start, lines, stages.within("phase"))
     return work.reconstruction(Tier(SEARCH, searched), stages)
 
 
@@ -217,16 +208,6 @@ class _Work:
             repaired=self.crop.repaired,
             defects=defects,
         )
-
-
-def _lines_sought(settings: Settings) -> bool:
-    return settings.defects.classify and settings.phasing.recipe == "auto"
-
-
-def require_device(settings: PhasingSettings) -> None:
-    """Raise SettingsError where the device of phase retrieval is not there."""
-    if settings.device == "cuda" and not torch.cuda.is_available():
-        raise SettingsError("phasing.device is cuda, but PyTorch finds no CUDA device here; set it to cpu")
 
 
 @dataclass
@@ -337,55 +318,6 @@ def _frame_of(volume: Volume, prepared: Preprocessed) -> _Frame:
         direct_nm=direct_basis(reciprocal, prepared.crop.shape),
         q_lab=momentum_transfer(volume.geometry, prepared.peak_index, (z, y, x)),
     )
-
-
-def phasing_config(settings: PhasingSettings) -> PhasingConfig:
-    """Return how the settings want crystals to be found."""
-    chosen = settings.model_dump(include={known.name for known in fields(PhasingConfig)})
-    return PhasingConfig(**chosen | {"keep": min(settings.keep, settings.starts)})
-
-
-def _invert(
-    crop: Crop,
-    config: PhasingConfig,
-    settings: PhasingSettings,
-    start: NDArray[np.complex64] | None,
-    lines: NDArray[np.float64] | None,
-    progress: Callable[[float], None],
-) -> Phased:
-    prepared = crop.prepared
-    from_anywhere = settings.one_density and start is None
-    invert = phase_retrieval_both_ways if from_anywhere else partial(phase_retrieval, start=start)
-    light = light_of(prepared.counts.shape, prepared.scale, prepared.background)
-    searched = 1.0 if lines is None else SEARCH_SHARE
-    found = invert(
-        prepared.counts,
-        prepared.mask,
-        config,
-        scale=light.scale,
-        background=light.background,
-        filled=crop.filled,
-        progress=lambda share: progress(searched * share),
-    )
-    if lines is None:
-        return found
-    try:
-        better = rewound(
-            prepared.counts,
-            prepared.mask,
-            found,
-            lines,
-            config,
-            light=light,
-            filled=crop.filled,
-            progress=lambda share: progress(searched + (1.0 - searched) * share),
-        )
-    except (ValueError, MemoryError, torch.OutOfMemoryError) as error:  # there is a crystal already
-        crop.notes.append(f"phases that wind about a line were not tried: {one_line(error)}")
-        return found
-    if better is not found:
-        crop.notes.append(WOUND)
-    return better
 
 
 def _alike(former: Former, frame: _Frame, shape: tuple[int, ...]) -> bool:

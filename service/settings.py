@@ -160,7 +160,11 @@ DefectName = Literal[
 class DefectsSettings(Section):
     """What is told of the defects of each crystal."""
 
-    classify: bool = Field(False, description="tell what is wrong with each crystal, beside its reconstruction")
+    classify: bool = Field(
+        False,
+        description="tell what is wrong with each crystal, beside its reconstruction; phase retrieval then also begins"
+        " with phases that wind about lines",
+    )
     reflection: tuple[int, int, int] | None = Field(
         None, description="h, k, l of the peak, up to the symmetry of the cube; edge and screw are told apart better"
     )

@@ -15,7 +15,6 @@ from models import registry
 from models.bcdi.geometry import ANGSTROM_PER_NM
 from models.bcdi.phasing import Phased
 from models.bcdi.preprocess import Preprocessed
-from models.bcdi.wound import likely_lines
 from models.counts import require_counts
 from models.defects.evidence import evidence
 from models.defects.predict import ITEM, NAME, SLICE, SLICE_NAME, classify, filled
@@ -33,10 +32,11 @@ from service.commands.repair import Given, read_counts
 from service.commands.report import Report
 from service.compose import trained_engine
 from service.errors import DataError, raised_as
-from service.pipeline import crop_of, phasing_config
+from service.pipeline import crop_of
 from service.results.defects import Drawn, write_defects
 from service.results.nexus import read_result
 from service.results.summary import defects_record
+from service.search import lines_sought, phasing_config
 from service.settings import Settings
 
 # Of phase retrieval that begins with the network's crystal; its first round always runs.
@@ -113,7 +113,7 @@ def _read(asked: Asked, settings: Settings, advance: Callable[[float], None]) ->
         known = Scattering(basis_nm=result.basis_nm, q=q, reflection=settings.defects.reflection)
         return _Given(object_=result.object_, support=result.support, scattering=known)
     prepared, basis_nm, q_lab = crop_of(read_volume(asked.source, asked.scan, settings, advance), settings)
-    lines = likely_lines(basis_nm, q_lab) if settings.phasing.recipe == "auto" else None
+    lines = lines_sought(settings.phasing, basis_nm, q_lab)
     crystal = None if asked.fast else _crystal(prepared, lines, settings)
     return _Given(
         counts=_filled(prepared.intensity, prepared.mask, settings),

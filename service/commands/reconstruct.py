@@ -16,13 +16,14 @@ from service.commands.repeats import Summed, sum_scans
 from service.commands.report import Report
 from service.compose import runners
 from service.errors import DataError, ResultError
-from service.pipeline import require_device, run
+from service.pipeline import run
 from service.ports import EndOfStream, FrameSource
 from service.records import Reconstruction, Volume
 from service.results.durable import digest, require_writable
 from service.results.nexus import read_result, result_path, write_result
 from service.results.picture import write_picture
 from service.results.summary import describe_crop, outcome_rows, result_record
+from service.search import require_device
 from service.settings import Settings
 from service.worker.assembly import Dropped, SeriesAssembler, SeriesFailure
 

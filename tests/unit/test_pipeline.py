@@ -16,7 +16,7 @@ from models.bcdi.modes import correlation, twin
 from models.bcdi.phasing import Phased
 from models.bcdi.wound import likely_lines, wound
 from models.defects.vortices import vortices
-from service import figures, pipeline
+from service import figures, pipeline, search
 from service.errors import DataError, GeometryError, SeriesError, SettingsError, SourceError
 from service.pipeline import NETWORKS, STAGES, Former, run
 from service.records import Accounting, Reconstruction, Volume
@@ -177,7 +177,7 @@ def test_progress_only_grows_and_names_every_stage(volume: Volume, monkeypatch: 
             progress(share)
         return inverting(*arguments, **options)
 
-    monkeypatch.setattr(pipeline, "phase_retrieval", telling)
+    monkeypatch.setattr(search, "phase_retrieval", telling)
     told: list[tuple[str, float]] = []
     run(volume, QUICK, progress=lambda stage, share: told.append((stage, share)))
     shares = [share for _, share in told]
@@ -302,7 +302,7 @@ def test_too_little_memory_says_what_to_set(error: Exception, volume: Volume, mo
     def greedy(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(pipeline, "phase_retrieval", greedy)
+    monkeypatch.setattr(search, "phase_retrieval", greedy)
     with pytest.raises(DataError, match=r"phasing\.size"):
         run(volume, QUICK)
 
@@ -311,7 +311,7 @@ def test_errors_of_our_own_pass_as_they_are(volume: Volume, monkeypatch: pytest.
     def refusing(*_: object, **__: object) -> None:
         raise SeriesError("as it is")
 
-    monkeypatch.setattr(pipeline, "phase_retrieval", refusing)
+    monkeypatch.setattr(search, "phase_retrieval", refusing)
     with pytest.raises(SeriesError, match=r"^as it is$"):
         run(volume, QUICK)
 
