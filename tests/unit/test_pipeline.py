@@ -170,7 +170,7 @@ def test_hand_is_compared_over_crops_of_other_sizes(volume: Volume, result: Reco
 
 
 def test_progress_only_grows_and_names_every_stage(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
-    inverting = pipeline.phase_retrieval
+    inverting = search.phase_retrieval
 
     def telling(*arguments: Any, progress: Callable[[float], None], **options: Any) -> Phased:
         for share in (0.2, 0.5, 1.0):
