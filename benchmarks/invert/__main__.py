@@ -48,6 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--peer-python", default=sys.executable, help="an interpreter that has cohere-core")
     parser.add_argument("--crystals", type=int, default=8, help="a row (default 8)")
     parser.add_argument("--searched", type=int, default=8, help="of those, searched from random starts (default 8)")
+    parser.add_argument("--starts", type=int, nargs="*", default=(20, 1), help="random ones (default: 20, and 1)")
     parser.add_argument(
         "--peers", type=Path, default=TRAINED, help="folder of peers (default: those that come with it)"
     )
@@ -93,7 +94,7 @@ class Bench:
                 **peers.ways(self.options.peers),
                 "mean shape": lambda _, told=mean_shape: told,
             }
-            searches = quality.searches()
+            searches = quality.searches(self.options.starts)
             found: dict[str, list[quality.Quality]] = {name: [] for name in (*ways, *searches)}
             for number, case in enumerate(itertools.islice(quality.cases(family), self.options.crystals)):
                 for name, way in (ways | searches if number < self.options.searched else ways).items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -134,14 +134,14 @@ def ways(engine: Engine) -> dict[str, Way]:
     }
 
 
-def searches() -> dict[str, Way]:
-    """Return phase retrieval from random starts."""
+def searches(numbers: Sequence[int]) -> dict[str, Way]:
+    """Return phase retrieval from each of these numbers of random starts."""
 
-    def search(starts: int, keep: int) -> Way:
-        config = PhasingConfig(starts=starts, keep=keep, held_out_seed=HELD_OUT_SEED)
+    def search(starts: int) -> Way:
+        config = PhasingConfig(starts=starts, keep=min(10, starts), held_out_seed=HELD_OUT_SEED)
         return lambda case: phase_retrieval(case.counts, case.mask, config).object_
 
-    return {"search, 20 starts": search(20, 10), "search, 1 start": search(1, 1)}
+    return {f"search, {starts} start{'s' if starts > 1 else ''}": search(starts) for starts in numbers}
 
 
 def mean_shape(family: Family, crystals: int = 64) -> Object:
