@@ -36,11 +36,16 @@ def likely_lines(basis_nm: NDArray[np.float64], q: NDArray[np.float64]) -> NDArr
     `basis_nm` (3, 3): columns are the steps of a voxel along z, y, x; `q` (3,), of any length, in the same frame.
     """
     along = q / np.linalg.norm(q)
-    first = np.cross(along, np.eye(3)[np.abs(along).argmin()])
+    first = _aside(along)
     first = first / np.linalg.norm(first)
     angles = np.arange(ACROSS)[:, None] * (np.pi / ACROSS)
     across = np.cos(angles) * first + np.sin(angles) * np.cross(along, first)
     return np.asarray(np.vstack([along, across]) @ np.linalg.inv(basis_nm).T)
+
+
+def _aside(direction: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A vector (3,) across a direction (3,), of any length."""
+    return np.cross(direction, np.eye(3)[np.abs(direction).argmin()])
 
 
 def wound(shape: NDArray[np.float32], lines: NDArray[np.float64]) -> NDArray[np.complex64]:
@@ -51,7 +56,7 @@ def wound(shape: NDArray[np.float32], lines: NDArray[np.float64]) -> NDArray[np.
     far = places - (places @ shape.ravel() / shape.sum())[:, None]
     objects = np.empty((len(lines), *shape.shape), np.complex64)
     for object_, line in zip(objects, lines, strict=True):
-        first = np.cross(line, np.eye(3)[np.abs(line).argmin()])
+        first = _aside(line)
         second = np.cross(line / np.linalg.norm(line), first)
         y, x = (np.float32(axis) @ far for axis in (second, first))
         object_[:] = shape * np.exp(np.complex64(1j * TURNS) * np.arctan2(y, x).reshape(shape.shape))
