@@ -25,7 +25,7 @@ from service.adapters.requests import WorkerRequests
 from service.adapters.tango import TangoDevice, alive, device_server_arguments, device_urls
 from service.commands.children import Children, free_ports, local_wiring
 from service.commands.reconstruct import read_volume
-from service.compose import tiers as early
+from service.compose import runners
 from service.errors import DeviceError
 from service.pipeline import run
 from service.records import Reconstruction
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
         offline = run(
             read_volume(options.scan, "", Settings(), lambda share: None),
             load_settings(None, {"phasing": phasing, "tiers": tiers}),
-            tiers=early(),
+            tiers=runners().tiers,
             show=lambda _: None,
         )
     figures["identical object"] = bool(np.array_equal(live.object_, offline.object_))
