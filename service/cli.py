@@ -391,6 +391,35 @@ def defects_catalogue(
 
 
 @app.command()
+def align(
+    method: Annotated[
+        str, typer.Option("--method", help="peak, seeking, parabola, golden, scan or bayesian; default: the settings'.")
+    ] = "",
+    far: Annotated[bool, typer.Option("--far", help="Twin: from 20 beam sizes and 2 degrees away.")] = False,
+    seed: Annotated[int, typer.Option("--seed", help="Twin: which crystal, and where it begins.", min=0)] = 0,
+    by: Annotated[str, typer.Option("--by", help="Who arms the motors; goes into the journal.")] = "",
+    seconds: Annotated[float, typer.Option("--seconds", help="How long the motors are armed.")] = 3600.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write moves down, make none.")] = False,
+    out: Out = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Bring a crystal into the beam and onto its reflection, within limits, and write down every move.
+
+    The axes are those of \\[alignment] in the settings, any Tango motors; without any the twin's crystal is aligned.
+
+    [dim]Example:[/]  braggloop align --seed 3
+    """
+    report = report_for(json)
+    with one_line_errors(report, debug):
+        from service.commands import align as aligning
+
+        asked = aligning.Asked(method=method, by=by, seconds=seconds, far=far, seed=seed, dry_run=dry_run)
+        aligning.align(asked, settings_from(settings, out), report)
+
+
+@app.command()
 def check(
     endpoint: Endpoint,
     seconds: Annotated[float, typer.Option("--seconds", help="How long to listen, s.", min=0.1)] = 3.0,

@@ -10,6 +10,7 @@
     ├── RetryError         try again later
     │   ├── SourceBusy         the source is not ready yet
     │   ├── DeviceError        a Tango device did not answer or refused
+    │   ├── RefusedError       a command does not fit what is being done now
     │   └── SpoolFull          no room in the spool until a series is finished or the disk has space
     └── StopError          stop and tell a person
         ├── SettingsError      a setting is unknown, missing or out of range
@@ -71,6 +72,10 @@ class SourceBusy(RetryError):
 
 class DeviceError(RetryError):
     """A Tango device did not answer, or refused."""
+
+
+class RefusedError(RetryError):
+    """The command does not fit what is being done now."""
 
 
 class SpoolFull(RetryError):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
-from service.records import Message, ResultSummary
+from service.records import Exposure, Light, Message, ResultSummary
 
 
 class FrameSource(Protocol):
@@ -57,3 +58,24 @@ class Actuator(Protocol):
     def moving(self) -> bool: ...
 
     def abort(self) -> None: ...
+
+
+class Beamline(Protocol):
+    """Where a loop aligns: axes to move, something to count with, and a clock. All times in s on that clock."""
+
+    @property
+    def axes(self) -> Mapping[str, Actuator]: ...
+
+    def now_s(self) -> float: ...
+
+    def rest(self, seconds: float) -> None:
+        """Let time pass; may return early."""
+        ...
+
+    def light(self) -> Light:
+        """Tell whether moves make sense now: beam there, shutter open."""
+        ...
+
+    def expose(self) -> Exposure:
+        """Measure once, where the axes stand; raise DeviceError where nothing comes in time."""
+        ...

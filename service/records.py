@@ -291,3 +291,33 @@ class ResultSummary:
     warnings: tuple[str, ...] = ()
     journal: str = ""
     again: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Light:
+    """Whether there is beam, and the shutter open."""
+
+    beam: bool = True
+    shutter: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exposure:
+    """One measurement of what an alignment drives up.
+
+    `value`, larger is better; `taken_s`, when it began, on the clock of who measured; `beam` and `shutter`: whether
+    there was beam, and the shutter open.
+    """
+
+    value: float
+    taken_s: float
+    beam: bool = True
+    shutter: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """A value of an alignment and where the axes stood, each in its own unit."""
+
+    value: float
+    positions: Mapping[str, float]

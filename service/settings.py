@@ -10,24 +10,21 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator, model_validator
+from pydantic import Field, PositiveInt, ValidationError, field_validator, model_validator
 
 from models.bcdi.diffractometer import diffractometer
 from models.bcdi.recipe import parse_recipe
+from service.alignment.plan import AlignmentSettings
 from service.errors import SettingsError
+from service.sections import Section, SectionT
 
 ENVIRONMENT_PREFIX = "BRAGGLOOP__"
 SMALLEST_SIZE = 16  # voxels: below, a crystal and the empty space that phase retrieval needs around it have no room
 LARGEST_SIZE = 1024  # voxels: one complex64 array of that edge takes 8.6 GB
 
 
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
-
-
-SectionT = TypeVar("SectionT", bound=Section)
 Direction = str | tuple[float, float, float]
 
 
@@ -310,6 +307,8 @@ class AxisSettings(Section):
     low_limit: float = Field(-180.0, description="smallest position, in `unit`")
     high_limit: float = Field(180.0, description="largest position, in `unit`")
     unit: str = Field("deg", description="unit of the positions: deg or m")
+    backlash: float = Field(0.0, ge=0, description="play between motor and axis, in `unit`")
+    encoder_noise: float = Field(0.0, ge=0, description="standard deviation of a read position, in `unit`")
 
     @model_validator(mode="after")
     def _position_within_limits(self) -> AxisSettings:
@@ -355,6 +354,7 @@ class Settings(Section):
     worker: WorkerSettings = WorkerSettings()
     streamer: StreamerSettings = StreamerSettings()
     goniometer: GoniometerSettings = GoniometerSettings()
+    alignment: AlignmentSettings = AlignmentSettings()
     twin: TwinSettings = TwinSettings()
     tango: TangoSettings = TangoSettings()
 

@@ -1,0 +1,169 @@
+"""Alignment on the twin beside its peers: python -m benchmarks.align [--only seek find tune] [--starts 200]
+
+seek: starts within two beam sizes and two rocking widths, drift on, until aligned to 0.05 beam sizes and 0.005 degrees:
+in how many exposures and simulated seconds, by the fit of a peak, by line scans, as people do, by extremum seeking, by
+Xopt's (pip install xopt) and, on the first starts alone, by Bayesian optimisation (pip install botorch). Those that do
+not know when to end, extremum seeking and Bayesian optimisation, are told by one who knows the truth.
+find: starts 20 beam sizes and 2 degrees away, where there is no signal: a coarse search first.
+tune: gains of both extremum seekings, on starts of their own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks.align.ways import Choose, Gains, ToldWhen, ours, xopt
+from benchmarks.defects.scores import share
+from models.simulate.goniometer import offset
+from service.adapters.twin_beamline import COUNTERS, Counting
+from service.adapters.twin_scene import EXPOSURE_S, Scene, aligned, beamline, far, near, plan, translation
+from service.alignment import events
+from service.alignment.drive import Driver
+from service.alignment.find import Finder
+from service.alignment.loop import Loop
+from service.alignment.methods.port import Point
+from service.alignment.progress import Outcome
+
+MOST = 600
+TUNED_ON = 30
+TUNING_SEED = 10_000
+XOPT = Gains()
+KNOWS_ITS_END = ("peak", "scan", "golden", "parabola")
+
+
+class Run(NamedTuple):
+    aligned: bool
+    ended: bool
+    exposures: int
+    seconds: float
+    own_s: float
+
+
+def run(scene: Scene, method: str, choose: Choose, most: int, told: bool) -> Run:
+    """Align one start; where `told`, the way hears from the truth when its best point is good."""
+    twin = beamline(scene)
+    began_s = time.monotonic()
+
+    def there(best: Point) -> bool:
+        positions = dict(zip(scene.start, best.tolist(), strict=True))
+        return aligned(offset(scene.goniometer, positions, twin.now_s()))
+
+    asked = plan(method, most)
+    loop = Loop(asked, (lambda each, start: ToldWhen(choose(each, start), there)) if told else choose)
+    progress = Driver(loop, twin).run(events.Arm(now_s=0.0, by="benchmark", seconds=1e6), events.Start(now_s=0.0))
+    ended = progress.outcome is Outcome.ALIGNED
+    return Run(aligned(twin.off()) and ended, ended, progress.exposures, twin.now_s(), time.monotonic() - began_s)
+
+
+def row(name: str, runs: Sequence[Run]) -> dict[str, object]:
+    done = [each for each in runs if each.aligned]
+    exposures, seconds = [each.exposures for each in done] or [0], [each.seconds for each in done] or [0.0]
+    told = share([each.aligned for each in runs])
+    return {
+        "way": name,
+        "starts": len(runs),
+        "aligned, with its interval": told,
+        "exposures, median and 95 %": _percentiles(exposures),
+        "simulated seconds, median and 95 %": _percentiles(seconds),
+        "own milliseconds an exposure": round(
+            1e3 * sum(e.own_s for e in runs) / max(1, sum(e.exposures for e in runs)), 2
+        ),
+        "not aligned": [number for number, each in enumerate(runs) if not each.aligned][:20],
+    }
+
+
+def seek(starts: int, bayesian: int, ways: Sequence[str], tell: Callable[[object], None]) -> list[dict[str, object]]:
+    scenes = [near(seed) for seed in range(starts)]
+    rows = []
+    for name in ways:
+        method, choose = ("peak", xopt(XOPT)) if name == "xopt" else (name, ours)
+        some = scenes[:bayesian] if name == "bayesian" else scenes
+        most = 100 if name == "bayesian" else MOST
+        rows.append(row(name, [run(each, method, choose, most, name not in KNOWS_ITS_END) for each in some]))
+        tell(rows[-1])
+    return rows
+
+
+def find(starts: int, tell: Callable[[object], None]) -> dict[str, object]:
+    """The coarse search that all ways share, then ours: exposures of each stage, and how many crystals are aligned."""
+    used: dict[str, list[int]] = {}
+    right, seconds, failed = [], [], []
+    for seed in range(starts):
+        scene = far(seed)
+        twin = beamline(scene)
+        rates = dict.fromkeys(COUNTERS, scene.goniometer.background_hz)
+        staged = Finder(
+            plan=plan("peak", MOST), height=translation(), rates_hz=rates, exposure_s=EXPOSURE_S,
+            count=partial(Counting, twin), by="benchmark", seconds=1e5,
+        ).run()  # fmt: skip
+        for number, stage in enumerate(staged):
+            used.setdefault(f"{number} {stage.name}", []).append(stage.progress.exposures)
+        name, progress = staged[-1]
+        right.append(aligned(twin.off()) and progress.outcome is Outcome.ALIGNED)
+        seconds.append(twin.now_s())
+        if not right[-1]:
+            failed.append((seed, name, progress.outcome, progress.reason, [round(part, 9) for part in twin.off()]))
+    figures: dict[str, object] = {
+        "starts": starts,
+        "aligned, with its interval": share(right),
+        "exposures of each stage, median and 95 %": {name: _percentiles(each) for name, each in used.items()},
+        "simulated seconds, median and 95 %": _percentiles(seconds),
+        "not aligned": failed[:20],
+    }
+    tell(figures)
+    return figures
+
+
+def _percentiles(values: Sequence[float]) -> list[float]:
+    return [round(float(np.percentile(values, share)), 1) for share in (50, 95)] if values else []
+
+
+def tune(tell: Callable[[object], None]) -> list[dict[str, object]]:
+    """The gains of Xopt's seeking that align most starts in fewest exposures, of 36."""
+    scenes = [near(TUNING_SEED + number) for number in range(TUNED_ON)]
+    rows = []
+    for k, oscillation, decay in itertools.product((0.5, 1.0, 2.0, 5.0), (0.03, 0.1, 0.2), (1.0, 0.995, 0.99)):
+        gains = Gains(k=k, oscillation=oscillation, decay=decay)
+        rows.append(row(str(gains), [run(each, "peak", xopt(gains), MOST, told=True) for each in scenes]))
+        tell(rows[-1])
+    return rows
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="*", choices=("seek", "find", "tune"), default=["seek", "find"])
+    parser.add_argument("--starts", type=int, default=200)
+    parser.add_argument("--bayesian", type=int, default=30, help="starts of Bayesian optimisation, which is slow")
+    parser.add_argument(
+        "--ways", nargs="*", default=["peak", "parabola", "golden", "scan", "seeking", "xopt", "bayesian"]
+    )
+    parser.add_argument("--json", type=Path, help="where to write the figures")
+    options = parser.parse_args(arguments)
+    figures: dict[str, object] = {}
+
+    def tell(one: object) -> None:
+        print(json.dumps(one), flush=True)
+
+    if "tune" in options.only:
+        figures["tune"] = tune(tell)
+    if "seek" in options.only:
+        figures["seek"] = seek(options.starts, options.bayesian, options.ways, tell)
+    if "find" in options.only:
+        figures["find"] = find(options.starts, tell)
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Ways to the best point, one file each, all behind `port.Method`."""

@@ -1,0 +1,65 @@
+"""A peak of about known widths, fitted to all counts: the fewest measurements. See `models.peak`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from models import peak
+from service.alignment.methods.port import Axis, Point
+
+# After a refusal the next proposal goes only this share of the way from the best point.
+SHORTER = 0.5
+# A peak is one that rises so many deviations of the background above it.
+SIGMAS = 5.0
+
+
+class PeakFit:
+    """Finds a peak of counts whose widths are about known along every axis; `background` counts without it.
+
+    Ends once the place is known to the axes' tolerances; `follow` goes on for ever instead.
+    """
+
+    def __init__(
+        self, axes: Sequence[Axis], start: Point, background: float = 1.0, follow: bool = False, seed: int = 0
+    ) -> None:
+        self._widths = np.array([axis.width for axis in axes])
+        self._peak = peak.Peak(
+            low=np.array([axis.low for axis in axes]) / self._widths,
+            high=np.array([axis.high for axis in axes]) / self._widths,
+            widths=np.ones(len(axes)),
+            tolerances=np.array([axis.tolerance for axis in axes]) / self._widths,
+            background=background,
+            drift=np.array([axis.drift for axis in axes]) / self._widths,
+            fringed=tuple(number for number, axis in enumerate(axes) if axis.fringed),
+            seed=seed,
+        )
+        self._follow = follow
+        self._most, self._threshold = 0.0, background + max(SIGMAS * math.sqrt(background), SIGMAS)
+        self._share, self._state = 1.0, peak.init(self._peak, start / self._widths)
+
+    def ask(self) -> Point | None:
+        if not self._follow and peak.found(self._peak, self._state):
+            return None
+        best = peak.settled(self._peak, self._state)
+        there = best + self._share * (peak.propose(self._peak, self._state) - best)
+        return np.asarray(there * self._widths)
+
+    def tell(self, at: Point, value: float, time_s: float) -> None:
+        self._share, self._most = 1.0, max(self._most, value)
+        self._state = peak.update(self._peak, self._state, at / self._widths, max(value, 0.0), time_s)
+
+    def refused(self) -> None:
+        self._share *= SHORTER
+        self._peak = replace(self._peak, seed=self._peak.seed + 1)
+
+    def failure(self) -> str:
+        if self._most > self._threshold:
+            return ""
+        return f"no peak: the most was {self._most:.6g}, expected above {self._threshold:.6g}"
+
+    def best(self) -> Point:
+        return np.asarray(peak.settled(self._peak, self._state) * self._widths)

@@ -1,0 +1,170 @@
+"""`braggloop align`: a crystal brought into the beam and onto its reflection, on the twin or on Tango devices."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from service.adapters import twin_scene
+from service.adapters.twin_beamline import COUNTERS, Counting, TwinBeamline
+from service.alignment import events
+from service.alignment.drive import Driver
+from service.alignment.find import Finder
+from service.alignment.journal import Journal
+from service.alignment.loop import Loop
+from service.alignment.methods.choose import chosen
+from service.alignment.plan import Plan
+from service.alignment.progress import Outcome, Progress
+from service.commands.report import Advance, Report
+from service.errors import DeviceError, SettingsError
+from service.ports import Beamline
+from service.records import Measured
+from service.results.alignment_picture import write_alignment
+from service.results.durable import require_writable
+from service.settings import Settings, parse_section
+
+BARS = "▁▂▃▄▅▆▇█"
+SHOWN = 24  # values in the little plot of the progress line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """How to align: by which `method` ("": as the settings say), armed `by` whom for how many `seconds`; `far`: from
+    where there is no signal, and `seed` of the crystal, both of the twin; moves are only written down in a `dry_run`.
+    """
+
+    method: str = ""
+    by: str = ""
+    seconds: float = 3600.0
+    far: bool = False
+    seed: int = 0
+    dry_run: bool = False
+
+
+@dataclass(slots=True)
+class _Followed:
+    """Collects what was measured, and tells of it."""
+
+    advance: Advance
+    most: int
+    measured: list[Measured] = field(default_factory=list)
+    seen: int = 0
+    last: deque[float] = field(default_factory=lambda: deque(maxlen=SHOWN))
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.exposures == self.seen or not math.isfinite(progress.value) or progress.positions is None:
+            self.seen = min(self.seen, progress.exposures)
+            return
+        self.seen = progress.exposures
+        self.measured.append(Measured(value=progress.value, positions=dict(progress.positions)))
+        self.last.append(math.log10(max(progress.value, 0.0) + 1.0))
+        self.advance(f"aligning, {self.seen}: {progress.value:.6g} {self._plot()}", min(1.0, self.seen / self.most))
+
+    def _plot(self) -> str:
+        top = max(*self.last, 1.0)
+        return "".join(BARS[min(len(BARS) - 1, int(len(BARS) * value / top))] for value in self.last)
+
+
+def align(asked: Asked, settings: Settings, report: Report) -> None:
+    """Align, and write the journal and a picture into the folder `out`. Raises DeviceError where it did not succeed."""
+    require_writable(settings.out, "out")
+    name = settings.out / f"alignment-{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 10**6:06}"
+    with report.progress() as advance:
+        run = _on_devices if settings.alignment.axes else _on_twin
+        followed, progress, record, journals = run(asked, settings, name, advance)
+    picture = write_alignment(followed.measured, f"{progress.outcome}: {progress.reason}", name.with_suffix(".png"))
+    aligned = bool(record.pop("aligned"))
+    found: dict[str, Any] = {
+        "aligned": aligned,
+        **record,
+        "exposures": len(followed.measured),
+        "outcome": str(progress.outcome),
+        "reason": progress.reason,
+        "best": dict(progress.best or {}),
+        "best_value": progress.best_value if math.isfinite(progress.best_value) else None,
+        "journal": journals,
+        "picture": picture,
+    }
+    report.table("", [(name, _said(value)) for name, value in found.items()])
+    if not aligned:
+        raise DeviceError(f"not aligned, {progress.outcome}: {progress.reason}; see {picture}")
+    report.finish(found)
+
+
+Run = tuple[_Followed, Progress, dict[str, Any], list[Path]]
+
+
+def _on_devices(asked: Asked, settings: Settings, name: Path, advance: Advance) -> Run:
+    from service.adapters.tango_beamline import TangoBeamline
+
+    if asked.far:
+        raise SettingsError("--far is the twin's: devices begin where they stand")
+    plan = parse_section(Plan, {**settings.alignment.plan().model_dump(), **_changes(asked)})
+    followed = _Followed(advance, plan.most_exposures)
+    progress, journal = _run(plan, TangoBeamline(settings.alignment), asked, name, followed)
+    return followed, progress, {"aligned": progress.outcome is Outcome.ALIGNED}, [journal]
+
+
+def _on_twin(asked: Asked, settings: Settings, name: Path, advance: Advance) -> Run:
+    scene = (twin_scene.far if asked.far else twin_scene.near)(asked.seed)
+    twin = twin_scene.beamline(scene)
+    plan = twin_scene.plan(settings.alignment.method, settings.alignment.most_exposures)
+    plan = parse_section(Plan, {**plan.model_dump(), **_changes(asked)})
+    followed = _Followed(advance, plan.most_exposures)
+    journals: list[Path] = []
+    if asked.far:
+        progress = _found(plan, twin, asked, name, followed, journals)
+    else:
+        progress, journal = _run(plan, twin, asked, name, followed)
+        journals.append(journal)
+    off = twin.off()
+    there = twin_scene.aligned(off) and progress.outcome is Outcome.ALIGNED
+    offset = {"x_m": off.x_m, "y_m": off.y_m, "eta_deg": off.eta_deg}
+    return followed, progress, {"aligned": there, "offset": offset, "seconds": round(twin.now_s(), 1)}, journals
+
+
+def _run(
+    plan: Plan, beamline: Beamline, asked: Asked, name: Path, told: Callable[[Progress], None]
+) -> tuple[Progress, Path]:
+    path, now_s = name.with_suffix(".jsonl"), beamline.now_s()
+    journal = Journal(path, plan)
+    try:
+        driver = Driver(Loop(plan, chosen), beamline, journal, told=told)
+        arm = events.Arm(now_s=now_s, by=asked.by or "braggloop align", seconds=asked.seconds)
+        return driver.run(arm, events.Start(now_s=now_s)), path
+    finally:
+        journal.close()
+
+
+def _found(
+    plan: Plan, twin: TwinBeamline, asked: Asked, name: Path, told: Callable[[Progress], None], journals: list[Path]
+) -> Progress:
+    def journal(stage: str, part: Plan) -> Journal:
+        journals.append(name.with_name(f"{name.name}-{len(journals)}-{stage}.jsonl"))
+        return Journal(journals[-1], part)
+
+    stages = Finder(
+        plan=plan, height=twin_scene.translation(), rates_hz=dict.fromkeys(COUNTERS, twin.background_hz),
+        exposure_s=twin_scene.EXPOSURE_S, count=partial(Counting, twin), by=asked.by or "braggloop align",
+        seconds=asked.seconds, told=told, journal=journal,
+    ).run()  # fmt: skip
+    return stages[-1].progress
+
+
+def _changes(asked: Asked) -> dict[str, Any]:
+    changes: dict[str, Any] = {"method": asked.method} if asked.method else {}
+    return {**changes, "dry_run": True} if asked.dry_run else changes
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {part:.6g}" for name, part in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,68 @@
+"""`braggloop align` on the twin: it aligns, tells where its files are, and says in one line what was wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from service.alignment.journal import replayed
+from service.alignment.loop import Loop
+from service.alignment.methods.choose import chosen
+from service.cli import app
+from service.commands.report import DONE, FAILED, WRONG_USE
+
+runner = CliRunner()
+
+
+def align(folder: Path, *options: str) -> tuple[int, dict[str, Any]]:
+    result = runner.invoke(app, ["align", *options, "--out", str(folder), "--json"])
+    return result.exit_code, json.loads(result.stdout.splitlines()[-1])
+
+
+def test_the_twins_crystal_is_aligned(tmp_path: Path) -> None:
+    code, told = align(tmp_path, "--seed", "3")
+    assert (code, told["ok"], told["aligned"]) == (DONE, True, True)
+    assert abs(told["offset"]["x_m"]) < 25e-9
+    assert abs(told["offset"]["eta_deg"]) < 0.005
+    assert 0 < told["exposures"] < 60
+    assert Path(told["picture"]).read_bytes().startswith(b"\x89PNG")
+    assert replayed(Path(told["journal"][0]), lambda plan: Loop(plan, chosen)) == []
+
+
+@pytest.mark.slow
+def test_a_crystal_far_away_is_found(tmp_path: Path) -> None:
+    code, told = align(tmp_path, "--far", "--seed", "1")
+    assert (code, told["aligned"]) == (DONE, True)
+    assert len(told["journal"]) > 4
+
+
+def test_a_dry_run_aligns_nothing_and_says_so(tmp_path: Path) -> None:
+    code, told = align(tmp_path, "--dry-run", "--method", "parabola")
+    assert (code, told["ok"]) == (FAILED, False)
+    assert "dry run: no move was made" in told["error"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--method", "luck"), "settings: method: "),
+        (("--seconds", "-1"), "give a time above 0"),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_line(options: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    code, told = align(tmp_path, *options)
+    assert code in (FAILED, WRONG_USE)
+    assert said in told["error"]
+    assert "\n" not in told["error"]
+
+
+def test_axes_without_devices_are_refused(tmp_path: Path) -> None:
+    settings = tmp_path / "settings.toml"
+    settings.write_text("[alignment.axes.x]\nlow = 0.0\nhigh = 1.0\nwidth = 1.0\ntolerance = 0.1\nlargest_step = 0.1\n")
+    code, told = align(tmp_path, "--settings", str(settings))
+    assert code == WRONG_USE
+    assert "devices says nothing of x" in told["error"]
