@@ -5,7 +5,9 @@ in how many exposures and simulated seconds, by the fit of a peak, by line scans
 Xopt's (pip install xopt) and, on the first starts alone, by Bayesian optimisation (pip install botorch). Those that do
 not know when to end, extremum seeking and Bayesian optimisation, are told by one who knows the truth.
 find: starts 20 beam sizes and 2 degrees away, where there is no signal: a coarse search first.
-tune: gains of both extremum seekings, on starts of their own.
+safety: runs with faults and commands at random times on the twin's clock, watched by one who shares no code with the
+guard: orders outside limits, zones, steps, rates, travel or arming, and runs that end without a reason.
+tune: gains of Xopt's extremum seeking, on starts of their own.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import itertools
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,6 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.align.safety import faulty_run
 from benchmarks.align.ways import Choose, Gains, ToldWhen, ours, xopt
 from benchmarks.defects.scores import share
 from models.simulate.goniometer import offset
@@ -124,6 +128,22 @@ def find(starts: int, tell: Callable[[object], None]) -> dict[str, object]:
     return figures
 
 
+def safety(runs: int, tell: Callable[[object], None]) -> dict[str, object]:
+    """How runs with faults end, and what the watcher saw."""
+    ended = [faulty_run(seed) for seed in range(runs)]
+    outcomes = Counter((each.fault, str(each.progress.outcome)) for each in ended)
+    figures: dict[str, object] = {
+        "runs": runs,
+        "orders to axes": sum(each.orders for each in ended),
+        "moves refused": sum(each.progress.refused for each in ended),
+        "orders that should not have been given": sum(len(each.wrong) for each in ended),
+        "without an end, a reason or a stand": [seed for seed, each in enumerate(ended) if not each.safe][:20],
+        "outcomes": {f"{fault}, {outcome}": count for (fault, outcome), count in sorted(outcomes.items())},
+    }
+    tell(figures)
+    return figures
+
+
 def _percentiles(values: Sequence[float]) -> list[float]:
     return [round(float(np.percentile(values, share)), 1) for share in (50, 95)] if values else []
 
@@ -132,7 +152,7 @@ def tune(tell: Callable[[object], None]) -> list[dict[str, object]]:
     """The gains of Xopt's seeking that align most starts in fewest exposures, of 36."""
     scenes = [near(TUNING_SEED + number) for number in range(TUNED_ON)]
     rows = []
-    for k, oscillation, decay in itertools.product((0.5, 1.0, 2.0, 5.0), (0.03, 0.1, 0.2), (1.0, 0.995, 0.99)):
+    for k, oscillation, decay in itertools.product((0.2, 0.5, 1.0), (0.1, 0.2, 0.3, 0.4), (1.0, 0.995, 0.99)):
         gains = Gains(k=k, oscillation=oscillation, decay=decay)
         rows.append(row(str(gains), [run(each, "peak", xopt(gains), MOST, told=True) for each in scenes]))
         tell(rows[-1])
@@ -141,12 +161,15 @@ def tune(tell: Callable[[object], None]) -> list[dict[str, object]]:
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="*", choices=("seek", "find", "tune"), default=["seek", "find"])
+    parser.add_argument(
+        "--only", nargs="*", choices=("seek", "find", "safety", "tune"), default=["seek", "find", "safety"]
+    )
     parser.add_argument("--starts", type=int, default=200)
     parser.add_argument("--bayesian", type=int, default=30, help="starts of Bayesian optimisation, which is slow")
     parser.add_argument(
         "--ways", nargs="*", default=["peak", "parabola", "golden", "scan", "seeking", "xopt", "bayesian"]
     )
+    parser.add_argument("--runs", type=int, default=10_000, help="of safety")
     parser.add_argument("--json", type=Path, help="where to write the figures")
     options = parser.parse_args(arguments)
     figures: dict[str, object] = {}
@@ -160,6 +183,8 @@ def main(arguments: Sequence[str]) -> int:
         figures["seek"] = seek(options.starts, options.bayesian, options.ways, tell)
     if "find" in options.only:
         figures["find"] = find(options.starts, tell)
+    if "safety" in options.only:
+        figures["safety"] = safety(options.runs, tell)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1))
     return 0

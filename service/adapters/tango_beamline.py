@@ -18,10 +18,11 @@ class _Named:
     """An attribute or a command, by its whole name."""
 
     def __init__(self, name: str) -> None:
-        device, _, self.name = name.rpartition("/")
+        path, mark, database = name.partition("#")  # an address may end in #dbase=no
+        device, _, self.name = path.rpartition("/")
         if device.count("/") < 2:
             raise SettingsError(f"alignment: {name!r} is no domain/family/member/name")
-        self.device = TangoDevice(device)
+        self.device = TangoDevice(device + mark + database)
 
     def read(self) -> float:
         return float(self.device.read(self.name))

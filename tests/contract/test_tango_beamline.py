@@ -1,0 +1,117 @@
+"""A loop on real Tango devices, without a database: it moves them, measures, and stops them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tango.test_context import MultiDeviceTestContext
+
+from service.adapters.tango import device_url
+from service.adapters.tango_beamline import TangoBeamline
+from service.alignment import events
+from service.alignment.drive import Driver
+from service.alignment.journal import Journal, read_journal
+from service.alignment.loop import Loop
+from service.alignment.methods.choose import chosen
+from service.alignment.plan import AlignmentSettings
+from service.alignment.progress import Outcome
+from service.devices.goniometer import VirtualAxis
+from service.errors import DeviceError, SettingsError
+from service.settings import Settings, parse_section, parse_settings
+from tango_devices.controlled import ControlledDevice
+from tango_devices.controllers import Controllers
+from tango_devices.virtual_goniometer import VirtualGoniometer
+
+AXES = {"x": {"velocity": 20.0, "low_limit": -10.0, "high_limit": 10.0}, "slow": {"velocity": 0.5}}
+
+
+def build(settings: Settings, axis: str) -> VirtualAxis:
+    return VirtualAxis(axis, settings.goniometer.axes[axis])
+
+
+@pytest.fixture(scope="module")
+def names() -> Iterator[dict[str, str]]:
+    """Axis -> address of its device."""
+    settings = parse_settings({"goniometer": {"axes": AXES}})
+    with Controllers({"VirtualGoniometer": build}, settings, {}) as controllers:
+        ControlledDevice.controllers = controllers
+        listed = [{"name": f"test/goniometer/{axis}"} for axis in AXES]
+        described = ({"class": VirtualGoniometer, "devices": listed},)
+        with MultiDeviceTestContext(described, process=False, timeout=30) as context:
+            yield {axis: device_url(context.host, context.port, f"test/goniometer/{axis}") for axis in AXES}
+
+
+def settings(names: dict[str, str], axis: str, **changes: object) -> AlignmentSettings:
+    planned = {"low": -5.0, "high": 5.0, "width": 2.0, "tolerance": 0.05, "largest_step": 2.0}
+    given = {
+        "axes": {axis: planned},
+        "devices": names,
+        "value": names[axis].replace("#", "/position#"),  # the farther up, the better
+        "settle_s": 0.0,
+        "method": "golden",
+    }
+    return parse_section(AlignmentSettings, {**given, **changes})
+
+
+def start(beamline: TangoBeamline) -> tuple[events.Arm, events.Start]:
+    now_s = beamline.now_s()
+    return events.Arm(now_s=now_s, by="a test", seconds=60.0), events.Start(now_s=now_s)
+
+
+def test_axes_are_moved_to_where_the_value_is_largest(names: dict[str, str], tmp_path: Path) -> None:
+    asked = settings(names, "x")
+    beamline, journal = TangoBeamline(asked), Journal(tmp_path / "journal", asked.plan())
+    progress = Driver(Loop(asked.plan(), chosen), beamline, journal).run(*start(beamline))
+    journal.close()
+    assert progress.outcome is Outcome.ALIGNED
+    assert beamline.axes["x"].read() == pytest.approx(5.0, abs=0.2)
+    assert len(read_journal(journal.path)[1]) > 10
+
+
+def test_a_stop_in_mid_move_stops_the_device(names: dict[str, str]) -> None:
+    asked = settings(names, "slow", method="goto", goto=(5.0,))
+    beamline, stops = TangoBeamline(asked), [events.Stop(now_s=0.0)]
+
+    def stop() -> events.AnyEvent | None:
+        return stops.pop() if stops and beamline.axes["slow"].moving else None
+
+    progress = Driver(Loop(asked.plan(), chosen), beamline, commands=stop).run(*start(beamline))
+    assert progress.outcome is Outcome.STOPPED
+    where = beamline.axes["slow"].read()
+    time.sleep(0.1)
+    assert beamline.axes["slow"].read() == where < 2.0
+
+
+def test_a_device_that_dies_ends_it_with_its_name(names: dict[str, str]) -> None:
+    nowhere = names["x"].replace("goniometer/x", "goniometer/nobody")
+    asked = settings({**names, "x": nowhere}, "x", value=names["slow"].replace("#", "/position#"))
+    beamline = TangoBeamline(asked)
+    progress = Driver(Loop(asked.plan(), chosen), beamline).run(*start(beamline))
+    assert progress.outcome is Outcome.FAILED
+    assert "nobody" in progress.reason
+
+
+def test_light_is_read_from_attributes(names: dict[str, str]) -> None:
+    velocity = names["slow"].replace("#", "/velocity#")
+    assert TangoBeamline(settings(names, "x", beam=velocity, least_beam=0.4)).light().beam
+    assert not TangoBeamline(settings(names, "x", beam=velocity, least_beam=0.6)).light().beam
+    assert TangoBeamline(settings(names, "x", shutter=velocity)).light().shutter
+
+
+def test_a_triggered_value_is_waited_for_and_given_up(names: dict[str, str]) -> None:
+    beamline = TangoBeamline(settings(names, "x", trigger=names["slow"].replace("#", "/Init#"), value_s=0.2))
+    assert beamline.expose().beam
+    beamline.axes["slow"].move(beamline.axes["slow"].read() + 5.0)
+    with pytest.raises(DeviceError, match=r"Init is not done after 0\.2 s"):
+        beamline.expose()
+    beamline.axes["slow"].abort()
+
+
+def test_what_is_no_name_is_told(names: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match="'counts' is no domain/family/member/name"):
+        TangoBeamline(settings(names, "x", value="counts"))
+    with pytest.raises(DeviceError):
+        TangoBeamline(settings(names, "x", value=names["x"].replace("#", "/counts#"))).expose()
