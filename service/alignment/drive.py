@@ -31,7 +31,8 @@ class _Interrupted(Exception):
 
 
 class Driver:
-    """Drives one loop on one beamline; used by one thread. `told` hears of every step.
+    """Drives one loop on one beamline; used by one thread. `told` hears of every step; `alive` is called while it goes
+    on well, several times a second but while something is measured.
 
     Whatever goes wrong in here, a journal that cannot be written too, the axes are stopped before it is raised.
     """
@@ -44,7 +45,9 @@ class Driver:
         commands: Commands = lambda: None,
         told: Callable[[Progress], None] = lambda _: None,
         move_s: float = MOVE_S,
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
+        self._alive = alive
         self._loop, self._beamline, self._journal = loop, beamline, journal
         self._commands, self._told, self._move_s = commands, told, move_s
 
@@ -183,6 +186,7 @@ class Driver:
         Commands are of the time when they are heard, whatever they say. One that does not fit is dropped: who gave it
         was told by whoever took it.
         """
+        self._alive()
         wanted: Sequence[events.Action] = ()
         while (command := self._commands()) is not None:
             with contextlib.suppress(RefusedError):

@@ -113,6 +113,9 @@ class AlignmentSettings(Plan):
     trigger: str = Field("", description="Tango command before each reading, as domain/family/member/Command; '': none")
     settle_s: float = Field(0.1, ge=0, description="wait between the end of a move and a reading, s")
     value_s: float = Field(10.0, gt=0, description="longest time that a triggered reading may take, s")
+    dead_man_s: float = Field(
+        15.0, gt=0, description="a process of its own stops the axes after so long a silence, longer than a reading; s"
+    )
     beam: str = Field("", description="Tango attribute of the beam's intensity; '': not looked at")
     least_beam: float = Field(0.0, description="below this the beam is lost, in that attribute's unit")
     shutter: str = Field("", description="Tango attribute that is true where the shutter is open; '': not looked at")

@@ -102,12 +102,15 @@ Run = tuple[_Followed, Progress, dict[str, Any], list[Path]]
 
 def _on_devices(asked: Asked, settings: Settings, name: Path, advance: Advance) -> Run:
     from service.adapters.tango_beamline import TangoBeamline
+    from service.alignment.dead_man import DeadMan
 
     if asked.far:
         raise SettingsError("--far is the twin's: devices begin where they stand")
     plan = parse_section(Plan, {**settings.alignment.plan().model_dump(), **_changes(asked)})
     followed = _Followed(advance, plan.most_exposures)
-    progress, journal = _run(plan, TangoBeamline(settings.alignment), asked, name, followed)
+    beamline = TangoBeamline(settings.alignment)
+    with DeadMan(settings.alignment.devices, settings.alignment.dead_man_s) as dead_man:
+        progress, journal = _run(plan, beamline, asked, name, followed, dead_man.beat)
     return followed, progress, {"aligned": progress.outcome is Outcome.ALIGNED}, [journal]
 
 
@@ -130,12 +133,13 @@ def _on_twin(asked: Asked, settings: Settings, name: Path, advance: Advance) -> 
 
 
 def _run(
-    plan: Plan, beamline: Beamline, asked: Asked, name: Path, told: Callable[[Progress], None]
-) -> tuple[Progress, Path]:
+    plan: Plan, beamline: Beamline, asked: Asked, name: Path, told: Callable[[Progress], None],
+    alive: Callable[[], None] = lambda: None,
+) -> tuple[Progress, Path]:  # fmt: skip
     path, now_s = name.with_suffix(".jsonl"), beamline.now_s()
     journal = Journal(path, plan)
     try:
-        driver = Driver(Loop(plan, chosen), beamline, journal, told=told)
+        driver = Driver(Loop(plan, chosen), beamline, journal, told=told, alive=alive)
         arm = events.Arm(now_s=now_s, by=asked.by or "braggloop align", seconds=asked.seconds)
         return driver.run(arm, events.Start(now_s=now_s)), path
     finally:

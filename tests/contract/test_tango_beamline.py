@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +12,7 @@ from pathlib import Path
 import pytest
 from tango.test_context import MultiDeviceTestContext
 
-from service.adapters.tango import device_url
+from service.adapters.tango import TangoAxis, TangoDevice, device_url
 from service.adapters.tango_beamline import TangoBeamline
 from service.alignment import events
 from service.alignment.drive import Driver
@@ -24,6 +27,7 @@ from service.settings import Settings, parse_section, parse_settings
 from tango_devices.controlled import ControlledDevice
 from tango_devices.controllers import Controllers
 from tango_devices.virtual_goniometer import VirtualGoniometer
+from tests.helpers.streams import until
 
 AXES = {"x": {"velocity": 20.0, "low_limit": -10.0, "high_limit": 10.0}, "slow": {"velocity": 0.5}}
 
@@ -115,3 +119,48 @@ def test_what_is_no_name_is_told(names: dict[str, str]) -> None:
         TangoBeamline(settings(names, "x", value="counts"))
     with pytest.raises(DeviceError):
         TangoBeamline(settings(names, "x", value=names["x"].replace("#", "/counts#"))).expose()
+
+
+SETTINGS = """
+[alignment]
+method = "goto"
+goto = [100.0]
+value = "{value}"
+dead_man_s = 3.0
+[alignment.devices]
+slow = "{device}"
+[alignment.axes.slow]
+low = -180.0
+high = 180.0
+width = 1.0
+tolerance = 0.1
+largest_step = 100.0
+"""
+
+
+def aligning(names: dict[str, str], folder: Path) -> subprocess.Popen[bytes]:
+    """`braggloop align` in a process of its own, once its axis moves."""
+    file = folder / "settings.toml"
+    file.write_text(SETTINGS.format(value=names["slow"].replace("#", "/position#"), device=names["slow"]))
+    command = [sys.executable, "-m", "service.cli", "align", "--settings", str(file), "--out", str(folder / "out")]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    slow = TangoAxis("slow", TangoDevice(names["slow"]))
+    until(lambda: slow.moving, 60.0)
+    return process
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP, signal.SIGINT, signal.SIGTERM])
+def test_axes_stop_whatever_becomes_of_who_moves_them(
+    names: dict[str, str], tmp_path: Path, how: signal.Signals
+) -> None:
+    process = aligning(names, tmp_path)
+    slow = TangoAxis("slow", TangoDevice(names["slow"]))
+    try:
+        process.send_signal(how)
+        until(lambda: not slow.moving, 10.0)
+        where = slow.read()
+        time.sleep(0.2)
+        assert slow.read() == where < 90.0
+    finally:
+        process.kill()
+        process.wait(10.0)
