@@ -19,6 +19,7 @@ import zmq
 
 from service.adapters.requests import WorkerRequests
 from service.adapters.zmq import Handler, ResultPublisher, ResultSubscriber, ZmqFrameSink
+from service.devices.alignment import Alignment
 from service.devices.goniometer import VirtualAxis
 from service.devices.monitor import Monitor
 from service.devices.streamer import Streamer
@@ -92,6 +93,13 @@ def virtual_axis(settings: Settings, axis: str) -> VirtualAxis:
     return VirtualAxis(axis, known[axis])
 
 
+def alignment(settings: Settings) -> Alignment:
+    """The controller behind CrystalAlignment."""
+    from service.adapters.tango_beamline import TangoBeamline
+
+    return Alignment(settings.alignment, TangoBeamline, settings.out)
+
+
 def worker(settings: Settings, tell: Callable[[str], None]) -> Supervisor:
     """The supervisor behind `braggloop worker`, with its two stages as processes of their own."""
     from service.worker.supervisor import Supervisor
@@ -105,6 +113,7 @@ def controllers_of_devices() -> Mapping[str, Callable[[Settings, str], Any]]:
         "FrameStreamer": lambda settings, _: streamer(settings),
         "Reconstruction": lambda settings, _: monitor(settings),
         "VirtualGoniometer": virtual_axis,
+        "CrystalAlignment": lambda settings, _: alignment(settings),
     }
 
 

@@ -23,11 +23,12 @@ from service.signals import follow_parent
 from tango_devices.attributes import default_alarms
 from tango_devices.controlled import ControlledDevice
 from tango_devices.controllers import Controllers
+from tango_devices.crystal_alignment import CrystalAlignment
 from tango_devices.frame_streamer import FrameStreamer
 from tango_devices.reconstruction import Reconstruction
 from tango_devices.virtual_goniometer import VirtualGoniometer
 
-DEVICES = (FrameStreamer, Reconstruction, VirtualGoniometer)
+DEVICES = (FrameStreamer, Reconstruction, CrystalAlignment, VirtualGoniometer)
 
 
 def main(argv: Sequence[str]) -> int:

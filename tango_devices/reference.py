@@ -33,6 +33,12 @@ STATES = {
         "silent or not well, the last series failed or its result is doubtful (until `Reset` or the next good one), or "
         "a figure is beyond its alarm limits."
     ),
+    "CrystalAlignment": (
+        "STANDBY not armed, or ended; ON armed, or a move waits for a person; MOVING axes move; RUNNING it measures, "
+        "waits or is paused; ALARM beam, shutter or results were lost; FAULT an axis or the method failed, the arming "
+        "ended or a sign of life did not come, `Reset` is the way out. Axes, limits and value are those of `alignment` "
+        "in the settings."
+    ),
     "VirtualGoniometer": (
         "ON standing; MOVING, which is set before the write of `position` returns; ALARM the position is beyond its "
         "alarm limits. Unit and limits are those of the axis in the settings (`goniometer.axes`); velocity is in that "

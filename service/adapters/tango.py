@@ -102,6 +102,7 @@ def device_names(settings: Settings) -> dict[str, tuple[str, ...]]:
     return {
         "FrameStreamer": (f"{domain}/streamer/1",),
         "Reconstruction": (f"{domain}/reconstruction/1",),
+        "CrystalAlignment": (f"{domain}/alignment/1",),
         "VirtualGoniometer": tuple(f"{domain}/goniometer/{axis}" for axis in settings.goniometer.axes),
     }
 

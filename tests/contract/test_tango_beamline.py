@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import tango
 from tango.test_context import MultiDeviceTestContext
 
 from service.adapters.tango import TangoAxis, TangoDevice, device_url
@@ -21,11 +23,13 @@ from service.alignment.loop import Loop
 from service.alignment.methods.choose import chosen
 from service.alignment.plan import AlignmentSettings
 from service.alignment.progress import Outcome
+from service.devices.alignment import Alignment
 from service.devices.goniometer import VirtualAxis
 from service.errors import DeviceError, SettingsError
 from service.settings import Settings, parse_section, parse_settings
 from tango_devices.controlled import ControlledDevice
 from tango_devices.controllers import Controllers
+from tango_devices.crystal_alignment import CrystalAlignment
 from tango_devices.virtual_goniometer import VirtualGoniometer
 from tests.helpers.streams import until
 
@@ -37,13 +41,22 @@ def build(settings: Settings, axis: str) -> VirtualAxis:
 
 
 @pytest.fixture(scope="module")
-def names() -> Iterator[dict[str, str]]:
+def names(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Axis -> address of its device."""
     settings = parse_settings({"goniometer": {"axes": AXES}})
-    with Controllers({"VirtualGoniometer": build}, settings, {}) as controllers:
+    out = tmp_path_factory.mktemp("journals")
+    builders = {
+        "VirtualGoniometer": build,
+        "CrystalAlignment": lambda settings, _: Alignment(settings.alignment, TangoBeamline, out),
+    }
+    with Controllers(builders, settings, {}) as controllers:
         ControlledDevice.controllers = controllers
         listed = [{"name": f"test/goniometer/{axis}"} for axis in AXES]
-        described = ({"class": VirtualGoniometer, "devices": listed},)
+        aligning = [{"name": "test/alignment/1"}]
+        described = (
+            {"class": VirtualGoniometer, "devices": listed},
+            {"class": CrystalAlignment, "devices": aligning},
+        )
         with MultiDeviceTestContext(described, process=False, timeout=30) as context:
             yield {axis: device_url(context.host, context.port, f"test/goniometer/{axis}") for axis in AXES}
 
@@ -164,3 +177,76 @@ def test_axes_stop_whatever_becomes_of_who_moves_them(
     finally:
         process.kill()
         process.wait(10.0)
+
+
+@pytest.fixture
+def device(names: dict[str, str]) -> Iterator[tango.DeviceProxy]:
+    proxy = tango.DeviceProxy(names["x"].replace("goniometer/x", "alignment/1"))
+    yield proxy
+    if proxy.state() in (tango.DevState.MOVING, tango.DevState.RUNNING):
+        proxy.Abort()
+    until(lambda: proxy.phase in ("idle", "armed", "ended", "approving"))
+    if proxy.phase == "approving":
+        proxy.Abort()
+    until(lambda: proxy.phase in ("idle", "armed", "ended"))
+    until(lambda: _resets(proxy))
+
+
+def _resets(proxy: tango.DeviceProxy) -> bool:
+    try:
+        proxy.Reset()
+    except tango.DevFailed:  # its thread is about to end
+        return False
+    return True
+
+
+def as_toml(names: dict[str, str], axis: str, **changes: object) -> str:
+    planned = {"low": -5.0, "high": 5.0, "width": 2.0, "tolerance": 0.05, "largest_step": 10.0}
+    given = {"value": names[axis].replace("#", "/position#"), "settle_s": 0.0, "method": "golden", **changes}
+
+    def lines(tree: dict[str, object]) -> str:
+        return "\n".join(f"{key} = {json.dumps(value)}" for key, value in tree.items())
+
+    return f"{lines(given)}\n[devices]\n{lines({axis: names[axis]})}\n[axes.{axis}]\n{lines(dict(planned))}\n"
+
+
+def test_the_device_aligns_and_shows_how(device: tango.DeviceProxy, names: dict[str, str]) -> None:
+    device.Configure(as_toml(names, "x"))
+    device.Arm(["a test", "60"])
+    assert (device.state(), device.armedBy) == (tango.DevState.ON, "a test")
+    device.Start()
+    until(lambda: device.phase == "ended", 30.0)
+    assert (device.outcome, device.state()) == ("aligned", tango.DevState.STANDBY)
+    assert device.best[0] == pytest.approx(5.0, abs=0.2)
+    assert len(device.history) == device.exposures > 5
+    assert Path(device.journal).exists()
+    device.Restore("start")
+    until(lambda: device.restored == "start" and device.phase == "ended", 30.0)
+
+
+def test_the_device_refuses_what_does_not_fit(device: tango.DeviceProxy, names: dict[str, str]) -> None:
+    device.Configure(as_toml(names, "x"))
+    for refused, said in [
+        (device.Start, "Arm it first"),
+        (device.Pause, "Pause: the loop is idle"),
+        (lambda: device.Arm(["a test"]), "is not a name and a number"),
+        (lambda: device.Arm(["a test", "-1"]), "give a time above 0"),
+        (lambda: device.Restore("start"), "no start point is known"),
+        (lambda: device.Configure("value = 3"), "alignment|value"),
+        (lambda: device.Configure("/nowhere/settings.toml"), "Configure: "),
+    ]:
+        with pytest.raises(tango.DevFailed, match=said):
+            refused()
+
+
+def test_the_device_stops_and_waits_for_a_person(device: tango.DeviceProxy, names: dict[str, str]) -> None:
+    device.Configure(as_toml(names, "slow", method="goto", goto=[4.0], approve=True))
+    device.Arm(["a test", "60"])
+    device.Start()
+    until(lambda: device.phase == "approving")
+    device.Approve()
+    until(lambda: device.state() is tango.DevState.MOVING)
+    device.Stop()
+    until(lambda: device.phase == "ended")
+    assert (device.outcome, device.reason) == ("stopped", "Stop")
+    assert TangoAxis("slow", TangoDevice(names["slow"])).moving is False

@@ -8,6 +8,7 @@ import math
 import queue
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,8 @@ import pytest
 import tango
 from tango.test_context import MultiDeviceTestContext
 
+from service.adapters.tango_beamline import TangoBeamline
+from service.devices.alignment import Alignment
 from service.devices.goniometer import VirtualAxis
 from service.devices.monitor import FIGURES, Monitor
 from service.devices.monitor_status import MonitorStatus
@@ -31,7 +34,7 @@ from tests.helpers.streams import FakeWorker, ListSink, ListSource, QueueResults
 
 NAMES = {
     "FrameStreamer": "test/streamer/1", "Reconstruction": "test/reconstruction/1",
-    "VirtualGoniometer": "test/goniometer/theta",
+    "CrystalAlignment": "test/alignment/1", "VirtualGoniometer": "test/goniometer/theta",
 }  # fmt: skip
 AXES = {"theta": "test/goniometer/theta"}
 ALARMS = {"rFactor": (None, 0.5), "position": (-5.0, 5.0), "missed": (-math.inf, 100.5), "unheardOf": (0.0, 1.0)}
@@ -55,6 +58,7 @@ class Stage:
                 settings.streamer, lambda _: ListSource(series(self.frames)), lambda _: self.sink
             ),
             "Reconstruction": lambda settings, _: Monitor(self.results, self.worker),
+            "CrystalAlignment": lambda settings, _: Alignment(settings.alignment, TangoBeamline, Path()),
             "VirtualGoniometer": lambda settings, axis: VirtualAxis(axis, settings.goniometer.axes[axis]),
         }
 

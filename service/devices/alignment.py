@@ -1,0 +1,243 @@
+"""Aligns on request: the controller behind CrystalAlignment. One loop at a time, on a thread of its own."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.alignment import events
+from service.alignment.dead_man import DeadMan
+from service.alignment.drive import Driver
+from service.alignment.journal import Journal
+from service.alignment.loop import Loop
+from service.alignment.methods.choose import chosen
+from service.alignment.plan import AlignmentSettings
+from service.alignment.progress import Outcome, Phase, Progress
+from service.devices.status import Board, State, Status, count, reading
+from service.errors import BraggloopError, RefusedError, SettingsError, one_line
+from service.ports import Beamline
+from service.settings import parse_section
+
+HISTORY = 256  # the last values that are shown
+TIDY_S = 2.0  # how long a loop that has ended may take to let go of its beamline
+CLOSE_S = 10.0  # how long the end of a loop is waited for
+NAN = float("nan")
+# What a command asks of the loop's phase; what runs takes it from a queue, so it must be known to fit before.
+RUNNING = frozenset(Phase) - {Phase.IDLE, Phase.ARMED, Phase.ENDED}
+FITS: Mapping[type[events.Event], frozenset[Phase]] = {
+    events.Pause: RUNNING - {Phase.PAUSED, Phase.HALTING},
+    events.Resume: frozenset({Phase.PAUSED}),
+    events.Stop: RUNNING - {Phase.HALTING},
+    events.Abort: RUNNING,
+    events.Approve: frozenset({Phase.APPROVING}),
+    events.Reject: frozenset({Phase.APPROVING}),
+}
+STATES = {Phase.IDLE: State.STANDBY, Phase.ARMED: State.ON, Phase.MOVING: State.MOVING, Phase.APPROVING: State.ON}
+ENDS = {Outcome.ALIGNED: State.STANDBY, Outcome.FAILED: State.FAULT}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignmentStatus(Status):
+    """What an alignment shows; positions in the axes' own units, in the order of `axes`."""
+
+    phase: str = reading("idle", label="Phase", description="What the loop is doing.")
+    outcome: str = reading("", label="Outcome", description="How the last loop ended; empty while one runs.")
+    reason: str = reading("", label="Reason", description="Why it ended, with the rule and both numbers.")
+    armed_by: str = reading("", label="Armed by", description="Who allowed moves; empty where nobody does.")
+    method: str = reading("", label="Method", description="How the best point is looked for.")
+    axes: tuple[str, ...] = reading((), label="Axes", description="Axes that the loop may move.")
+    positions: tuple[float, ...] = reading((), label="Positions", description="Where the axes stand.", format="%.9g")
+    target: tuple[float, ...] = reading((), label="Target", description="Where they go.", format="%.9g")
+    best: tuple[float, ...] = reading((), label="Best point", description="Where most was measured.", format="%.9g")
+    start_point: tuple[float, ...] = reading(
+        (), label="Start", description="Where the axes stood at Start.", format="%.9g"
+    )
+    value: float = reading(NAN, label="Value", description="What was measured last.", format="%.6g")
+    best_value: float = reading(NAN, label="Best value", description="The most that was measured.", format="%.6g")
+    history: tuple[float, ...] = reading((), label="History", description="The last values.", format="%.6g")
+    exposures: int = count("Exposures", "Measurements since Start.")
+    moves: int = count("Moves", "Moves since Start.")
+    refused: int = count("Refused", "Moves that the guard refused since Start.")
+    restored: str = reading("", label="Restored", description="Where the axes were brought back to: start or best.")
+    journal: str = reading("", label="Journal", description="File of all proposals, decisions and moves.")
+
+
+class Alignment:
+    """Configure, arm, start, pause, resume, stop, abort, restore; methods return at once, `status` tells the rest.
+
+    `open_beamline` makes the beamline of some settings; `out` is the folder of journals.
+    """
+
+    def __init__(
+        self, settings: AlignmentSettings, open_beamline: Callable[[AlignmentSettings], Beamline], out: Path
+    ) -> None:
+        self._open, self._out = open_beamline, out
+        self._commands: queue.SimpleQueue[events.AnyEvent] = queue.SimpleQueue()
+        self._history: list[float] = []
+        self._board = Board(AlignmentStatus(state=State.STANDBY))
+        self._thread: threading.Thread | None = None
+        self._use(settings)
+
+    @property
+    def status(self) -> AlignmentStatus:
+        return self._board.status
+
+    def wait(self, seen: AlignmentStatus | None, timeout_s: float) -> AlignmentStatus:
+        """Return the status as soon as it is another than `seen`, or as it is after `timeout_s`."""
+        return self._board.wait(seen, timeout_s)
+
+    def configure(self, settings: str) -> None:
+        """Take the text of an `[alignment]` section as TOML, or the path of a file with one; disarms."""
+        self._must_rest("Configure")
+        try:
+            text = settings if "=" in settings else Path(settings).read_text(encoding="utf-8")
+            tree = tomllib.loads(text)
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise SettingsError(f"Configure: {one_line(error)}") from error
+        self._use(parse_section(AlignmentSettings, tree.get("alignment", tree)))
+
+    def arm(self, by: str, seconds: float) -> None:
+        """Allow moves for some seconds, by name."""
+        self._must_rest("Arm")
+        if not self._settings.axes:
+            raise SettingsError("Arm: no axes; Configure them first, or in [alignment] of the settings")
+        self._show(self._loop, events.Arm(now_s=time.monotonic(), by=by, seconds=seconds))
+
+    def start(self) -> None:
+        """Look for the best point."""
+        self._must_rest("Start")
+        if self._loop.progress.phase is not Phase.ARMED:
+            raise RefusedError(f"Start: the loop is {self._loop.progress.phase}; Arm it first")
+        self._history.clear()
+        self._run(events.Start(now_s=time.monotonic()))
+
+    def restore(self, to: str) -> None:
+        """Bring the axes of an ended loop back to the "start" or the "best" point, while armed."""
+        self._must_rest("Restore")
+        if to not in ("start", "best"):
+            raise SettingsError(f"Restore: {to!r} is neither start nor best")
+        if not {"start": self.status.start_point, "best": self.status.best}[to]:
+            raise RefusedError(f"Restore: no {to} point is known")
+        self._run(events.Restore(now_s=time.monotonic(), to=to))
+
+    def tell(self, command: type[events.Event]) -> None:
+        """Hand a command to the loop that runs; raise RefusedError where it does not fit. An Abort at rest disarms."""
+        phase = self._loop.progress.phase
+        if self._busy and phase in FITS[command]:
+            self._commands.put(command(now_s=time.monotonic()))  # type: ignore[arg-type]
+        elif not self._busy and command in (events.Abort, events.Stop):
+            self._show(self._loop, events.Abort(now_s=time.monotonic()))
+        else:
+            raise RefusedError(f"{command.__name__}: the loop is {phase}")
+
+    def reset(self) -> None:
+        """Acknowledge a fault; disarms."""
+        self._must_rest("Reset")
+        self._use(self._settings)
+
+    def close(self) -> None:
+        """Abort what runs and wait for its end; safe to call twice."""
+        if self._busy:
+            self._commands.put(events.Abort(now_s=time.monotonic()))
+        if self._thread is not None:
+            self._thread.join(CLOSE_S)
+
+    @property
+    def _busy(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def _use(self, settings: AlignmentSettings) -> None:
+        self._settings, self._journal = settings, ""
+        self._loop = Loop(settings, chosen)
+        self._board.update(method=str(settings.method), axes=tuple(settings.axes), journal="")
+        self._told(self._loop.progress)
+
+    def _show(self, loop: Loop, event: events.AnyEvent) -> None:
+        loop.handle(event)
+        self._told(loop.progress)
+
+    def _run(self, first: events.AnyEvent) -> None:
+        while not self._commands.empty():
+            self._commands.get()
+        self._thread = threading.Thread(target=self._drive, args=(first,), name="alignment", daemon=True)
+        self._thread.start()
+
+    def _drive(self, first: events.AnyEvent) -> None:
+        try:
+            path = self._out / f"alignment-{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 10**9:09}.jsonl"
+            journal = Journal(path, self._settings.plan())
+        except BraggloopError as error:
+            self._board.update(state=State.FAULT, message=f"{error}; Reset acknowledges")
+            return
+        self._board.update(journal=str(path))
+        try:
+            with DeadMan(self._settings.devices, self._settings.dead_man_s) as dead_man:
+                beamline = self._open(self._settings)
+                driver = Driver(self._loop, beamline, journal, self._next, self._told, alive=dead_man.beat)
+                driver.run(first)
+        except Exception as error:  # noqa: BLE001 - the axes stand; whatever it was, a person must know
+            self._board.update(state=State.FAULT, message=f"{one_line(error)}; Reset acknowledges")
+        else:
+            self._told(self._loop.progress)
+        finally:
+            journal.close()
+
+    def _next(self) -> events.AnyEvent | None:
+        try:
+            return self._commands.get_nowait()
+        except queue.Empty:
+            return None
+
+    def _told(self, progress: Progress) -> None:
+        if progress.exposures > self.status.exposures:
+            self._history = [*self._history, progress.value][-HISTORY:]
+        names = tuple(self._settings.axes)
+
+        def at(point: Mapping[str, float] | None) -> tuple[float, ...]:
+            return tuple(point[name] for name in names) if point else ()
+
+        self._board.update(
+            state=_state(progress),
+            message=_said(progress),
+            phase=str(progress.phase),
+            outcome=str(progress.outcome),
+            reason=progress.reason,
+            armed_by=progress.armed_by if progress.armed_until_s is not None else "",
+            positions=at(progress.positions),
+            target=at(progress.target),
+            best=at(progress.best),
+            start_point=at(progress.start),
+            value=progress.value,
+            best_value=progress.best_value if progress.best else NAN,
+            history=tuple(self._history),
+            exposures=progress.exposures,
+            moves=progress.moves,
+            refused=progress.refused,
+            restored=progress.restored,
+        )
+
+    def _must_rest(self, command: str) -> None:
+        if self._thread is not None and not self._loop.running:
+            self._thread.join(TIDY_S)
+        if self._busy:
+            raise RefusedError(f"{command}: the loop is {self._loop.progress.phase}; Stop or Abort it first")
+
+
+def _state(progress: Progress) -> State:
+    if progress.phase is Phase.ENDED:
+        return ENDS.get(progress.outcome, State.ALARM if progress.outcome is Outcome.LOST else State.STANDBY)
+    return STATES.get(progress.phase, State.RUNNING)
+
+
+def _said(progress: Progress) -> str:
+    if progress.phase is Phase.ENDED:
+        return f"{progress.outcome}: {progress.reason}" + (
+            "; Reset acknowledges" if _state(progress) is State.FAULT else ""
+        )
+    by = f", armed by {progress.armed_by}" if progress.armed_by else ""
+    return f"{progress.phase}{by}: exposures: {progress.exposures}, moves: {progress.moves}"

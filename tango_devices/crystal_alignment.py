@@ -1,0 +1,87 @@
+"""CrystalAlignment: brings a crystal into the beam and onto its reflection, with any Tango motors, within limits."""
+
+from __future__ import annotations
+
+from tango.server import command
+
+from service.alignment import events
+from service.devices.alignment import AlignmentStatus
+from service.errors import SettingsError
+from tango_devices.attributes import rendered
+from tango_devices.controlled import ControlledDevice, refusals
+
+
+class CrystalAlignment(rendered(AlignmentStatus, ControlledDevice)):  # type: ignore[misc]
+    """Aligns the axes of [alignment] in the settings; every move is judged, written down and watched by a dead man."""
+
+    status_class = AlignmentStatus
+
+    @command(doc_in="an [alignment] section as TOML, or the path of a file with one")
+    def Configure(self, settings: str) -> None:
+        """Take axes, limits, method and value; disarms."""
+        with refusals(self):
+            self.controller.configure(settings)
+
+    @command(dtype_in=(str,), doc_in="who allows moves, and for how many seconds")
+    def Arm(self, who: list[str]) -> None:
+        """Allow moves, by name, for a limited time."""
+        with refusals(self):
+            try:
+                by, seconds = who[0], float(who[1])
+            except (IndexError, ValueError):
+                raise SettingsError(f"Arm: {list(who)} is not a name and a number of seconds") from None
+            self.controller.arm(by, seconds)
+
+    @command
+    def Start(self) -> None:
+        """Look for the best point; RUNNING or MOVING until it is found."""
+        with refusals(self):
+            self.controller.start()
+
+    @command
+    def Pause(self) -> None:
+        """Hold before the next move."""
+        with refusals(self):
+            self.controller.tell(events.Pause)
+
+    @command
+    def Resume(self) -> None:
+        """Go on: look where the axes stand, measure anew, then move."""
+        with refusals(self):
+            self.controller.tell(events.Resume)
+
+    @command
+    def Stop(self) -> None:
+        """Stop the axes, then go where the settings say that a stopped loop goes; at rest: disarm."""
+        with refusals(self):
+            self.controller.tell(events.Stop)
+
+    @command
+    def Abort(self) -> None:
+        """Stop the axes and leave them there; at rest: disarm."""
+        with refusals(self):
+            self.controller.tell(events.Abort)
+
+    @command(doc_in="start or best")
+    def Restore(self, to: str) -> None:
+        """Bring the axes of an ended loop back, while armed."""
+        with refusals(self):
+            self.controller.restore(to)
+
+    @command
+    def Approve(self) -> None:
+        """Allow the move that waits for a person."""
+        with refusals(self):
+            self.controller.tell(events.Approve)
+
+    @command
+    def Reject(self) -> None:
+        """Forbid the move that waits for a person."""
+        with refusals(self):
+            self.controller.tell(events.Reject)
+
+    @command
+    def Reset(self) -> None:
+        """Acknowledge a fault; disarms."""
+        with refusals(self):
+            self.controller.reset()
