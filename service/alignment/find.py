@@ -12,6 +12,7 @@ align       as planned
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -33,6 +34,8 @@ COARSE_S = 0.03
 CENTRED = 0.05
 # The crystal must stay in sight of its former place when it is tilted.
 TILT_DEG = 0.5
+# How far the reflection may be from where eta stands, in rocking widths; the tilt comes on top.
+SWEPT = 60.0
 MOST = 20_000
 
 Count = Callable[[str, float], Beamline]
@@ -83,11 +86,14 @@ class Finder:
         self._stage("spiral", across, "spiral", "fluorescence", COARSE_S)
         self._stage("middle", loosely, "peak", "fluorescence", self.exposure_s)
         before = self._positions()
-        self._go("tilt", "eta", self._positions()["eta"] + TILT_DEG, angle["eta"])
+        self._go("tilt", angle, (before["eta"] + TILT_DEG,))
         self._stage("tilted", loosely, "peak", "fluorescence", self.exposure_s)
         after = self._positions()
         centre = two_angles((before["y"], after["y"]), (before["eta"], after["eta"]))
-        self._go("height", "z", after["z"] - centre.along_m, self.height)
+        # z rides on eta, too: what it lifts the crystal by is taken back by y.
+        lifted_m = -centre.along_m * math.tan(math.radians(after["eta"]))
+        height = {"y": self.plan.axes["y"], "z": self.height}
+        self._go("height", height, (after["y"] + lifted_m, after["z"] - centre.along_m))
         self._stage("middle", loosely, "peak", "fluorescence", self.exposure_s)
         self._stage("sweep", angle, "sweep", "reflection", COARSE_S)
         self._run("align", self.plan, "reflection", self.exposure_s)
@@ -96,12 +102,13 @@ class Finder:
         background = self.rates_hz[counter] * seconds
         self._run(name, self._part(axes, method=method, background=background), counter, seconds)
 
-    def _go(self, name: str, axis: str, position: float, planned: PlannedAxis) -> None:
-        self._run(name, self._part({axis: planned}, method="goto", goto=(position,)), "fluorescence", COARSE_S)
+    def _go(self, name: str, axes: Mapping[str, PlannedAxis], positions: tuple[float, ...]) -> None:
+        self._run(name, self._part(axes, method="goto", goto=positions), "fluorescence", COARSE_S)
 
     def _part(self, axes: Mapping[str, PlannedAxis], **changes: object) -> Plan:
-        most = MOST if changes.get("method") in ("spiral", "sweep") else self.plan.most_exposures
-        given = {**self.plan.model_dump(), "most_exposures": most, "collapse_share": 0.0, **changes}
+        if changes.get("method") in ("spiral", "sweep"):
+            changes = {"most_exposures": MOST, "reach": SWEPT, **changes}
+        given = {**self.plan.model_dump(), "collapse_share": 0.0, **changes}
         return Plan.model_validate({**given, "axes": {name: axis.model_dump() for name, axis in axes.items()}})
 
     def _run(self, name: str, plan: Plan, counter: str, seconds: float) -> None:

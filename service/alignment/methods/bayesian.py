@@ -12,7 +12,7 @@ from service.errors import SettingsError
 
 # Measured at random about the start before a process is fitted; how far, in widths.
 FIRST, AROUND = 6, 1.0
-# It has found the point when the last so many proposals lay within the tolerances of each other.
+# It has found the point when the last so many proposals lay within the tolerances of each other and of the best point.
 STILL = 3
 RESTARTS, RAW = 4, 64
 
@@ -67,7 +67,9 @@ class Bayesian:
         if len(self._places) < FIRST + STILL:
             return False
         last = np.array(self._places[-STILL:])
-        return bool(np.all(np.ptp(last, axis=0) <= 2.0 * self._tolerances))
+        if not np.all(np.ptp(last, axis=0) <= 2.0 * self._tolerances):
+            return False
+        return bool(np.all(np.abs(last[-1] - self._most_likely()) <= 2.0 * self._tolerances))
 
     def _proposal(self) -> Point:
         if not self._places:

@@ -12,10 +12,11 @@ from service.errors import SettingsError
 
 # Distance of turns and of points along them, and of a sweep's steps, in widths: no peak slips between.
 PITCH, STEP = 0.8, 0.6
-# Found: so many deviations of the background above it, and at least so many counts.
-SIGMAS, LEAST = 5.0, 5.0
+# Found: so many deviations of the background above it, and at least so many counts: among thousands of places that are
+# empty none must seem to shine.
+SIGMAS, LEAST = 5.0, 9.0
 # A sweep goes on for so many steps after its best value, or fringes before the peak would be taken for it.
-BEYOND = 6
+BEYOND = 15
 
 
 class Search:
