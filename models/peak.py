@@ -51,7 +51,8 @@ class Peak:
     `low`, `high` (parameters,) bounds of proposals; `widths` (parameters,) at half height, about; `reach` how far from
     the start it may be, in widths (standard deviation); `tolerances` (parameters,) to which its place is wanted, as a
     standard deviation; `drift` (parameters,) by how much it may walk a second; `background` counts of a measurement
-    without the peak, about; `seed` of the places that are weighed.
+    without the peak, about; `fringed` parameters along which lesser peaks stand beside it; `seed` of the places that
+    are weighed.
     """
 
     low: ArrayLike

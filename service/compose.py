@@ -19,7 +19,6 @@ import zmq
 
 from service.adapters.requests import WorkerRequests
 from service.adapters.zmq import Handler, ResultPublisher, ResultSubscriber, ZmqFrameSink
-from service.devices.alignment import Alignment
 from service.devices.goniometer import VirtualAxis
 from service.devices.monitor import Monitor
 from service.devices.streamer import Streamer
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from models.engine.port import Engine
     from models.registry import Network
     from service.defects import Classifier
+    from service.devices.alignment import Alignment
     from service.repair import Repair
     from service.tiers import Tiers
     from service.worker.compute import Compute
@@ -96,6 +96,7 @@ def virtual_axis(settings: Settings, axis: str) -> VirtualAxis:
 def alignment(settings: Settings) -> Alignment:
     """The controller behind CrystalAlignment."""
     from service.adapters.tango_beamline import TangoBeamline
+    from service.devices.alignment import Alignment
 
     return Alignment(settings.alignment, TangoBeamline, settings.out)
 

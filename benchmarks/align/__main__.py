@@ -31,7 +31,6 @@ from benchmarks.defects.scores import share
 from models.simulate.goniometer import offset
 from service.adapters.twin_beamline import COUNTERS, Counting
 from service.adapters.twin_scene import EXPOSURE_S, Scene, aligned, beamline, far, near, plan, translation
-from service.alignment import events
 from service.alignment.drive import Driver
 from service.alignment.find import Finder
 from service.alignment.loop import Loop
@@ -48,7 +47,6 @@ KNOWS_ITS_END = ("peak", "scan", "golden", "parabola")
 
 class Run(NamedTuple):
     aligned: bool
-    ended: bool
     exposures: int
     seconds: float
     own_s: float
@@ -65,9 +63,9 @@ def run(scene: Scene, method: str, choose: Choose, most: int, told: bool) -> Run
 
     asked = plan(method, most)
     loop = Loop(asked, (lambda each, start: ToldWhen(choose(each, start), there)) if told else choose)
-    progress = Driver(loop, twin).run(events.Arm(now_s=0.0, by="benchmark", seconds=1e6), events.Start(now_s=0.0))
-    ended = progress.outcome is Outcome.ALIGNED
-    return Run(aligned(twin.off()) and ended, ended, progress.exposures, twin.now_s(), time.monotonic() - began_s)
+    progress = Driver(loop, twin).align("benchmark", seconds=1e6)
+    right = aligned(twin.off()) and progress.outcome is Outcome.ALIGNED
+    return Run(right, progress.exposures, twin.now_s(), time.monotonic() - began_s)
 
 
 def row(name: str, runs: Sequence[Run]) -> dict[str, object]:

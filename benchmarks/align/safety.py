@@ -226,7 +226,7 @@ def faulty_run(seed: int, journal: Journal | None = None) -> Ended:
     watcher.armed.append((0.0, armed_s))
     loop = Loop(asked, choose)
     driver = Driver(loop, watched, journal, _commands(random, twin, loop), move_s=MOVE_S)
-    progress = driver.run(events.Arm(now_s=0.0, by="safety", seconds=armed_s), events.Start(now_s=0.0))
+    progress = driver.align("safety", armed_s)
     still = not any(axis.moving for axis in twin.axes.values())
     return Ended(fault, method, progress, tuple(watcher.wrong), still, watcher.orders)
 

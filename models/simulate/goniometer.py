@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -119,13 +120,20 @@ def rocking_curve(off: float | NDArray[np.float64]) -> NDArray[np.float64]:
 
     The Fourier transform of a triangle, damped: fringes stay, of a few per cent.
     """
+    way, weights = _waves()
+    waves = np.cos(math.tau * SINC_FWHM * np.multiply.outer(np.asarray(off, dtype=np.float64), way))
+    curve: NDArray[np.float64] = waves @ weights / float(np.sum(weights))
+    return curve
+
+
+@cache
+def _waves() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Nodes of the integral over the triangle, and their weights; the same for every exposure."""
     way, step = np.linspace(0.0, 1.0, NODES, retstep=True)
     damped = (1.0 - way) * np.exp(-0.5 * np.square(math.tau * SINC_FWHM * BLUR * way))
-    weights = np.full(NODES, step)
-    weights[[0, -1]] *= 0.5
-    waves = np.cos(math.tau * SINC_FWHM * np.multiply.outer(np.asarray(off, dtype=np.float64), way))
-    curve: NDArray[np.float64] = waves @ (weights * damped) / float(np.sum(weights * damped))
-    return curve
+    ends = np.full(NODES, step)
+    ends[[0, -1]] *= 0.5
+    return way, ends * damped
 
 
 def _lit(goniometer: Goniometer, off: Offset) -> float:

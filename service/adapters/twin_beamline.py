@@ -47,7 +47,6 @@ class TwinBeamline:
             name: VirtualAxis(name, settings, self.now_s) for name, settings in axes.items()
         }
         self.trouble = Trouble.NONE
-        self.exposures = 0
 
     @property
     def background_hz(self) -> float:
@@ -69,7 +68,7 @@ class TwinBeamline:
     def counted(self, counter: str, exposure_s: float) -> Exposure:
         """Count the "reflection", or the "fluorescence" of the crystal in the beam, at any angle."""
         self._now_s += SETTLING_S
-        taken_s, self.exposures = self._now_s, self.exposures + 1
+        taken_s = self._now_s
         if self.trouble is Trouble.LOST:
             self._now_s += PATIENCE_S
             raise DeviceError(f"the detector told nothing for {PATIENCE_S:g} s")

@@ -66,6 +66,11 @@ class Driver:
             raise
         return self._loop.progress
 
+    def align(self, by: str, seconds: float) -> Progress:
+        """Arm by name for some seconds, start, and go on until the end; return how it ended."""
+        now_s = self._beamline.now_s()
+        return self.run(events.Arm(now_s=now_s, by=by, seconds=seconds), events.Start(now_s=now_s))
+
     def _give_up(self, error: BaseException) -> None:
         """Stop the axes and let the loop end, past the journal, which may be what failed."""
         self._stop_axes()

@@ -14,10 +14,10 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from service.alignment import events
 from service.alignment.drive import Commands, Driver
 from service.alignment.journal import Journal
 from service.alignment.loop import Loop
@@ -67,7 +67,7 @@ class Finder:
     by: str
     seconds: float
     told: Callable[[Progress], None] = lambda _: None
-    journal: Callable[[str, Plan], Journal | None] = lambda _, __: None
+    journal: Callable[[str, Plan], AbstractContextManager[Journal | None]] = lambda _, __: contextlib.nullcontext()
     commands: Commands = lambda: None
     done: list[Stage] = field(default_factory=list)
     _until_s: float | None = None
@@ -118,10 +118,9 @@ class Finder:
         left_s = self._until_s - now_s
         if left_s <= 0.0:
             raise Failed(name)
-        with contextlib.closing(self.journal(name, plan) or contextlib.ExitStack()) as journal:
-            kept = journal if isinstance(journal, Journal) else None
-            driver = Driver(Loop(plan, chosen), beamline, kept, self.commands, self.told)
-            progress = driver.run(events.Arm(now_s=now_s, by=self.by, seconds=left_s), events.Start(now_s=now_s))
+        with self.journal(name, plan) as journal:
+            driver = Driver(Loop(plan, chosen), beamline, journal, self.commands, self.told)
+            progress = driver.align(self.by, left_s)
         self.done.append(Stage(name, progress))
         if progress.outcome is not Outcome.ALIGNED:
             raise Failed(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,11 @@ from service.alignment.plan import Plan
 from service.errors import ResultError, SourceError, one_line
 
 FORMAT = "braggloop alignment journal 1"
+
+
+def new_name(folder: Path) -> Path:
+    """Return a name for the files of one alignment in `folder`, without a suffix; no other one has it."""
+    return folder / f"alignment-{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 10**9:09}"
 
 
 class Journal:
@@ -36,6 +42,12 @@ class Journal:
 
     def close(self) -> None:
         self._file.close()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _write(self, line: object, durable: bool) -> None:
         try:

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linprog
 
 from service.errors import SettingsError, one_line
 
@@ -42,6 +41,8 @@ class Zone:
 
     def _met_together(self, box: Sequence[Span]) -> bool:
         """A linear programme without an aim: is there a point that is in the box and in the zone?"""
+        from scipy.optimize import linprog  # heavy, and every process reads settings with zones in them
+
         # Each axis as a share of its span, each row in units of its largest weight: solvers know but one tolerance.
         finite = [all(map(math.isfinite, span)) for span in box]
         origins = np.array([span[0] if known else 0.0 for span, known in zip(box, finite, strict=True)])

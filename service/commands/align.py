@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,10 +12,9 @@ from typing import Any
 
 from service.adapters import twin_scene
 from service.adapters.twin_beamline import COUNTERS, Counting, TwinBeamline
-from service.alignment import events
 from service.alignment.drive import Driver
 from service.alignment.find import Finder
-from service.alignment.journal import Journal
+from service.alignment.journal import Journal, new_name
 from service.alignment.loop import Loop
 from service.alignment.methods.choose import chosen
 from service.alignment.plan import Plan
@@ -30,6 +28,7 @@ from service.results.durable import require_writable
 from service.settings import Settings, parse_section
 
 BARS = "▁▂▃▄▅▆▇█"
+NOBODY = "braggloop align"  # who arms where no name was given
 SHOWN = 24  # values in the little plot of the progress line
 
 
@@ -74,7 +73,7 @@ class _Followed:
 def align(asked: Asked, settings: Settings, report: Report) -> None:
     """Align, and write the journal and a picture into the folder `out`. Raises DeviceError where it did not succeed."""
     require_writable(settings.out, "out")
-    name = settings.out / f"alignment-{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 10**6:06}"
+    name = new_name(settings.out)
     with report.progress() as advance:
         run = _on_devices if settings.alignment.axes else _on_twin
         followed, progress, record, journals = run(asked, settings, name, advance)
@@ -136,14 +135,10 @@ def _run(
     plan: Plan, beamline: Beamline, asked: Asked, name: Path, told: Callable[[Progress], None],
     alive: Callable[[], None] = lambda: None,
 ) -> tuple[Progress, Path]:  # fmt: skip
-    path, now_s = name.with_suffix(".jsonl"), beamline.now_s()
-    journal = Journal(path, plan)
-    try:
+    path = name.with_suffix(".jsonl")
+    with Journal(path, plan) as journal:
         driver = Driver(Loop(plan, chosen), beamline, journal, told=told, alive=alive)
-        arm = events.Arm(now_s=now_s, by=asked.by or "braggloop align", seconds=asked.seconds)
-        return driver.run(arm, events.Start(now_s=now_s)), path
-    finally:
-        journal.close()
+        return driver.align(asked.by or NOBODY, asked.seconds), path
 
 
 def _found(
@@ -155,7 +150,7 @@ def _found(
 
     stages = Finder(
         plan=plan, height=twin_scene.translation(), rates_hz=dict.fromkeys(COUNTERS, twin.background_hz),
-        exposure_s=twin_scene.EXPOSURE_S, count=partial(Counting, twin), by=asked.by or "braggloop align",
+        exposure_s=twin_scene.EXPOSURE_S, count=partial(Counting, twin), by=asked.by or NOBODY,
         seconds=asked.seconds, told=told, journal=journal,
     ).run()  # fmt: skip
     return stages[-1].progress

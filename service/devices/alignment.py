@@ -13,7 +13,7 @@ from pathlib import Path
 from service.alignment import events
 from service.alignment.dead_man import DeadMan
 from service.alignment.drive import Driver
-from service.alignment.journal import Journal
+from service.alignment.journal import Journal, new_name
 from service.alignment.loop import Loop
 from service.alignment.methods.choose import chosen
 from service.alignment.plan import AlignmentSettings
@@ -106,7 +106,7 @@ class Alignment:
         self._must_rest("Arm")
         if not self._settings.axes:
             raise SettingsError("Arm: no axes; Configure them first, or in [alignment] of the settings")
-        self._show(self._loop, events.Arm(now_s=time.monotonic(), by=by, seconds=seconds))
+        self._handle(events.Arm(now_s=time.monotonic(), by=by, seconds=seconds))
 
     def start(self) -> None:
         """Look for the best point."""
@@ -131,7 +131,7 @@ class Alignment:
         if self._busy and phase in FITS[command]:
             self._commands.put(command(now_s=time.monotonic()))  # type: ignore[arg-type]
         elif not self._busy and command in (events.Abort, events.Stop):
-            self._show(self._loop, events.Abort(now_s=time.monotonic()))
+            self._handle(events.Abort(now_s=time.monotonic()))
         else:
             raise RefusedError(f"{command.__name__}: the loop is {phase}")
 
@@ -152,14 +152,15 @@ class Alignment:
         return self._thread is not None and self._thread.is_alive()
 
     def _use(self, settings: AlignmentSettings) -> None:
-        self._settings, self._journal = settings, ""
+        self._settings = settings
         self._loop = Loop(settings, chosen)
         self._board.update(method=str(settings.method), axes=tuple(settings.axes), journal="")
         self._told(self._loop.progress)
 
-    def _show(self, loop: Loop, event: events.AnyEvent) -> None:
-        loop.handle(event)
-        self._told(loop.progress)
+    def _handle(self, event: events.AnyEvent) -> None:
+        """What a loop at rest may be told, by whoever calls."""
+        self._loop.handle(event)
+        self._told(self._loop.progress)
 
     def _run(self, first: events.AnyEvent) -> None:
         while not self._commands.empty():
@@ -169,14 +170,13 @@ class Alignment:
 
     def _drive(self, first: events.AnyEvent) -> None:
         try:
-            path = self._out / f"alignment-{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 10**9:09}.jsonl"
-            journal = Journal(path, self._settings.plan())
+            journal = Journal(new_name(self._out).with_suffix(".jsonl"), self._settings.plan())
         except BraggloopError as error:
             self._board.update(state=State.FAULT, message=f"{error}; Reset acknowledges")
             return
-        self._board.update(journal=str(path))
+        self._board.update(journal=str(journal.path))
         try:
-            with DeadMan(self._settings.devices, self._settings.dead_man_s) as dead_man:
+            with journal, DeadMan(self._settings.devices, self._settings.dead_man_s) as dead_man:
                 beamline = self._open(self._settings)
                 driver = Driver(self._loop, beamline, journal, self._next, self._told, alive=dead_man.beat)
                 driver.run(first)
@@ -184,8 +184,6 @@ class Alignment:
             self._board.update(state=State.FAULT, message=f"{one_line(error)}; Reset acknowledges")
         else:
             self._told(self._loop.progress)
-        finally:
-            journal.close()
 
     def _next(self) -> events.AnyEvent | None:
         try:
