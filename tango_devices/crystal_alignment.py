@@ -80,6 +80,18 @@ class CrystalAlignment(rendered(AlignmentStatus, ControlledDevice)):  # type: ig
         with refusals(self):
             self.controller.tell(events.Reject)
 
+    @command(doc_out="what to do: look, move, expose, wait, halt or end, its number and what belongs to it, as JSON")
+    def Suggest(self) -> str:
+        """Ask what a client that owns its motors is to do now; the same again until it is reported of."""
+        with refusals(self):
+            return str(self.controller.suggest())
+
+    @command(doc_in="what came of a suggestion, by its number: standing, exposed, axes failed or result lost, as JSON")
+    def Report(self, report: str) -> None:
+        """Answer a suggestion."""
+        with refusals(self):
+            self.controller.report(report)
+
     @command
     def Reset(self) -> None:
         """Acknowledge a fault; disarms."""

@@ -109,6 +109,9 @@ class AlignmentSettings(Plan):
         description="axis -> Tango device with `position`, State and Abort; Bliss axes exported so, too; axes that"
         " zones name, as well",
     )
+    client: bool = Field(
+        False, description="a client moves and measures, as a Bliss session does: it asks Suggest and answers Report"
+    )
     value: str = Field("", description="Tango attribute that is driven up, as domain/family/member/attribute")
     trigger: str = Field("", description="Tango command before each reading, as domain/family/member/Command; '': none")
     settle_s: float = Field(0.1, ge=0, description="wait between the end of a move and a reading, s")
@@ -122,6 +125,8 @@ class AlignmentSettings(Plan):
 
     @model_validator(mode="after")
     def _axes_are_devices(self) -> AlignmentSettings:
+        if self.client:
+            return self
         zoned = [axis for zone in self.zones for axis in parse_zone(zone).axes]
         nameless = {*self.axes, *zoned} - set(self.devices) if self.axes else set()
         if nameless:

@@ -105,6 +105,10 @@ def _on_devices(asked: Asked, settings: Settings, name: Path, advance: Advance) 
 
     if asked.far:
         raise SettingsError("--far is the twin's: devices begin where they stand")
+    if settings.alignment.client:
+        raise SettingsError(
+            "alignment: client = true hands the motors to a client of CrystalAlignment, not to a command"
+        )
     plan = parse_section(Plan, {**settings.alignment.plan().model_dump(), **_changes(asked)})
     followed = _Followed(advance, plan.most_exposures)
     beamline = TangoBeamline(settings.alignment)

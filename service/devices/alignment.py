@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import queue
 import threading
 import time
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from service.alignment import events
 from service.alignment.dead_man import DeadMan
 from service.alignment.drive import Driver
+from service.alignment.hand import Hand, parse_report
 from service.alignment.journal import Journal, new_name
 from service.alignment.loop import Loop
 from service.alignment.methods.choose import chosen
 from service.alignment.plan import AlignmentSettings
 from service.alignment.progress import Outcome, Phase, Progress
 from service.devices.status import Board, State, Status, count, reading
-from service.errors import BraggloopError, RefusedError, SettingsError, one_line
+from service.errors import RefusedError, SettingsError, one_line
 from service.ports import Beamline
 from service.settings import parse_section
 
@@ -81,6 +84,7 @@ class Alignment:
         self._history: list[float] = []
         self._board = Board(AlignmentStatus(state=State.STANDBY))
         self._thread: threading.Thread | None = None
+        self._hand: Hand | None = None
         self._use(settings)
 
     @property
@@ -128,12 +132,29 @@ class Alignment:
     def tell(self, command: type[events.Event]) -> None:
         """Hand a command to the loop that runs; raise RefusedError where it does not fit. An Abort at rest disarms."""
         phase = self._loop.progress.phase
-        if self._busy and phase in FITS[command]:
+        if self._busy and self._hand is not None:
+            self._hand.tell(command(now_s=time.monotonic()))  # type: ignore[arg-type]
+        elif self._busy and phase in FITS[command]:
             self._commands.put(command(now_s=time.monotonic()))  # type: ignore[arg-type]
         elif not self._busy and command in (events.Abort, events.Stop):
             self._handle(events.Abort(now_s=time.monotonic()))
         else:
             raise RefusedError(f"{command.__name__}: the loop is {phase}")
+
+    def suggest(self) -> str:
+        """Return what a client that owns its motors is to do now, a JSON object; see service.alignment.hand."""
+        return json.dumps(self._handed("Suggest").suggest())
+
+    def report(self, text: str) -> None:
+        """Take what came of a suggestion, a JSON object; see service.alignment.hand."""
+        self._handed("Report").report(parse_report(text))
+
+    def _handed(self, command: str) -> Hand:
+        if not self._settings.client:
+            raise RefusedError(f"{command}: the server moves these axes itself; set client = true in [alignment]")
+        if self._hand is None:
+            raise RefusedError(f"{command}: the loop is {self._loop.progress.phase}; Arm and Start it first")
+        return self._hand
 
     def reset(self) -> None:
         """Acknowledge a fault; disarms."""
@@ -143,7 +164,7 @@ class Alignment:
     def close(self) -> None:
         """Abort what runs and wait for its end; safe to call twice."""
         if self._busy:
-            self._commands.put(events.Abort(now_s=time.monotonic()))
+            self.tell(events.Abort)
         if self._thread is not None:
             self._thread.join(CLOSE_S)
 
@@ -152,7 +173,7 @@ class Alignment:
         return self._thread is not None and self._thread.is_alive()
 
     def _use(self, settings: AlignmentSettings) -> None:
-        self._settings = settings
+        self._settings, self._hand = settings, None
         self._loop = Loop(settings, chosen)
         self._board.update(method=str(settings.method), axes=tuple(settings.axes), journal="")
         self._told(self._loop.progress)
@@ -165,21 +186,27 @@ class Alignment:
     def _run(self, first: events.AnyEvent) -> None:
         while not self._commands.empty():
             self._commands.get()
-        self._thread = threading.Thread(target=self._drive, args=(first,), name="alignment", daemon=True)
+        plan = self._settings.plan()
+        journal = Journal(new_name(self._out).with_suffix(".jsonl"), plan)
+        self._board.update(journal=str(journal.path))
+        if self._settings.client:
+            self._hand = hand = Hand(plan, self._loop, journal, self._told)
+            hand.tell(first)
+            work: Callable[[], None] = hand.watch
+        else:
+            work = partial(self._drive, first, journal)
+        self._thread = threading.Thread(target=self._work, args=(work, journal), name="alignment", daemon=True)
         self._thread.start()
 
-    def _drive(self, first: events.AnyEvent) -> None:
+    def _drive(self, first: events.AnyEvent, journal: Journal) -> None:
+        with DeadMan(self._settings.devices, self._settings.dead_man_s) as dead_man:
+            beamline = self._open(self._settings)
+            Driver(self._loop, beamline, journal, self._next, self._told, alive=dead_man.beat).run(first)
+
+    def _work(self, work: Callable[[], None], journal: Journal) -> None:
         try:
-            journal = Journal(new_name(self._out).with_suffix(".jsonl"), self._settings.plan())
-        except BraggloopError as error:
-            self._board.update(state=State.FAULT, message=f"{error}; Reset acknowledges")
-            return
-        self._board.update(journal=str(journal.path))
-        try:
-            with journal, DeadMan(self._settings.devices, self._settings.dead_man_s) as dead_man:
-                beamline = self._open(self._settings)
-                driver = Driver(self._loop, beamline, journal, self._next, self._told, alive=dead_man.beat)
-                driver.run(first)
+            with journal:
+                work()
         except Exception as error:  # noqa: BLE001 - the axes stand; whatever it was, a person must know
             self._board.update(state=State.FAULT, message=f"{one_line(error)}; Reset acknowledges")
         else:

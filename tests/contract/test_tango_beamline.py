@@ -250,3 +250,29 @@ def test_the_device_stops_and_waits_for_a_person(device: tango.DeviceProxy, name
     until(lambda: device.phase == "ended")
     assert (device.outcome, device.reason) == ("stopped", "Stop")
     assert TangoAxis("slow", TangoDevice(names["slow"])).moving is False
+
+
+def test_a_client_that_owns_its_motors_is_told_what_to_do(device: tango.DeviceProxy) -> None:
+    planned = {"low": -5.0, "high": 5.0, "width": 1.0, "tolerance": 0.05, "largest_step": 10.0}
+    device.Configure(
+        'client = true\nmethod = "golden"\n[axes.own]\n'
+        + "\n".join(f"{key} = {value}" for key, value in planned.items())
+    )
+    with pytest.raises(tango.DevFailed, match="the loop is idle; Arm and Start it first"):
+        device.Suggest()
+    device.Arm(["a test", "60"])
+    device.Start()
+    own = 0.0
+    while (wanted := json.loads(device.Suggest()))["kind"] != "end":
+        own = wanted.get("targets", {}).get("own", own)
+        kind = "exposed" if wanted["kind"] == "expose" else "standing"
+        report = {"number": wanted["number"], "kind": kind, "positions": {"own": own}, "value": -((own - 2.0) ** 2)}
+        device.Report(json.dumps(report))
+    assert (wanted["outcome"], own) == ("aligned", pytest.approx(2.0, abs=0.1))
+    assert device.outcome == "aligned"
+
+
+def test_axes_of_the_server_are_not_suggested(device: tango.DeviceProxy, names: dict[str, str]) -> None:
+    device.Configure(as_toml(names, "x"))
+    with pytest.raises(tango.DevFailed, match="set client = true"):
+        device.Suggest()
