@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
             default_alarms(device, settings.tango.alarms)
         with Controllers(controllers_of_devices(), settings, axes) as controllers:
             ControlledDevice.controllers = controllers
-            run(DEVICES, args=arguments, msg_stream=None, raises=True, post_init_callback=_announce)
+            run(_listed(arguments), args=arguments, msg_stream=None, raises=True, post_init_callback=_announce)
     except BraggloopError as error:
         return _failed(str(error))
     except tango.DevFailed as error:
@@ -82,6 +82,14 @@ def _placed(arguments: Sequence[str], settings: Settings) -> list[str]:
         host, port = settings.tango.host, settings.tango.port or free_ports(1)[0]
         placed += ["-ORBendPoint", f"giop:tcp:{host}:{port}"]
     return placed
+
+
+def _listed(arguments: Sequence[str]) -> list[type[ControlledDevice]]:
+    """The classes to run. Without a database Tango makes a device without a name of each that has none in the list."""
+    if "-nodb" not in arguments:
+        return list(DEVICES)
+    kinds = {device.split("::")[0] for device in _value(arguments, "-dlist").split(",")}
+    return [device for device in DEVICES if device.__name__ in kinds]
 
 
 def _virtual_goniometers(arguments: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ not know when to end, extremum seeking and Bayesian optimisation, are told by on
 find: starts 20 beam sizes and 2 degrees away, where there is no signal: a coarse search first.
 safety: runs with faults and commands at random times on the twin's clock, watched by one who shares no code with the
 guard: orders outside limits, zones, steps, rates, travel or arming, and runs that end without a reason.
+processes: the same of CrystalAlignment with motors, counter and alignment in processes that are killed or hung.
 tune: gains of Xopt's extremum seeking, on starts of their own.
 """
 
@@ -25,6 +26,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.align import processes
 from benchmarks.align.safety import faulty_run
 from benchmarks.align.ways import Choose, Gains, ToldWhen, ours, xopt
 from benchmarks.defects.scores import share
@@ -143,6 +145,27 @@ def safety(runs: int, tell: Callable[[object], None]) -> dict[str, object]:
     return figures
 
 
+def kill(runs: int, tell: Callable[[object], None]) -> dict[str, object]:
+    """How runs end whose processes are killed, hung or made to fail, and what the watcher saw."""
+    with processes.Lab() as lab:
+        ended = [processes.faulty_process_run(lab, seed) for seed in range(runs)]
+    outcomes = Counter((each.fault, each.outcome or "none") for each in ended)
+    stands = {
+        fault: _percentiles([each.stand_s for each in ended if each.fault == fault])
+        for fault in ("alignment killed", "alignment hung")
+    }
+    figures: dict[str, object] = {
+        "runs": runs,
+        "orders to axes": sum(each.orders for each in ended),
+        "orders that should not have been given": sum(len(each.wrong) for each in ended),
+        "without an end, a reason or a stand in time": [each for each in ended if not each.safe][:20],
+        "seconds to a stand, median and 95 %": stands,
+        "outcomes": {f"{fault}, {outcome}": count for (fault, outcome), count in sorted(outcomes.items())},
+    }
+    tell(figures)
+    return figures
+
+
 def _percentiles(values: Sequence[float]) -> list[float]:
     return [round(float(np.percentile(values, share)), 1) for share in (50, 95)] if values else []
 
@@ -161,7 +184,7 @@ def tune(tell: Callable[[object], None]) -> list[dict[str, object]]:
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--only", nargs="*", choices=("seek", "find", "safety", "tune"), default=["seek", "find", "safety"]
+        "--only", nargs="*", choices=("seek", "find", "safety", "processes", "tune"), default=["seek", "find", "safety"]
     )
     parser.add_argument("--starts", type=int, default=200)
     parser.add_argument("--bayesian", type=int, default=30, help="starts of Bayesian optimisation, which is slow")
@@ -169,6 +192,7 @@ def main(arguments: Sequence[str]) -> int:
         "--ways", nargs="*", default=["peak", "parabola", "golden", "scan", "seeking", "xopt", "bayesian"]
     )
     parser.add_argument("--runs", type=int, default=10_000, help="of safety")
+    parser.add_argument("--killed", type=int, default=200, help="runs of processes")
     parser.add_argument("--json", type=Path, help="where to write the figures")
     options = parser.parse_args(arguments)
     figures: dict[str, object] = {}
@@ -184,6 +208,8 @@ def main(arguments: Sequence[str]) -> int:
         figures["find"] = find(options.starts, tell)
     if "safety" in options.only:
         figures["safety"] = safety(options.runs, tell)
+    if "processes" in options.only:
+        figures["processes"] = kill(options.killed, tell)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1))
     return 0

@@ -51,6 +51,12 @@ class Children:
                 start_new_session=True,  # Ctrl-C is ours alone: the children end in order
             )
 
+    def pid(self, name: str) -> int:
+        """Return its process number; raise DeviceError where nobody of that name was started."""
+        if name not in self._processes:
+            raise DeviceError(f"no {name!r} was started")
+        return self._processes[name].pid
+
     def log_of(self, name: str) -> Path:
         return self._logs / f"{name}.log"
 
