@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_closing, binary_fill_holes, label
+from scipy.ndimage import (
+    binary_closing,
+    binary_fill_holes,
+    distance_transform_edt,
+    find_objects,
+    gaussian_filter,
+    label,
+)
 
 # A crystal ends at this share of an amplitude that only few of its voxels exceed; those are told from this share of all
 # voxels, so that no single one decides.
 INSIDE, FULL_PERCENTILE, BRIGHTEST = 0.25, 90.0, 1e-3
 # A dislocation is dark; gaps as narrow as that are crystal.
 DARK_VOXELS = 3
+# What lies this share of its inner radius and deeper is its inside, looked at this coarsely.
+DEEP, SMOOTHED = 0.35, 0.12
 
 
 def body_of(object_: NDArray[np.complex64], support: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
@@ -27,11 +36,23 @@ def body_of(object_: NDArray[np.complex64], support: NDArray[np.bool_] | None = 
     return np.asarray(closed[(slice(DARK_VOXELS, -DARK_VOXELS),) * 3], bool)
 
 
-def hole_share(object_: NDArray[np.complex64]) -> float:
-    """Return the dark share of what the crystal encloses: about 0 but for hollow ones."""
-    bright = _bright(np.abs(object_))
-    whole = binary_fill_holes(bright)
-    return float((whole & ~bright).sum() / max(int(whole.sum()), 1))
+def darkest(object_: NDArray[np.complex64], body: NDArray[np.bool_]) -> float:
+    """Return how dark the darkest place deep in a crystal is, as a share of its usual amplitude: about 1 but for hollow
+    ones. `object_` complex64 and `body` bool [z, y, x]; seen as coarsely as SMOOTHED of its inner radius, so that
+    lines, which are dark too, are not; 1 where the crystal is too small to have a depth.
+    """
+    whole = np.pad(binary_fill_holes(body), 1)
+    if not whole.any():
+        return 1.0
+    box = find_objects(whole.astype(np.int8))[0]
+    around = tuple(slice(part.start - 1, part.stop + 1) for part in box)
+    depth = distance_transform_edt(whole[around])
+    radius = float(depth.max())
+    deep = depth > max(DEEP * radius, DARK_VOXELS)
+    if not deep.any():
+        return 1.0
+    seen = gaussian_filter(np.pad(np.abs(object_), 1)[around], SMOOTHED * radius + 0.5)[deep]
+    return float(seen.min() / np.median(seen))
 
 
 def _bright(amplitude: NDArray[np.floating]) -> NDArray[np.bool_]:

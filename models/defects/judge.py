@@ -51,8 +51,10 @@ MISFITS = {
     DefectClass.EDGE: (0.15, 0.6),
     DefectClass.PARTIAL: (0.25, 0.35),
 }
-# No crystal of a class has more than that of it dark inside (170 validation crystals: 1.6 %), odd ones may.
-HOLLOW, HOLLOW_SHARES = 0.02, {False: 0.002, True: 0.3}
+# Below that share of its usual amplitude a crystal is dark inside: shares of those of the classes and of odd ones.
+DARK, DARK_SHARES = 0.55, {False: 0.003, True: 0.5}
+# Of odd crystals a network has seen one kind: none is as unlikely as it says.
+LEAST_ODD = 0.01
 # Of all other classes each angle is as likely, and lines fit worse.
 ANY_ANGLE, OTHER_MISFIT = 1.0 / 90.0, (0.40, 0.7)
 
@@ -71,17 +73,18 @@ def judged(
     lines: Sequence[Vortex],
     told: Character | None = None,
     length_nm: float | None = None,
-    holes: float = 0.0,
+    darkness: float = 1.0,
 ) -> dict[DefectClass, float]:
     """Return the probabilities `before`, of a pattern, in the light of the `lines` of its crystal.
 
-    `told` of the only line, None where it tells nothing; `length_nm` of its Burgers vector where it is known; `holes`
-    the share of the crystal that is dark, see `hole_share`.
+    `told` of the only line, None where it tells nothing; `length_nm` of its Burgers vector where it is known;
+    `darkness` of its inside, see `body.darkest`.
     """
     which = list(Seen).index(seen(lines))
     weights = {name: share * LINES[name][which] for name, share in before.items()}
-    if holes > HOLLOW:
-        weights = {name: share * HOLLOW_SHARES[name == DefectClass.UNKNOWN] for name, share in weights.items()}
+    if darkness < DARK:
+        weights[DefectClass.UNKNOWN] = max(weights[DefectClass.UNKNOWN], LEAST_ODD)
+        weights = {name: share * DARK_SHARES[name == DefectClass.UNKNOWN] for name, share in weights.items()}
     if told is not None:
         weights = {name: share * _likelihood(name, told, length_nm) for name, share in weights.items()}
     total = sum(weights.values())

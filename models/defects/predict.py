@@ -14,7 +14,7 @@ from torch import Tensor
 from models import registry
 from models.counts import require_counts
 from models.defects import view as volumes
-from models.defects.body import body_of, hole_share
+from models.defects.body import body_of, darkest
 from models.defects.character import burgers_length_nm, character
 from models.defects.classes import CLASSES
 from models.defects.judge import judged
@@ -92,12 +92,12 @@ def _weighed(
 ) -> tuple[dict[DefectClass, float], tuple[Vortex, ...], tuple[Place, ...]]:
     """Return the probabilities in the light of the lines of an object, these lines, and where they are known to lie."""
     body = body_of(obj, support)
-    lines, holes = vortices(obj, body), hole_share(obj)
+    lines, dark = vortices(obj, body), darkest(obj, body)
     if scattering is None:
-        return judged(before, lines, holes=holes), lines, ()
+        return judged(before, lines, darkness=dark), lines, ()
     told = character(obj, lines[0], scattering, body) if len(lines) == 1 else None
     places = tuple(place(line, scattering, obj.shape, told) for line in lines)
-    return judged(before, lines, told, burgers_length_nm(scattering), holes), lines, places
+    return judged(before, lines, told, burgers_length_nm(scattering), dark), lines, places
 
 
 def view_of(pattern: Tensor, scattering: Scattering | None) -> Tensor:

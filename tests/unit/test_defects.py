@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.defects.body import hole_share
+from models.defects.body import body_of, darkest
 from models.defects.character import character
 from models.defects.classes import CLASSES, shown
 from models.defects.evidence import evidence
@@ -189,10 +189,13 @@ def test_of_two_lines_no_burgers_vector_is_told() -> None:
 def test_a_hollow_crystal_is_dark_inside() -> None:
     grid = Grid(basis_nm=Z_Y_X, shape=(N, N, N))
     hollow = (ball(grid) - ball(grid, 5.0))[0].numpy().astype(np.complex64)
-    assert hole_share(hollow) == pytest.approx((5.0 / 12.0) ** 3, rel=0.1)
-    assert hole_share(with_lines((0.0, 3.3, -2.2, 1))) < 0.01
-    even = dict.fromkeys(DefectClass, 0.1)
-    assert judged(even, (), holes=hole_share(hollow))[DefectClass.UNKNOWN] > 0.9
+    whole = with_lines((0.0, 3.3, -2.2, 1))
+    assert darkest(hollow, body_of(hollow)) < 0.2
+    assert darkest(whole, body_of(whole)) > 0.6
+    assert darkest(whole, np.zeros(whole.shape, bool)) == 1.0
+    sure_of_perfect = {name: 0.999 if name == DefectClass.PERFECT else 1e-4 for name in DefectClass}
+    assert judged(sure_of_perfect, (), darkness=0.2)[DefectClass.UNKNOWN] > 0.6
+    assert judged(sure_of_perfect, (), darkness=0.9)[DefectClass.PERFECT] > 0.99
 
 
 def test_objects_without_a_crystal_or_with_other_shapes() -> None:
