@@ -17,7 +17,8 @@ REACH, SWING = 5.0, 0.5
 LEAST = 0.7
 GAIN = 1.5
 # To follow: a swing that a change shows against, in widths, and a gain with which the centre does not go astray by the
-# swings of all other axes; the best of 12 pairs on drifting crystals of 6 axes (benchmarks/align/follow.py).
+# swings of all other axes: of 12 pairs, good for all 6 axes of drifting crystals (service.adapters.twin_drifting, seeds
+# 1000 to 1004).
 FOLLOWING, FOLLOWING_GAIN = 0.11, 0.3
 # Counts fall off by powers of ten; their logarithm, from this many on, does so evenly.
 FEW_COUNTS = 1.0
