@@ -1,4 +1,4 @@
-"""Alignment on the twin beside its peers: python -m benchmarks.align [--only seek find tune] [--starts 200]
+"""Alignment on the twin beside its peers: python -m benchmarks.align [--only seek find follow] [--starts 200]
 
 seek: starts within two beam sizes and two rocking widths, drift on, until aligned to 0.05 beam sizes and 0.005 degrees:
 in how many exposures and simulated seconds, by the fit of a peak, by line scans, as people do, by extremum seeking, by
@@ -8,6 +8,8 @@ find: starts 20 beam sizes and 2 degrees away, where there is no signal: a coars
 safety: runs with faults and commands at random times on the twin's clock, watched by one who shares no code with the
 guard: orders outside limits, zones, steps, rates, travel or arming, and runs that end without a reason.
 processes: the same of CrystalAlignment with motors, counter and alignment in processes that are killed or hung.
+follow: crystals that walk out of beam and reflection and change meanwhile, followed by extremum seeking over motors and
+latents together for --exposures, beside motors alone and nothing followed; a page of the errors over time (--plot PNG).
 tune: gains of Xopt's extremum seeking, on starts of their own.
 """
 
@@ -26,7 +28,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.align import processes
+from benchmarks.align import follow, processes
 from benchmarks.align.safety import faulty_run
 from benchmarks.align.ways import Choose, Gains, ToldWhen, ours, xopt
 from benchmarks.defects.scores import share
@@ -184,7 +186,10 @@ def tune(tell: Callable[[object], None]) -> list[dict[str, object]]:
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--only", nargs="*", choices=("seek", "find", "safety", "processes", "tune"), default=["seek", "find", "safety"]
+        "--only",
+        nargs="*",
+        choices=("seek", "find", "safety", "processes", "follow", "tune"),
+        default=["seek", "find", "safety"],
     )
     parser.add_argument("--starts", type=int, default=200)
     parser.add_argument("--bayesian", type=int, default=30, help="starts of Bayesian optimisation, which is slow")
@@ -193,6 +198,9 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--runs", type=int, default=10_000, help="of safety")
     parser.add_argument("--killed", type=int, default=200, help="runs of processes")
+    parser.add_argument("--exposures", type=int, default=500, help="of follow")
+    parser.add_argument("--crystals", type=int, default=8, help="of follow")
+    parser.add_argument("--plot", type=Path, help="PNG of follow: the errors over time")
     parser.add_argument("--json", type=Path, help="where to write the figures")
     options = parser.parse_args(arguments)
     figures: dict[str, object] = {}
@@ -210,6 +218,13 @@ def main(arguments: Sequence[str]) -> int:
         figures["safety"] = safety(options.runs, tell)
     if "processes" in options.only:
         figures["processes"] = kill(options.killed, tell)
+    if "follow" in options.only:
+        found = follow.run(range(options.crystals), options.exposures)
+        figures["follow"] = [follow.row(name, runs) for name, runs in found.items()]
+        for each in figures["follow"]:
+            tell(each)
+        if options.plot:
+            follow.draw(found, options.plot)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1))
     return 0

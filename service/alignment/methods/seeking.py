@@ -13,8 +13,13 @@ from service.alignment.methods.port import Axis, Point
 
 # The range of the search in widths to each side of the start, and the swing at first in widths.
 REACH, SWING = 5.0, 0.5
-# The least swing, as a share of the tolerance; to follow, a swing that a change shows against, in widths.
-LEAST, FOLLOWING = 0.7, 0.25
+# The least swing, as a share of the tolerance.
+LEAST = 0.7
+GAIN = 1.5
+# To follow: a swing that a change shows against, in widths, and a gain with which the centre does not go astray by the
+# swings of all other axes: of 12 pairs, good for all 6 axes of drifting crystals (service.adapters.twin_drifting, seeds
+# 1000 to 1004).
+FOLLOWING, FOLLOWING_GAIN = 0.11, 0.3
 # Counts fall off by powers of ten; their logarithm, from this many on, does so evenly.
 FEW_COUNTS = 1.0
 # It has arrived when the centre, averaged over so many measurements, is where it was the same number before.
@@ -29,16 +34,18 @@ class Seeking:
     """
 
     def __init__(
-        self, axes: Sequence[Axis], start: Point, follow: bool = False, seed: int = 0, gain: float = 1.5
+        self, axes: Sequence[Axis], start: Point, follow: bool = False, seed: int = 0, gain: float | None = None
     ) -> None:
         widths, tolerances = (np.array([getattr(axis, name) for axis in axes]) for name in ("width", "tolerance"))
         self._axes, self._tolerances, self._follow = axes, tolerances, follow
         # A range of so many widths for each axis alike: one swing, a share of the range, suits them all.
         swing = (FOLLOWING if follow else SWING) / (2.0 * REACH)
         least = LEAST * float(np.min(tolerances / widths)) / (2.0 * REACH)
+        known = FOLLOWING_GAIN if follow else GAIN
         self._seeking = extremum.Seeking(
             low=start - REACH * widths, high=start + REACH * widths, swing=swing,
-            least_swing=swing if follow else min(least, swing), gain=gain, seed=seed,
+            least_swing=swing if follow else min(least, swing),
+            gain=known if gain is None else gain, seed=seed,
         )  # fmt: skip
         self._state = extremum.init(self._seeking, start)
         self._centres: deque[Point] = deque(maxlen=2 * STOOD)
