@@ -13,6 +13,7 @@ from benchmarks.defects.ways import CLASS_NAMES, Told
 
 THREE = ("perfect", "edge", "screw")
 BINS = 10
+DRAWS = 200
 Z = 1.959964  # of a 95 % interval
 
 
@@ -58,7 +59,17 @@ def confusion(told: Sequence[Told]) -> NDArray[np.int64]:
 
 def calibration_error(told: Sequence[Told]) -> float:
     """Return the expected calibration error of what is called, over BINS of its probability (Naeini et al. 2015)."""
-    sure, right = _sure_and_right(told)
+    return _calibration_error(*_sure_and_right(told))
+
+
+def least_calibration_error(told: Sequence[Told]) -> float:
+    """Return what that would be, on average, were each as often right as it is sure: few cases never come to 0."""
+    sure, _ = _sure_and_right(told)
+    drawn = np.random.default_rng(0).uniform(size=(DRAWS, len(sure))) < sure
+    return float(np.mean([_calibration_error(sure, right) for right in drawn]))
+
+
+def _calibration_error(sure: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
     numbers = np.minimum((sure * BINS).astype(int), BINS - 1)
     parts = [(numbers == n) for n in range(BINS)]
     return float(sum(part.mean() * abs(sure[part].mean() - right[part].mean()) for part in parts if part.any()))
