@@ -9,14 +9,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from models import extremum
-from service.alignment.methods.port import Axis, Point
+from service.alignment.methods.port import Axis, Levelled, Point, logarithm
 
 # The range of the search in widths to each side of the start, and the swing at first in widths.
 REACH, SWING = 5.0, 0.5
 # The least swing, as a share of the tolerance; to follow, a swing that a change shows against, in widths.
 LEAST, FOLLOWING = 0.7, 0.25
-# Counts fall off by powers of ten; their logarithm, from this many on, does so evenly.
-FEW_COUNTS = 1.0
 # It has arrived when the centre, averaged over so many measurements, is where it was the same number before.
 STOOD = 20
 
@@ -24,15 +22,16 @@ STOOD = 20
 class Seeking:
     """Drives all axes at once up the value; ends when its centre stands, or never where it is to `follow`.
 
-    Wants nothing known of the peak but widths, and many more measurements than the fit of one. Values below 0 count
-    as 0; the logarithm of counts is what is driven up.
+    Wants nothing known of the peak but widths, and many more measurements than the fit of one. What is driven up is
+    `levelled` of the value.
     """
 
     def __init__(
-        self, axes: Sequence[Axis], start: Point, follow: bool = False, seed: int = 0, gain: float = 1.5
-    ) -> None:
+        self, axes: Sequence[Axis], start: Point, follow: bool = False, seed: int = 0, gain: float = 1.5,
+        levelled: Levelled = logarithm,
+    ) -> None:  # fmt: skip
         widths, tolerances = (np.array([getattr(axis, name) for axis in axes]) for name in ("width", "tolerance"))
-        self._axes, self._tolerances, self._follow = axes, tolerances, follow
+        self._axes, self._tolerances, self._follow, self._levelled = axes, tolerances, follow, levelled
         # A range of so many widths for each axis alike: one swing, a share of the range, suits them all.
         swing = (FOLLOWING if follow else SWING) / (2.0 * REACH)
         least = LEAST * float(np.min(tolerances / widths)) / (2.0 * REACH)
@@ -49,7 +48,7 @@ class Seeking:
         return self._within(extremum.propose(self._seeking, self._state))
 
     def tell(self, at: Point, value: float, time_s: float) -> None:
-        self._go_on(-math.log(max(value, 0.0) + FEW_COUNTS))
+        self._go_on(-self._levelled(value))
 
     def refused(self) -> None:
         """A wall: worse than what was measured of late."""
