@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from scipy import ndimage
 from models.bcdi.corrections import find_isolated_pixels
 
 Mask = NDArray[np.bool_]
-Frame = NDArray[np.generic]
+Frame = NDArray[Any]
 Counts = NDArray[np.float64]
 
 # A spot is looked for in boxes of this edge, px.
@@ -33,8 +34,8 @@ def counting_pixels(frame: Frame) -> Mask:
     if frame.ndim != 2 or not frame.size or frame.dtype.kind not in "iuf":
         raise ValueError(f"got {frame.dtype} of shape {frame.shape}, expected a frame [row, column] of numbers")
     if frame.dtype.kind == "f":
-        return np.asarray(np.isfinite(frame) & (frame >= 0), dtype=bool)  # type: ignore[operator]
-    return np.asarray((frame >= 0) & (frame < np.iinfo(frame.dtype).max), dtype=bool)  # type: ignore[operator]
+        return np.asarray(np.isfinite(frame) & (frame >= 0))
+    return np.asarray((frame >= 0) & (frame < np.iinfo(frame.dtype).max))
 
 
 def spot_centre(frame: Frame) -> tuple[float, float]:

@@ -111,7 +111,8 @@ def _candidates(counts: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[
     padded = np.pad(counts, 1, mode="reflect")
     upright = np.minimum(padded[:-2, 1:-1], padded[2:, 1:-1])
     level = np.minimum(padded[1:-1, :-2], padded[1:-1, 2:])
-    return np.nonzero((counts > HOT_FACTOR * np.maximum(upright, level)) & (counts > FEWEST_HOT))
+    rows, columns = np.nonzero((counts > HOT_FACTOR * np.maximum(upright, level)) & (counts > FEWEST_HOT))
+    return rows, columns
 
 
 def _surroundings(

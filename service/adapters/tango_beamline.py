@@ -27,8 +27,11 @@ class _Named:
             raise SettingsError(f"alignment: {name!r} is no domain/family/member/name")
         self.device = TangoDevice(device + mark + database)
 
+    def value(self) -> Any:
+        return self.device.read(self.name)
+
     def read(self) -> float:
-        return float(self.device.read(self.name))
+        return float(self.value())
 
 
 class _Source(NamedTuple):
@@ -58,8 +61,9 @@ class TangoBeamline:
             name: TangoAxis(name, TangoDevice(device)) for name, device in settings.devices.items()
         }
         self._sources = _by_device(term.attributes for term in settings.terms.values())
-        self._trigger, self._beam, self._shutter = (
-            _Named(name) if name else None for name in (settings.trigger, settings.beam, settings.shutter)
+        self._trigger, self._fresh, self._beam, self._shutter = (
+            _Named(name) if name else None
+            for name in (settings.trigger, settings.fresh, settings.beam, settings.shutter)
         )
 
     def now_s(self) -> float:
@@ -94,8 +98,11 @@ class TangoBeamline:
         """Every attribute once, those of a device at one moment; a `later` one waits first."""
         if later:
             self.rest(self._settings.apart_s)
+        before = None if self._fresh is None else self._fresh.value()
         if self._trigger is not None:
             self._triggered(self._trigger, until_s)
+        if self._fresh is not None:
+            self._renewed(self._fresh, before, until_s)
         read: dict[str, Any] = {}
         for source in self._sources:
             read |= zip(source.whole_names, source.device.read_all(source.names), strict=True)
@@ -103,7 +110,15 @@ class TangoBeamline:
 
     def _triggered(self, trigger: _Named, until_s: float) -> None:
         trigger.device.command(trigger.name)
-        while trigger.device.state in BUSY:
+        while (state := trigger.device.state) in BUSY:
             if self.now_s() > until_s:
                 raise DeviceError(f"{trigger.name} is not done after {self._settings.value_s:g} s")
+            self.rest(POLL_S)
+        if state == "FAULT":
+            raise DeviceError(f"{trigger.name} ended in FAULT: what is read then is of no exposure")
+
+    def _renewed(self, fresh: _Named, before: Any, until_s: float) -> None:
+        while fresh.value() == before:
+            if self.now_s() > until_s:
+                raise DeviceError(f"{fresh.name} is still {before} after {self._settings.value_s:g} s")
             self.rest(POLL_S)

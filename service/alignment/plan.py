@@ -146,8 +146,17 @@ class AlignmentSettings(Plan):
         description="readings farther from their median than so many median absolute deviations are left out",
     )
     trigger: str = Field("", description="Tango command before each reading, as domain/family/member/Command; '': none")
+    fresh: str = Field(
+        "",
+        description="Tango attribute that each result changes, such as `finishedAt` of Reconstruction, which is waited"
+        " for at each reading; '': not waited for",
+    )
     settle_s: float = Field(0.1, ge=0, description="wait between the end of a move and a reading, s")
-    value_s: float = Field(10.0, gt=0, description="longest time that the triggered readings of a point may take, s")
+    value_s: float = Field(
+        10.0,
+        gt=0,
+        description="longest time that the readings of a point may take where trigger or result are waited for, s",
+    )
     dead_man_s: float = Field(
         15.0, gt=0, description="a process of its own stops the axes after so long a silence, longer than a reading; s"
     )

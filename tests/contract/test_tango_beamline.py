@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from tango.server import Device, attribute, command
 from tango.test_context import MultiDeviceTestContext
 
-from service.adapters.tango import TangoAxis, TangoDevice, device_url
+from service.adapters.tango import AxisPositions, TangoAxis, TangoDevice, device_url
 from service.adapters.tango_beamline import TangoBeamline
+from service.adapters.twin import NOMINAL_POSITIONS, TwinSource
 from service.alignment import events
 from service.alignment.drive import Driver
 from service.alignment.journal import Journal, read_journal
@@ -29,15 +30,24 @@ from service.alignment.plan import AlignmentSettings
 from service.alignment.progress import Outcome
 from service.devices.alignment import Alignment
 from service.devices.goniometer import VirtualAxis
+from service.devices.streamer import Streamer
 from service.errors import DeviceError, SettingsError
-from service.settings import Settings, parse_section, parse_settings
+from service.settings import Settings, TwinSettings, parse_section, parse_settings
 from tango_devices.controlled import ControlledDevice
 from tango_devices.controllers import Controllers
 from tango_devices.crystal_alignment import CrystalAlignment
+from tango_devices.frame_streamer import FrameStreamer
 from tango_devices.virtual_goniometer import VirtualGoniometer
-from tests.helpers.streams import until
+from tests.helpers.streams import ListSink, until
 
-AXES = {"x": {"velocity": 20.0, "low_limit": -10.0, "high_limit": 10.0}, "slow": {"velocity": 0.5}}
+AXES = {
+    "x": {"velocity": 20.0, "low_limit": -10.0, "high_limit": 10.0},
+    "slow": {"velocity": 0.5},
+    # The twin's detector, its reflection 19 and 16 pixels off the middle.
+    "delta": {"velocity": 20.0, "position": NOMINAL_POSITIONS["delta"] + 0.12},
+    "gamma": {"velocity": 20.0, "position": NOMINAL_POSITIONS["gamma"] - 0.12},
+}
+TWIN = TwinSettings(frames=2, rows=96, columns=96)
 
 
 class Camera(Device):
@@ -65,6 +75,10 @@ class Camera(Device):
     def number(self) -> float:
         return self.numbers[(self.triggers - 1) % len(self.numbers)]
 
+    @attribute(dtype=int)
+    def snapped(self) -> int:
+        return self.triggers
+
     @attribute(dtype=float)
     def invalid(self) -> tuple[float, float, tango.AttrQuality]:
         return 7.0, time.time(), tango.AttrQuality.ATTR_INVALID
@@ -82,8 +96,11 @@ def build(settings: Settings, axis: str) -> VirtualAxis:
 def names(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Axis -> address of its device."""
     settings = parse_settings({"goniometer": {"axes": AXES}})
-    out = tmp_path_factory.mktemp("journals")
+    out, standing = tmp_path_factory.mktemp("journals"), dict[str, Callable[[], Mapping[str, float]]]()
     builders = {
+        "FrameStreamer": lambda settings, _: Streamer(
+            settings.streamer, lambda _: TwinSource(TWIN, standing["now"]), lambda _: ListSink()
+        ),
         "VirtualGoniometer": build,
         "CrystalAlignment": lambda settings, _: Alignment(settings.alignment, TangoBeamline, out),
     }
@@ -95,9 +112,12 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
             {"class": VirtualGoniometer, "devices": listed},
             {"class": CrystalAlignment, "devices": aligning},
             {"class": Camera, "devices": [{"name": "test/camera/1"}]},
+            {"class": FrameStreamer, "devices": [{"name": "test/streamer/1"}]},
         )
         with MultiDeviceTestContext(described, process=False, timeout=30) as context:
-            yield {axis: device_url(context.host, context.port, f"test/goniometer/{axis}") for axis in AXES}
+            urls = {axis: device_url(context.host, context.port, f"test/goniometer/{axis}") for axis in AXES}
+            standing["now"] = AxisPositions({axis: urls[axis] for axis in ("delta", "gamma")})
+            yield urls
 
 
 def settings(names: dict[str, str], axis: str, **changes: object) -> AlignmentSettings:
@@ -210,6 +230,41 @@ def test_what_is_invalid_is_no_number_and_what_is_dead_is_told(names: dict[str, 
         looking(names, {"sharp": {"attribute": "latent"}}).expose()
     with pytest.raises(DeviceError, match=r"objective part: region .* is not within an image"):
         looking(names, {"part": {"attribute": "image", "measure": "region", "region": (0, 9, 0, 99)}}).expose()
+
+
+def test_a_result_is_waited_for_until_it_is_another(names: dict[str, str]) -> None:
+    Camera.numbers, Camera.triggers = [10.0, 20.0], 1
+    snapped = names["x"].replace("goniometer/x", "camera/1/snapped")
+    sharp = {"sharp": {"attribute": "number"}}
+    assert looking(names, sharp, fresh=snapped).expose().value == 20.0
+    position = names["x"].replace("#", "/position#")
+    with pytest.raises(DeviceError, match=r"position is still .* after 0\.1 s"):
+        looking(names, sharp, fresh=position, value_s=0.1).expose()
+
+
+def test_the_twins_reflection_is_brought_to_a_pixel(names: dict[str, str]) -> None:
+    axes, width = ("delta", "gamma"), {"width": 0.12, "tolerance": 0.002, "largest_step": 0.5}
+    streamer = names["x"].replace("goniometer/x#", "streamer/1/{}#")
+    target = (50.0, 44.0)
+    spot = {"attribute": streamer.format("image"), "measure": "centring", "target": target}
+    asked = parse_section(
+        AlignmentSettings,
+        {
+            "axes": {n: {"low": NOMINAL_POSITIONS[n] - 1.0, "high": NOMINAL_POSITIONS[n] + 1.0, **width} for n in axes},
+            "devices": {name: names[name] for name in axes},
+            "objective": {"spot": spot},
+            "trigger": streamer.format("Start"),
+            "settle_s": 0.0,
+            "method": "parabola",
+        },
+    )
+    beamline = TangoBeamline(asked)
+    before = beamline.expose().value
+    progress = Driver(Loop(asked.plan(), chosen), beamline).run(*start(beamline))
+    assert progress.outcome is Outcome.ALIGNED
+    after = beamline.expose().value
+    assert before < -100.0  # square pixels
+    assert after > -(0.5**2)
 
 
 SETTINGS = """
