@@ -1,7 +1,7 @@
 """What an alignment drives up: a number out of what Tango attributes tell, of one term or of several.
 
 The sum over terms of weight * measure / scale; centring and distance count as squares, which are smooth at the target,
-so that a parabola finds it. What cannot be measured is NaN, and so is the whole: the loop then measures again.
+so that a paraboloid finds it. What cannot be measured is NaN, and so is the whole: the loop then measures again.
 """
 
 from __future__ import annotations

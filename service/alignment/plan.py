@@ -41,7 +41,9 @@ class PlannedAxis(Section):
 
 class Plan(Section):
     axes: Mapping[str, PlannedAxis] = Field(description="axis -> what it may do", min_length=1)
-    method: Literal["peak", "seeking", "scan", "golden", "parabola", "bayesian", "spiral", "sweep", "goto"] = Field(
+    method: Literal[
+        "peak", "seeking", "scan", "golden", "parabola", "paraboloid", "bayesian", "spiral", "sweep", "goto"
+    ] = Field(
         "peak",
         description="how the best point is looked for; spiral and sweep search where there is none, goto only moves",
     )
@@ -86,8 +88,8 @@ class Plan(Section):
     def _method_fits_the_value(self) -> Plan:
         if self.method in METHODS_OF_COUNTS and not self.of_counts:
             raise ValueError(
-                f"method {self.method} is of counts, and what is driven up is not: choose parabola, golden, scan,"
-                " seeking or bayesian"
+                f"method {self.method} is of counts, and what is driven up is not: choose paraboloid, parabola,"
+                " golden, scan, seeking or bayesian"
             )
         return self
 
@@ -180,6 +182,12 @@ class AlignmentSettings(Plan):
             raise ValueError("value and objective both say what is driven up: give one of them")
         if math.isfinite(self.outliers) and self.readings < FEWEST_READINGS:
             raise ValueError(f"outliers among {self.readings} readings: expected {FEWEST_READINGS} readings or more")
+        return self
+
+    @model_validator(mode="after")
+    def _dead_man_outwaits_a_point(self) -> AlignmentSettings:
+        if (self.trigger or self.fresh) and self.dead_man_s <= self.value_s:
+            raise ValueError(f"dead_man_s is {self.dead_man_s:g}, expected more than value_s, {self.value_s:g}")
         return self
 
     @property

@@ -255,7 +255,7 @@ def test_the_twins_reflection_is_brought_to_a_pixel(names: dict[str, str]) -> No
             "objective": {"spot": spot},
             "trigger": streamer.format("Start"),
             "settle_s": 0.0,
-            "method": "parabola",
+            "method": "paraboloid",
         },
     )
     beamline = TangoBeamline(asked)

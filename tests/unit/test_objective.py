@@ -166,10 +166,11 @@ def asked(**changes: Any) -> AlignmentSettings:
     [
         ({}, "value says nothing"),
         ({"value": "a/b/c/d", "objective": {"sum": SUM}}, "value and objective both say"),
-        ({"objective": {"sharp": SHARP}}, "method peak is of counts, and what is driven up is not: choose parabola"),
+        ({"objective": {"sharp": SHARP}}, "method peak is of counts, and what is driven up is not: choose paraboloid"),
         ({"objective": {"sum": SUM, "sharp": SHARP}}, "method peak is of counts"),
         ({"objective": {"sum": {**SUM, "scale": 10.0}}}, "method peak is of counts"),
         ({"value": "a/b/c/d", "counts": False, "method": "sweep"}, "method sweep is of counts"),
+        ({"value": "a/b/c/d", "fresh": "a/b/c/e", "value_s": 60.0}, "dead_man_s is 15, expected more than value_s, 60"),
         ({"value": "a/b/c/d", "readings": 4, "outliers": 5.0}, "outliers among 4 readings: expected 5"),
     ],
 )
@@ -185,7 +186,7 @@ def test_counts_of_a_region_keep_the_fit_of_a_peak() -> None:
     assert not asked(objective={"sharp": SHARP}, method="golden").plan().counts
 
 
-@pytest.mark.parametrize("method", ["parabola", "golden", "scan", "seeking"])
+@pytest.mark.parametrize("method", ["parabola", "paraboloid", "golden", "scan", "seeking"])
 @pytest.mark.parametrize("level", [-1e4, 0.0])
 def test_numbers_of_any_sign_are_driven_up(method: str, level: float) -> None:
     axes = {"x": {**AXIS, "low": -3.0, "high": 3.0}}

@@ -9,6 +9,7 @@ import numpy as np
 from service.alignment.methods.bayesian import Bayesian
 from service.alignment.methods.goto import Goto
 from service.alignment.methods.lines import Lines, golden, parabola, scan
+from service.alignment.methods.paraboloid import Paraboloid
 from service.alignment.methods.peak import PeakFit
 from service.alignment.methods.port import Method, Point, logarithm, unchanged
 from service.alignment.methods.search import spiral, sweep
@@ -33,6 +34,8 @@ def chosen(plan: Plan, start: Point) -> Method:
         return Goto(np.array(plan.goto))
     if plan.method in SEARCHES:
         return SEARCHES[plan.method](axes, start, plan.background, plan.reach)
+    if plan.method == "paraboloid":
+        return Paraboloid(axes, start, levelled)
     if plan.method == "parabola":
         return Lines(axes, start, partial(parabola, levelled=levelled))
     return Lines(axes, start, ONE_AXIS[plan.method])
