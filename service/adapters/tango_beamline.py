@@ -86,10 +86,10 @@ class TangoBeamline:
         settings = self._settings
         self.rest(settings.settle_s)
         taken_s = self.now_s()
-        readings = [self._reading(taken_s + settings.value_s, later=number > 0) for number in range(settings.readings)]
-        light = self.light()
+        readings = (self._reading(taken_s + settings.value_s, later=number > 0) for number in range(settings.readings))
         with raised_as(DeviceError):
             found = combined(settings.terms, readings, settings.outliers, settings.of_counts)
+        light = self.light()
         return Exposure(
             value=found.value, taken_s=taken_s, beam=light.beam, shutter=light.shutter, left_out=found.left_out
         )

@@ -7,7 +7,7 @@ so that a paraboloid finds it. What cannot be measured is NaN, and so is the who
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,7 +36,7 @@ class Averaged(NamedTuple):
 
 
 def combined(
-    terms: Mapping[str, Term], readings: Sequence[Read], outliers: float = math.inf, counts: bool = False
+    terms: Mapping[str, Term], readings: Iterable[Read], outliers: float = math.inf, counts: bool = False
 ) -> Averaged:
     """Return what the terms make of all readings of one point; NaN where a term of one is. See `averaged`.
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models import peak
@@ -88,6 +88,7 @@ def test_none_leaves_its_bounds_or_stops_at_a_refusal(name: str) -> None:
             method.tell(point, float(random.poisson(50.0)), float(number))
 
 
+@settings(deadline=None)  # the first call loads LAPACK
 @given(st.integers(1, 4), st.integers(0, 1000))
 def test_a_sum_of_squares_has_its_top_found_at_once(count: int, seed: int) -> None:
     random = np.random.default_rng(seed)
