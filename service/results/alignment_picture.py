@@ -29,9 +29,9 @@ def write_alignment(measured: Sequence[Measured], title: str, path: Path) -> Pat
         counts = rows[0, 0]
         scale = "linear" if np.any(values < 0.0) else "log"  # counts are shown by their logarithm, down to none
         shown = values if scale == "linear" else np.maximum(values, 0.5)
+        counts.set(ylabel="value", yscale=scale)
         counts.plot(number, shown, color=FAINT, linewidth=0.8, zorder=1)
         counts.scatter(number, shown, c=number, cmap=COLOURS, s=22, zorder=2)
-        counts.set(ylabel="value", yscale=scale)
         for axes, name in zip(rows[1:, 0], names, strict=True):
             axes.plot(
                 number, [each.positions[name] for each in measured], marker="o", markersize=3, color=INK, linewidth=0.8

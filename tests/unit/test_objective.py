@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from service.alignment.objective import Averaged, averaged, combined, distance, 
 from service.alignment.plan import AlignmentSettings
 from service.alignment.term import Term
 from service.errors import SettingsError
+from service.records import Measured
+from service.results.alignment_picture import write_alignment
 from service.settings import parse_section
 
 FINITE = st.floats(-1e6, 1e6)
@@ -150,6 +153,12 @@ def test_the_mean_of_counts_is_not_drawn_by_the_rule(mean: float) -> None:
 def test_a_term_that_makes_no_sense_is_refused(how: dict[str, Any], said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         term(**how)
+
+
+@pytest.mark.parametrize("values", [(), (0.0, 0.0), (3.0, 900.0), (-4.0, -1.0), (-4.0, 0.0, 5.0)], ids=str)
+def test_values_of_any_sign_have_a_picture(values: tuple[float, ...], tmp_path: Path) -> None:
+    measured = [Measured(value=value, positions={"x": 0.1 * value}) for value in values]
+    assert write_alignment(measured, "aligned", tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
 AXIS = {"low": -1.0, "high": 1.0, "width": 0.5, "tolerance": 0.01, "largest_step": 1.0}
