@@ -393,7 +393,10 @@ def defects_catalogue(
 @app.command()
 def align(
     method: Annotated[
-        str, typer.Option("--method", help="peak, seeking, parabola, golden, scan or bayesian; default: the settings'.")
+        str,
+        typer.Option(
+            "--method", help="peak, seeking, paraboloid, parabola, golden, scan, bayesian; default: the settings'."
+        ),
     ] = "",
     far: Annotated[bool, typer.Option("--far", help="Twin: from 20 beam sizes and 2 degrees away.")] = False,
     seed: Annotated[int, typer.Option("--seed", help="Twin: which crystal, and where it begins.", min=0)] = 0,

@@ -306,13 +306,14 @@ class Exposure:
     """One measurement of what an alignment drives up.
 
     `value`, larger is better; `taken_s`, when it began, on the clock of who measured; `beam` and `shutter`: whether
-    there was beam, and the shutter open.
+    there was beam, and the shutter open; `left_out`: how many of its readings were too far from the others.
     """
 
     value: float
     taken_s: float
     beam: bool = True
     shutter: bool = True
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,7 +68,9 @@ class Bench:
         found = self._told("atoms", atomistic(self.options.atoms))
         table = Table("way", "overall", *scores.THREE, "off, voxels", "s", title="relaxed crystals: right of three")
         headings = ("answered", "right of those", "perfect called else", "calibration")
-        sure = Table("way", *headings, title=f"of all classes, sure {SURE}; calibration: that of as many calibrated ones")
+        sure = Table(
+            "way", *headings, title=f"of all classes, sure {SURE}; calibration: that of as many calibrated ones"
+        )
         for name, some in found.items():
             right = scores.three_class(some)
             off = np.array([one.off for one in some])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,15 @@ class TangoDevice:
         """Value of an attribute; raise DeviceError where the device does not answer or refuses."""
         with answers(self.name):
             return self._connected().read_attribute(attribute).value
+
+    def read_all(self, attributes: Sequence[str]) -> list[Any]:
+        """Values of attributes, read at once; None where one has no valid value. Raises DeviceError as `read`."""
+        with answers(self.name):
+            found = self._connected().read_attributes(list(attributes))
+            for read in found:
+                if read.has_failed:
+                    raise tango.DevFailed(*read.get_err_stack())
+            return [read.value for read in found]
 
     def write(self, attribute: str, value: Any) -> None:
         with answers(self.name):

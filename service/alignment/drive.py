@@ -172,7 +172,7 @@ class Driver:
         self._listen()
         return events.Exposed(
             now_s=self._beamline.now_s(), value=exposure.value, taken_s=exposure.taken_s, positions=positions,
-            beam=exposure.beam, shutter=exposure.shutter,
+            beam=exposure.beam, shutter=exposure.shutter, left_out=exposure.left_out,
         )  # fmt: skip
 
     def _rest(self, seconds: float) -> None:

@@ -88,7 +88,9 @@ class Standing(Event):
 
 
 class Exposed(Event):
-    """A value was measured, taken at `taken_s` with the axes at `positions`; `beam` and `shutter` as they were then."""
+    """A value was measured, taken at `taken_s` with the axes at `positions`; `beam` and `shutter` as they were then;
+    `left_out` of its readings were wild.
+    """
 
     kind: Literal["exposed"] = "exposed"
     value: float
@@ -96,6 +98,7 @@ class Exposed(Event):
     positions: Mapping[str, float]
     beam: bool = True
     shutter: bool = True
+    left_out: int = 0
 
 
 class AxesFailed(Event):

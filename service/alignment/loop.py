@@ -251,7 +251,8 @@ class Loop:
     def _judge(self, event: events.Exposed, at: Positions) -> Actions:
         best = self.progress.best_value
         lowest = self._plan.collapse_share * best
-        self._low = self._low + 1 if 0.0 < best < math.inf and event.value < lowest else 0
+        low = self._plan.counts and 0.0 < best < math.inf and event.value < lowest
+        self._low = self._low + 1 if low else 0
         if event.value > best:
             self._show(best=at, best_value=event.value)
         if self._low >= self._plan.collapse_after:

@@ -10,8 +10,12 @@ from pydantic import Field, field_validator, model_validator
 
 from service.alignment.guard import AxisLimits, Limits
 from service.alignment.methods.port import Axis
+from service.alignment.term import FEWEST_READINGS, Term
 from service.alignment.zones import parse_zone
 from service.sections import Section
+
+# What these look for is counts, with their noise.
+METHODS_OF_COUNTS = ("peak", "spiral", "sweep")
 
 
 class PlannedAxis(Section):
@@ -37,13 +41,20 @@ class PlannedAxis(Section):
 
 class Plan(Section):
     axes: Mapping[str, PlannedAxis] = Field(description="axis -> what it may do", min_length=1)
-    method: Literal["peak", "seeking", "scan", "golden", "parabola", "bayesian", "spiral", "sweep", "goto"] = Field(
+    method: Literal[
+        "peak", "seeking", "scan", "golden", "parabola", "paraboloid", "bayesian", "spiral", "sweep", "goto"
+    ] = Field(
         "peak",
         description="how the best point is looked for; spiral and sweep search where there is none, goto only moves",
     )
     goto: tuple[float, ...] = Field((), description="goto: where, one position an axis, in their order")
     reach: float = Field(30.0, gt=0, description="spiral and sweep: how far they go from the start, in widths")
     follow: bool = Field(False, description="peak and seeking: go on for ever, after a best point that walks")
+    counts: bool = Field(
+        True,
+        description="the value is counts: never negative, and few are a lost beam; false: any number, the larger the"
+        " better",
+    )
     background: float = Field(1.0, gt=0, description="counts of an exposure without the crystal, about")
     seed: int = Field(0, ge=0, description="seed of the method")
     zones: tuple[str, ...] = Field((), description="forbidden zones, such as 'delta > 30 and gamma > 10'")
@@ -72,6 +83,20 @@ class Plan(Section):
         if self.method == "goto" and len(self.goto) != len(self.axes):
             raise ValueError(f"goto has {len(self.goto)} positions, expected one for each of {len(self.axes)} axes")
         return self
+
+    @model_validator(mode="after")
+    def _method_fits_the_value(self) -> Plan:
+        if self.method in METHODS_OF_COUNTS and not self.of_counts:
+            raise ValueError(
+                f"method {self.method} is of counts, and what is driven up is not: choose paraboloid, parabola,"
+                " golden, scan, seeking or bayesian"
+            )
+        return self
+
+    @property
+    def of_counts(self) -> bool:
+        """Whether what is driven up is counts."""
+        return self.counts
 
     def limits(self) -> Limits:
         return Limits(
@@ -113,9 +138,30 @@ class AlignmentSettings(Plan):
         False, description="a client moves and measures, as a Bliss session does: it asks Suggest and answers Report"
     )
     value: str = Field("", description="Tango attribute that is driven up, as domain/family/member/attribute")
+    objective: Mapping[str, Term] = Field(
+        default_factory=dict,
+        description="name -> term, instead of `value`: the sum of weight * measure / scale is driven up"
+        " (docs/how-to/align-a-crystal.md)",
+    )
+    readings: int = Field(1, ge=1, description="readings of a point, each after a trigger, whose mean is its value")
+    apart_s: float = Field(0.0, ge=0, description="wait between two readings of a point, s")
+    outliers: float = Field(
+        math.inf,
+        ge=2,
+        description="readings farther from their median than so many median absolute deviations are left out",
+    )
     trigger: str = Field("", description="Tango command before each reading, as domain/family/member/Command; '': none")
+    fresh: str = Field(
+        "",
+        description="Tango attribute that each result changes, such as `finishedAt` of Reconstruction, which is waited"
+        " for at each reading; '': not waited for",
+    )
     settle_s: float = Field(0.1, ge=0, description="wait between the end of a move and a reading, s")
-    value_s: float = Field(10.0, gt=0, description="longest time that a triggered reading may take, s")
+    value_s: float = Field(
+        10.0,
+        gt=0,
+        description="longest time that the readings of a point may take where trigger or result are waited for, s",
+    )
     dead_man_s: float = Field(
         15.0, gt=0, description="a process of its own stops the axes after so long a silence, longer than a reading; s"
     )
@@ -131,11 +177,34 @@ class AlignmentSettings(Plan):
         nameless = {*self.axes, *zoned} - set(self.devices) if self.axes else set()
         if nameless:
             raise ValueError(f"devices says nothing of {', '.join(sorted(nameless))}")
-        if self.axes and not self.value:
+        if self.axes and not self.terms:
             raise ValueError("value says nothing: name the Tango attribute that is driven up")
         return self
+
+    @model_validator(mode="after")
+    def _objective_is_one(self) -> AlignmentSettings:
+        if self.value and self.objective:
+            raise ValueError("value and objective both say what is driven up: give one of them")
+        if math.isfinite(self.outliers) and self.readings < FEWEST_READINGS:
+            raise ValueError(f"outliers among {self.readings} readings: expected {FEWEST_READINGS} readings or more")
+        return self
+
+    @model_validator(mode="after")
+    def _dead_man_outwaits_a_point(self) -> AlignmentSettings:
+        if (self.trigger or self.fresh) and self.dead_man_s <= self.value_s:
+            raise ValueError(f"dead_man_s is {self.dead_man_s:g}, expected more than value_s, {self.value_s:g}")
+        return self
+
+    @property
+    def terms(self) -> Mapping[str, Term]:
+        """The objective; `value` alone is one term."""
+        return {"value": Term(attribute=self.value)} if self.value else self.objective
+
+    @property
+    def of_counts(self) -> bool:
+        return self.counts and (not self.objective or [term.counts for term in self.objective.values()] == [True])
 
     def plan(self) -> Plan:
         """The plan alone."""
         given = {name: value for name, value in self.model_dump().items() if name in Plan.model_fields}
-        return Plan.model_validate(given)
+        return Plan.model_validate({**given, "counts": self.of_counts})

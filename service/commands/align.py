@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from service.adapters import twin_scene
 from service.adapters.twin_beamline import COUNTERS, Counting, TwinBeamline
 from service.alignment.drive import Driver
@@ -62,12 +64,15 @@ class _Followed:
             return
         self.seen = progress.exposures
         self.measured.append(Measured(value=progress.value, positions=dict(progress.positions)))
-        self.last.append(math.log10(max(progress.value, 0.0) + 1.0))
+        self.last.append(progress.value)
         self.advance(f"aligning, {self.seen}: {progress.value:.6g} {self._plot()}", min(1.0, self.seen / self.most))
 
     def _plot(self) -> str:
-        top = max(*self.last, 1.0)
-        return "".join(BARS[min(len(BARS) - 1, int(len(BARS) * value / top))] for value in self.last)
+        low = min(self.last)
+        # Counts by their logarithm, down to none; of other numbers how far they are above the least.
+        shown = np.log10(np.array(self.last) + 1.0) if low >= 0.0 else np.array(self.last) - low
+        top = max(float(shown.max()), 1.0 if low >= 0.0 else 1e-12)
+        return "".join(BARS[min(len(BARS) - 1, int(len(BARS) * value / top))] for value in shown)
 
 
 def align(asked: Asked, settings: Settings, report: Report) -> None:

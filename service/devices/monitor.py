@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from service.devices.monitor_status import NAN, MonitorStatus, no_image
-from service.devices.status import Board, State
+from service.devices.monitor_status import NAN, MonitorStatus
+from service.devices.status import Board, State, no_image
 from service.errors import DeviceError, DropError, SettingsError
 from service.records import Accounting, Figures, ResultSummary, SeriesStatus
 from service.settings import parse_settings

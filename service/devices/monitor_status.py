@@ -7,14 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from service.devices.status import Status, count, described, reading
+from service.devices.status import Status, count, described, no_image, reading
 
 NAN = float("nan")
-
-
-def no_image() -> NDArray[np.float32]:
-    """What an image shows before there is one."""
-    return np.full((1, 1), np.nan, dtype=np.float32)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

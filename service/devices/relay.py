@@ -23,7 +23,7 @@ class Tally(Protocol):
 
     def waiting(self) -> None: ...
 
-    def sent(self) -> None: ...
+    def sent(self, frame: Frame) -> None: ...
 
     def dropped(self) -> None: ...
 
@@ -114,7 +114,7 @@ class Relay:
         series_id, series_unique_id = self._open.series_id, self._open.series_unique_id
         taken = self._deliver(dataclasses.replace(frame, series_id=series_id, series_unique_id=series_unique_id))
         if taken:
-            self._tally.sent()
+            self._tally.sent(frame)
         elif not self._halt.aborted:
             self._tally.dropped()
 

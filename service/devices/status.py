@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 NO_LIMITS = (None, None)
 
 
@@ -56,6 +59,11 @@ def reading(default: Any, **how: Any) -> Any:
 def count(label: str, description: str) -> Any:
     """Field of a status dataclass that counts, from 0."""
     return reading(0, label=label, description=description, format="%d", limits=(0, None))
+
+
+def no_image() -> NDArray[np.float32]:
+    """What an image shows before there is one."""
+    return np.full((1, 1), np.nan, dtype=np.float32)
 
 
 def readings(status: type[Any]) -> Mapping[str, Reading]:

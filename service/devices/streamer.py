@@ -7,28 +7,38 @@ import itertools
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from models.spot import counting_pixels
 from service.devices.relay import Halt, Relay
-from service.devices.status import Board, State, Status, count, reading
+from service.devices.status import Board, State, Status, count, described, no_image, reading
 from service.errors import SourceBusy, StopError
 from service.ports import FrameSink, FrameSource
-from service.records import SeriesStart
+from service.records import Frame, SeriesStart
 from service.settings import StreamerSettings, parse_section
 
 RELEASE_S = 2.0  # how long Reset waits for the source: a Tango command returns within 3 s
 BUSY = (State.INIT, State.RUNNING)
 WAYS_OUT = {State.INIT: "wait, or Reset", State.RUNNING: "Stop or Abort first", State.FAULT: "Reset first"}
 LIVE = {"rate_hz", "loop"}  # what may change while frames flow
-ZERO: Mapping[str, Any] = {"sent": 0, "dropped": 0, "progress_percent": 0.0, "measured_rate_hz": 0.0}
+ZERO: Mapping[str, Any] = {
+    "sent": 0,
+    "dropped": 0,
+    "progress_percent": 0.0,
+    "measured_rate_hz": 0.0,
+    "image": no_image(),
+}
 SHOWN = ("source", "path", "scan", "endpoint", "compression", "rate_hz", "loop")
 
 OpenSource = Callable[[StreamerSettings], FrameSource]
 OpenSink = Callable[[StreamerSettings], FrameSink]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class StreamerStatus(Status):
     """What a streamer shows; the counters begin at zero with every Start."""
 
@@ -74,6 +84,14 @@ class StreamerStatus(Status):
         unit="%",
         format="%.1f",
         limits=(0, 100),
+    )
+    image: NDArray[np.float32] = field(
+        default_factory=no_image,
+        metadata=described(
+            label="Image",
+            description="Brightest frame of the running or last series, counts; NaN where nothing is counted.",
+            format="%.1f",
+        ),
     )
 
 
@@ -226,19 +244,22 @@ class _BoardTally:
     def __init__(self, board: Board[StreamerStatus]) -> None:
         self._board = board
         self._first_s, self._sent, self._frames = 0.0, 0, 0
+        self._mask: NDArray[np.bool_] | None = None
+        self._brightest = -1.0
 
     def opened(self, start: SeriesStart) -> None:
         self._sent, self._frames = 0, start.number_of_images or 0
+        self._mask, self._brightest = start.pixel_mask, -1.0
         self._board.update(
             series_id=start.series_id, series_unique_id=start.series_unique_id, frames=self._frames,
-            progress_percent=0.0, message=f"streaming series {start.series_id}",
+            progress_percent=0.0, message=f"streaming series {start.series_id}", image=no_image(),
         )  # fmt: skip
 
     def waiting(self) -> None:
         status = self._board.status
         self._board.update(message=f"series {status.series_id} waits for a receiver at {status.endpoint}")
 
-    def sent(self) -> None:
+    def sent(self, frame: Frame) -> None:
         now_s, status = time.monotonic(), self._board.status
         self._first_s = now_s if self._sent == 0 else self._first_s
         self._sent += 1
@@ -248,7 +269,19 @@ class _BoardTally:
             message=f"streaming series {status.series_id}",
             measured_rate_hz=(self._sent - 1) / elapsed_s if elapsed_s else 0.0,
             progress_percent=100.0 * self._sent / self._frames if self._frames else 0.0,
+            **self._brighter(next(iter(frame.data.values()))),
         )
+
+    def _brighter(self, counts: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+        """The image of a frame, counts [row, column], that is brighter than those before; else nothing."""
+        good = counting_pixels(counts)
+        if self._mask is not None and self._mask.shape == good.shape:
+            good &= self._mask
+        total = float(np.sum(counts, where=good, dtype=np.float64))
+        if total <= self._brightest:
+            return {}
+        self._brightest = total
+        return {"image": np.where(good, counts, np.nan).astype(np.float32)}
 
     def dropped(self) -> None:
         status = self._board.status

@@ -27,9 +27,11 @@ def write_alignment(measured: Sequence[Measured], title: str, path: Path) -> Pat
         number = np.arange(1, len(measured) + 1)
         values = np.array([each.value for each in measured])
         counts = rows[0, 0]
-        counts.semilogy(number, np.maximum(values, 0.5), color=FAINT, linewidth=0.8, zorder=1)
-        counts.scatter(number, np.maximum(values, 0.5), c=number, cmap=COLOURS, s=22, zorder=2)
-        counts.set(ylabel="value")
+        scale = "linear" if np.any(values < 0.0) else "log"  # counts are shown by their logarithm, down to none
+        shown = values if scale == "linear" else np.maximum(values, 0.5)
+        counts.set(ylabel="value", yscale=scale)
+        counts.plot(number, shown, color=FAINT, linewidth=0.8, zorder=1)
+        counts.scatter(number, shown, c=number, cmap=COLOURS, s=22, zorder=2)
         for axes, name in zip(rows[1:, 0], names, strict=True):
             axes.plot(
                 number, [each.positions[name] for each in measured], marker="o", markersize=3, color=INK, linewidth=0.8

@@ -7,15 +7,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import tango
+from numpy.typing import NDArray
+from tango.server import Device, attribute, command
 from tango.test_context import MultiDeviceTestContext
 
-from service.adapters.tango import TangoAxis, TangoDevice, device_url
+from service.adapters.tango import AxisPositions, TangoAxis, TangoDevice, device_url
 from service.adapters.tango_beamline import TangoBeamline
+from service.adapters.twin import NOMINAL_POSITIONS, TwinSource
 from service.alignment import events
 from service.alignment.drive import Driver
 from service.alignment.journal import Journal, read_journal
@@ -25,15 +30,62 @@ from service.alignment.plan import AlignmentSettings
 from service.alignment.progress import Outcome
 from service.devices.alignment import Alignment
 from service.devices.goniometer import VirtualAxis
+from service.devices.streamer import Streamer
 from service.errors import DeviceError, SettingsError
-from service.settings import Settings, parse_section, parse_settings
+from service.settings import Settings, TwinSettings, parse_section, parse_settings
 from tango_devices.controlled import ControlledDevice
 from tango_devices.controllers import Controllers
 from tango_devices.crystal_alignment import CrystalAlignment
+from tango_devices.frame_streamer import FrameStreamer
 from tango_devices.virtual_goniometer import VirtualGoniometer
-from tests.helpers.streams import until
+from tests.helpers.streams import ListSink, until
 
-AXES = {"x": {"velocity": 20.0, "low_limit": -10.0, "high_limit": 10.0}, "slow": {"velocity": 0.5}}
+AXES = {
+    "x": {"velocity": 20.0, "low_limit": -10.0, "high_limit": 10.0},
+    "slow": {"velocity": 0.5},
+    # The twin's detector, its reflection 19 and 16 pixels off the middle.
+    "delta": {"velocity": 20.0, "position": NOMINAL_POSITIONS["delta"] + 0.12},
+    "gamma": {"velocity": 20.0, "position": NOMINAL_POSITIONS["gamma"] - 0.12},
+}
+TWIN = TwinSettings(frames=2, rows=96, columns=96)
+
+
+class Camera(Device):
+    """Shows a spot where the test says, and a number for each trigger; some attributes fail or have no value."""
+
+    spot: ClassVar[tuple[float, float]] = (30.0, 20.0)
+    numbers: ClassVar[list[float]] = []
+    triggers: ClassVar[int] = 0
+
+    @command
+    def Snap(self) -> None:
+        type(self).triggers += 1
+
+    @attribute(dtype=((np.uint32,),), max_dim_x=64, max_dim_y=64)
+    def image(self) -> NDArray[np.uint32]:
+        row, column = self.spot
+        y, x = np.mgrid[:48, :64]
+        return np.rint(500.0 * np.exp(-((y - row) ** 2 + (x - column) ** 2) / 18.0)).astype(np.uint32)
+
+    @attribute(dtype=(float,), max_dim_x=64)
+    def latent(self) -> list[float]:
+        return [1.0, 2.0, 3.0]
+
+    @attribute(dtype=float)
+    def number(self) -> float:
+        return self.numbers[(self.triggers - 1) % len(self.numbers)]
+
+    @attribute(dtype=int)
+    def snapped(self) -> int:
+        return self.triggers
+
+    @attribute(dtype=float)
+    def invalid(self) -> tuple[float, float, tango.AttrQuality]:
+        return 7.0, time.time(), tango.AttrQuality.ATTR_INVALID
+
+    @attribute(dtype=float)
+    def dead(self) -> float:
+        raise RuntimeError("the camera is off")
 
 
 def build(settings: Settings, axis: str) -> VirtualAxis:
@@ -44,8 +96,11 @@ def build(settings: Settings, axis: str) -> VirtualAxis:
 def names(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Axis -> address of its device."""
     settings = parse_settings({"goniometer": {"axes": AXES}})
-    out = tmp_path_factory.mktemp("journals")
+    out, standing = tmp_path_factory.mktemp("journals"), dict[str, Callable[[], Mapping[str, float]]]()
     builders = {
+        "FrameStreamer": lambda settings, _: Streamer(
+            settings.streamer, lambda _: TwinSource(TWIN, standing["now"]), lambda _: ListSink()
+        ),
         "VirtualGoniometer": build,
         "CrystalAlignment": lambda settings, _: Alignment(settings.alignment, TangoBeamline, out),
     }
@@ -56,9 +111,13 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         described = (
             {"class": VirtualGoniometer, "devices": listed},
             {"class": CrystalAlignment, "devices": aligning},
+            {"class": Camera, "devices": [{"name": "test/camera/1"}]},
+            {"class": FrameStreamer, "devices": [{"name": "test/streamer/1"}]},
         )
         with MultiDeviceTestContext(described, process=False, timeout=30) as context:
-            yield {axis: device_url(context.host, context.port, f"test/goniometer/{axis}") for axis in AXES}
+            urls = {axis: device_url(context.host, context.port, f"test/goniometer/{axis}") for axis in AXES}
+            standing["now"] = AxisPositions({axis: urls[axis] for axis in ("delta", "gamma")})
+            yield urls
 
 
 def settings(names: dict[str, str], axis: str, **changes: object) -> AlignmentSettings:
@@ -132,6 +191,80 @@ def test_what_is_no_name_is_told(names: dict[str, str]) -> None:
         TangoBeamline(settings(names, "x", value="counts"))
     with pytest.raises(DeviceError):
         TangoBeamline(settings(names, "x", value=names["x"].replace("#", "/counts#"))).expose()
+
+
+def looking(names: dict[str, str], objective: dict[str, dict[str, Any]], **changes: Any) -> TangoBeamline:
+    """A beamline whose objective is of attributes of the camera, named by their last part."""
+
+    def whole(attribute: str) -> str:
+        return names["x"].replace("goniometer/x", f"camera/1/{attribute}")
+
+    terms = {name: {**how, "attribute": whole(how["attribute"])} for name, how in objective.items()}
+    return TangoBeamline(settings(names, "x", value="", objective=terms, trigger=whole("Snap"), **changes))
+
+
+def test_an_objective_is_read_from_images_spectra_and_numbers(names: dict[str, str]) -> None:
+    Camera.numbers, Camera.spot, Camera.triggers = [4.0], (30.0, 20.0), 0
+    spot = {"attribute": "image", "measure": "centring", "target": (27.0, 24.0), "scale": 5.0}
+    close = {"attribute": "latent", "measure": "distance", "target": (1.0, 2.0, 1.0), "scale": 2.0, "weight": -3.0}
+    sharp = {"attribute": "number", "weight": 0.5}
+    beamline = looking(names, {"spot": spot, "close": close, "sharp": sharp}, readings=3)
+    assert beamline.expose().value == pytest.approx(-1.0 - 3.0 + 2.0, abs=0.01)
+    assert Camera.triggers == 3
+
+
+def test_a_wild_reading_is_left_out_and_written_down(names: dict[str, str], tmp_path: Path) -> None:
+    Camera.numbers, Camera.triggers = [10.0, 11.0, 900.0, 9.0, 10.0], 0
+    beamline = looking(names, {"sharp": {"attribute": "number"}}, readings=5, outliers=5.0)
+    exposure = beamline.expose()
+    assert (exposure.value, exposure.left_out) == (10.0, 1)
+
+
+def test_what_is_invalid_is_no_number_and_what_is_dead_is_told(names: dict[str, str]) -> None:
+    Camera.numbers = [4.0]
+    sharp = {"attribute": "number"}
+    assert np.isnan(looking(names, {"sharp": sharp, "none": {"attribute": "invalid"}}).expose().value)
+    with pytest.raises(DeviceError, match="the camera is off"):
+        looking(names, {"sharp": sharp, "dead": {"attribute": "dead"}}).expose()
+    with pytest.raises(DeviceError, match=r"objective sharp: got shape .* expected a number"):
+        looking(names, {"sharp": {"attribute": "latent"}}).expose()
+    with pytest.raises(DeviceError, match=r"objective part: region .* is not within an image"):
+        looking(names, {"part": {"attribute": "image", "measure": "region", "region": (0, 9, 0, 99)}}).expose()
+
+
+def test_a_result_is_waited_for_until_it_is_another(names: dict[str, str]) -> None:
+    Camera.numbers, Camera.triggers = [10.0, 20.0], 1
+    snapped = names["x"].replace("goniometer/x", "camera/1/snapped")
+    sharp = {"sharp": {"attribute": "number"}}
+    assert looking(names, sharp, fresh=snapped).expose().value == 20.0
+    position = names["x"].replace("#", "/position#")
+    with pytest.raises(DeviceError, match=r"position is still .* after 0\.1 s"):
+        looking(names, sharp, fresh=position, value_s=0.1).expose()
+
+
+def test_the_twins_reflection_is_brought_to_a_pixel(names: dict[str, str]) -> None:
+    axes, width = ("delta", "gamma"), {"width": 0.12, "tolerance": 0.002, "largest_step": 0.5}
+    streamer = names["x"].replace("goniometer/x#", "streamer/1/{}#")
+    target = (50.0, 44.0)
+    spot = {"attribute": streamer.format("image"), "measure": "centring", "target": target}
+    asked = parse_section(
+        AlignmentSettings,
+        {
+            "axes": {n: {"low": NOMINAL_POSITIONS[n] - 1.0, "high": NOMINAL_POSITIONS[n] + 1.0, **width} for n in axes},
+            "devices": {name: names[name] for name in axes},
+            "objective": {"spot": spot},
+            "trigger": streamer.format("Start"),
+            "settle_s": 0.0,
+            "method": "paraboloid",
+        },
+    )
+    beamline = TangoBeamline(asked)
+    before = beamline.expose().value
+    progress = Driver(Loop(asked.plan(), chosen), beamline).run(*start(beamline))
+    assert progress.outcome is Outcome.ALIGNED
+    after = beamline.expose().value
+    assert before < -100.0  # square pixels
+    assert after > -(0.5**2)
 
 
 SETTINGS = """

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import typing
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -37,6 +38,14 @@ def _leaves(model: type[BaseModel], section: str = "") -> Iterator[tuple[str, st
         else:
             default = "" if field.default in (PydanticUndefined, None, "") else f"`{field.default}`"
             yield section, name, default, field.description or ""
+            if named := _of_a_name(field.annotation):
+                yield from _leaves(named, f"{section}.{name}.NAME")
+
+
+def _of_a_name(annotation: Any) -> type[BaseModel] | None:
+    """The section that a table of them by name holds."""
+    held = typing.get_args(annotation)[-1:] if typing.get_origin(annotation) is Mapping else ()
+    return held[0] if held and isinstance(held[0], type) and issubclass(held[0], BaseModel) else None
 
 
 if __name__ == "__main__":

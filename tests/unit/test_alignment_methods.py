@@ -7,12 +7,15 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from models import peak
 from service.alignment.methods.goto import Goto
 from service.alignment.methods.lines import Lines, golden, parabola, scan
+from service.alignment.methods.paraboloid import Paraboloid
 from service.alignment.methods.peak import PeakFit
-from service.alignment.methods.port import Axis, Method, Point
+from service.alignment.methods.port import Axis, Method, Point, unchanged
 from service.alignment.methods.search import spiral, sweep
 from service.alignment.methods.seeking import Seeking
 from service.errors import SettingsError
@@ -50,6 +53,7 @@ METHODS = {
     "scan": lambda: Lines(AXES, START, scan),
     "golden": lambda: Lines(AXES, START, golden),
     "parabola": lambda: Lines(AXES, START, parabola),
+    "paraboloid": lambda: Paraboloid(AXES, START),
 }
 
 
@@ -82,6 +86,26 @@ def test_none_leaves_its_bounds_or_stops_at_a_refusal(name: str) -> None:
             method.refused()
         else:
             method.tell(point, float(random.poisson(50.0)), float(number))
+
+
+@settings(deadline=None)  # the first call loads LAPACK
+@given(st.integers(1, 4), st.integers(0, 1000))
+def test_a_sum_of_squares_has_its_top_found_at_once(count: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    axes = tuple(Axis(name=str(n), low=-9.0, high=9.0, width=1.0, tolerance=1e-6) for n in range(count))
+    response = np.eye(count) + random.uniform(-0.4, 0.4, (count, count)) / count  # axes are coupled, not the same
+    top = random.uniform(-1.0, 1.0, count)
+    method = Paraboloid(axes, np.zeros(count), unchanged)
+    asked = run(method, lambda at: -float(np.sum(np.square(response @ (at - top)))))
+    assert len(asked) == (count + 1) * (count + 2) // 2 + 1
+    assert method.best() == pytest.approx(top, abs=1e-6)
+    assert method.failure() == ""
+
+
+def test_what_has_no_top_is_told() -> None:
+    method = Paraboloid(AXES, START, unchanged)
+    run(method, lambda at: float(at[0] * at[1]))
+    assert method.failure() == "no top of a paraboloid after 8 rounds: give other widths"
 
 
 def test_a_fringe_is_not_taken_for_the_peak() -> None:

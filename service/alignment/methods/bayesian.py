@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from service.alignment.methods.port import Axis, Point
+from service.alignment.methods.port import Axis, Levelled, Point, logarithm
 from service.errors import SettingsError
 
 # Measured at random about the start before a process is fitted; how far, in widths.
@@ -18,13 +18,15 @@ RESTARTS, RAW = 4, 64
 
 
 class Bayesian:
-    """Measures where the logarithm of the expected improvement is largest; values as log(1 + value).
+    """Measures where the logarithm of the expected improvement is largest, of `levelled` values.
 
     BoTorch's SingleTaskGP and LogNoisyExpectedImprovement (Balandat et al., NeurIPS 2020; Ament et al., NeurIPS 2023).
     Raises SettingsError where BoTorch is not installed.
     """
 
-    def __init__(self, axes: Sequence[Axis], start: Point, reach: float = 3.0, seed: int = 0) -> None:
+    def __init__(
+        self, axes: Sequence[Axis], start: Point, reach: float = 3.0, seed: int = 0, levelled: Levelled = logarithm
+    ) -> None:
         try:
             import botorch  # noqa: F401
         except ImportError as error:
@@ -35,7 +37,7 @@ class Bayesian:
         self._high = np.minimum([axis.high for axis in axes], start + reach * self._widths) / self._widths
         self._start = start / self._widths
         self._random = np.random.default_rng(seed)
-        self._seed = seed
+        self._seed, self._levelled = seed, levelled
         self._places: list[Point] = []
         self._values: list[float] = []
         self._next: Point | None = None
@@ -47,7 +49,7 @@ class Bayesian:
 
     def tell(self, at: Point, value: float, time_s: float) -> None:
         self._places.append(at / self._widths)
-        self._values.append(float(np.log1p(max(value, 0.0))))
+        self._values.append(self._levelled(value))
         self._next = None
 
     def refused(self) -> None:

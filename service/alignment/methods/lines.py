@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 
 import numpy as np
 
-from service.alignment.methods.port import Axis, Point
+from service.alignment.methods.port import Axis, Levelled, Point, logarithm
 
 Search = Generator[float, float, float]
 """Yields positions of one axis, is sent the values there, returns the best position."""
@@ -97,22 +97,24 @@ def golden(axis: Axis, position: float, reach: float) -> Search:
     return (low + high) / 2.0
 
 
-def parabola(axis: Axis, position: float, reach: float) -> Search:
+def parabola(axis: Axis, position: float, reach: float, levelled: Levelled = logarithm) -> Search:
     """Walk until the best of three places lies between the others, then go to the top of their parabola."""
     step = min(reach, axis.width) / 2.0
-    places = [position - step, position, position + step]
-    values = [(yield axis.within(places[0])), (yield axis.within(places[1])), (yield axis.within(places[2]))]
+    places: list[float] = []
+    values: list[float] = []
+    for place in (position - step, position, position + step):
+        places.append(place)
+        values.append(levelled((yield axis.within(place))))
     while (best := int(np.argmax(values))) in (0, len(places) - 1):
         further = places[best] + (step if best else -step)
         if not axis.low <= further <= axis.high or abs(further - position) > 2.0 * reach:
             return axis.within(places[best])
         places.insert(best and best + 1, further)
-        values.insert(best and best + 1, (yield further))
+        values.insert(best and best + 1, levelled((yield further)))
     return _top(places[best - 1 : best + 2], values[best - 1 : best + 2])
 
 
 def _top(places: Sequence[float], values: Sequence[float]) -> float:
-    logs = np.log(np.maximum(values, 0.0) + 1.0)
-    curved, slope = np.polyfit(np.asarray(places) - places[1], logs, 2)[:2]
+    curved, slope = np.polyfit(np.asarray(places) - places[1], values, 2)[:2]
     top = places[1] - slope / (2.0 * curved) if curved < 0.0 else places[1]
     return float(np.clip(top, places[0], places[2]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Point = NDArray[np.float64]
+Levelled = Callable[[float], float]
+"""What a method makes of a value before it looks at differences."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +34,15 @@ class Axis:
 
     def within(self, position: float) -> float:
         return min(max(position, self.low), self.high)
+
+
+def logarithm(counts: float) -> float:
+    """What of counts changes evenly along the flanks of a peak; of no number below 0."""
+    return math.log1p(max(counts, 0.0))
+
+
+def unchanged(value: float) -> float:
+    return value
 
 
 class Method(Protocol):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from models import extremum
-from service.alignment.methods.port import Axis, Point
+from service.alignment.methods.port import Axis, Levelled, Point, logarithm
 
 # The range of the search in widths to each side of the start, and the swing at first in widths.
 REACH, SWING = 5.0, 0.5
@@ -20,8 +20,6 @@ GAIN = 1.5
 # swings of all other axes: of 12 pairs, good for all 6 axes of drifting crystals (service.adapters.twin_drifting, seeds
 # 1000 to 1004).
 FOLLOWING, FOLLOWING_GAIN = 0.11, 0.3
-# Counts fall off by powers of ten; their logarithm, from this many on, does so evenly.
-FEW_COUNTS = 1.0
 # It has arrived when the centre, averaged over so many measurements, is where it was the same number before.
 STOOD = 20
 
@@ -29,15 +27,16 @@ STOOD = 20
 class Seeking:
     """Drives all axes at once up the value; ends when its centre stands, or never where it is to `follow`.
 
-    Wants nothing known of the peak but widths, and many more measurements than the fit of one. Values below 0 count
-    as 0; the logarithm of counts is what is driven up.
+    Wants nothing known of the peak but widths, and many more measurements than the fit of one. What is driven up is
+    `levelled` of the value.
     """
 
     def __init__(
-        self, axes: Sequence[Axis], start: Point, follow: bool = False, seed: int = 0, gain: float | None = None
-    ) -> None:
+        self, axes: Sequence[Axis], start: Point, follow: bool = False, seed: int = 0, gain: float | None = None,
+        levelled: Levelled = logarithm,
+    ) -> None:  # fmt: skip
         widths, tolerances = (np.array([getattr(axis, name) for axis in axes]) for name in ("width", "tolerance"))
-        self._axes, self._tolerances, self._follow = axes, tolerances, follow
+        self._axes, self._tolerances, self._follow, self._levelled = axes, tolerances, follow, levelled
         # A range of so many widths for each axis alike: one swing, a share of the range, suits them all.
         swing = (FOLLOWING if follow else SWING) / (2.0 * REACH)
         least = LEAST * float(np.min(tolerances / widths)) / (2.0 * REACH)
@@ -56,7 +55,7 @@ class Seeking:
         return self._within(extremum.propose(self._seeking, self._state))
 
     def tell(self, at: Point, value: float, time_s: float) -> None:
-        self._go_on(-math.log(max(value, 0.0) + FEW_COUNTS))
+        self._go_on(-self._levelled(value))
 
     def refused(self) -> None:
         """A wall: worse than what was measured of late."""
