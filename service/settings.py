@@ -166,7 +166,7 @@ class DefectsSettings(Section):
         None, description="h, k, l of the peak, up to the symmetry of the cube; edge and screw are told apart better"
     )
     sure: float = Field(
-        0.5, ge=0.0, lt=1.0, description="a crystal none of whose classes is as likely as this is called unknown"
+        0.6, ge=0.0, lt=1.0, description="a crystal none of whose classes is as likely as this is called unknown"
     )
     hold_on: tuple[DefectName, ...] = Field(
         (), description="classes at which Tango's `hold` becomes true: whoever measures should pause"

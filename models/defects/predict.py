@@ -33,9 +33,9 @@ ITEM = (CHANNELS, EDGE, EDGE, EDGE)  # what an engine must take
 SLICE_NAME = "defects_slice"
 SLICE = (frames.CHANNELS, 1, frames.EDGE, frames.EDGE)
 # Logits are divided by it, so that the network is as sure as it is right.
-TEMPERATURE = 1.0
+TEMPERATURE = 0.9
 # Of a class that is less likely than this nothing is said.
-SURE = 0.5
+SURE = 0.6
 # Counts that the pattern of a crystal alone is scaled to, where nobody says how many were measured.
 COUNTS = 1e7
 
