@@ -47,7 +47,7 @@ class OrientationSettings(Section):
         default_factory=dict,
         description="what is held on the way to a reflection, three with the circles that stand: diffcalc-core's names"
         " (mu, eta, chi, phi, nu, delta, qaz, naz, alpha, beta, psi, omega, ...) -> You's angle in deg, 'present' where"
-        " a circle stays where it is, or true (a_eq_b, bisect); empty: all sample circles of a known instrument but one",
+        " a circle stays, or true (a_eq_b, bisect); empty: all sample circles of a known instrument but one",
     )
     reference_hkl: Indices | None = Field(
         None, description="h, k, l of the azimuthal reference (alpha, beta, psi, naz); none: the axis of phi"

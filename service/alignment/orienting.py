@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from models.files import written_whole
 from models.simulate.metals import LATTICE_NM
@@ -21,7 +20,7 @@ from service.alignment.orientation_settings import LatticeSettings
 from service.alignment.plan import PlannedAxis
 from service.alignment.reflection import Hkl, Lattice, Reflection
 from service.alignment.reflection_list import Kept
-from service.errors import GeometryError, ResultError, SettingsError
+from service.errors import GeometryError, ResultError, SettingsError, SourceError
 from service.settings import Settings
 
 ANGSTROM_PER_NM = 10.0
@@ -119,6 +118,8 @@ class Orienting:
 
     def orientation(self) -> Orientation:
         """Return the orientation that was saved last; raise SourceError where there is none."""
+        if not self.file.exists():
+            raise SourceError(f"no orientation {self.file}: add two reflections or more, then fit them")
         return orientation_file.load(self.file)
 
     def current(self, orientation: Orientation) -> bool:
@@ -179,7 +180,7 @@ class Orienting:
         """Circles that nothing turns are held, and what the settings say; "present" is where a circle is now."""
         held = {name: current_deg[name] if value == PRESENT else value for name, value in self._constraints.items()}
         return Mode(
-            constraints={**self._circles.fixed_deg, **held},  # type: ignore[arg-type]
+            constraints={**self._circles.fixed_deg, **held},
             reference_hkl=self._settings.reference_hkl,
             surface_hkl=self._settings.surface_hkl,
         )

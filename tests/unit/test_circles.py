@@ -24,7 +24,7 @@ TO_NEXUS = np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0]])  # You's frame -> ours, d
 TO_SAMPLE = Rotation.from_euler("z", 90, degrees=True).as_matrix() @ TO_NEXUS
 
 angle = st.floats(-170, 170)
-anywhere = st.fixed_dictionaries({name: angle for name in ("theta", "chi", "phi", "mu", "eta", "nu", "delta", "gamma")})
+anywhere = st.fixed_dictionaries(dict.fromkeys(("theta", "chi", "phi", "mu", "eta", "nu", "delta", "gamma"), angle))
 
 
 def measured(instrument: str, axes_deg: dict[str, float]) -> Geometry:
