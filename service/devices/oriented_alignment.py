@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from service.alignment.orienting import Orienting
 from service.alignment.plan import AlignmentSettings
 from service.alignment.reflection import Hkl
 from service.devices.alignment import Alignment, AlignmentStatus
-from service.errors import BraggloopError, RefusedError, SettingsError, SourceError
+from service.errors import RefusedError, SettingsError, SourceError
 from service.ports import Beamline
 from service.settings import Settings
 
@@ -70,14 +70,29 @@ class OrientedAlignment(Alignment):
         self._look_again()
         return super().wait(seen, timeout_s)
 
+    def _orienting(self) -> Orienting:
+        """Made anew each time, so that settings that say nothing of a crystal leave the alignment as it is."""
+        return Orienting(self._all)
+
+    def _standing(self, orienting: Orienting) -> Mapping[str, float]:
+        devices = self.settings.devices
+        return orienting.standing(AxisPositions({axis: devices[axis] for axis in orienting.axes if axis in devices})())
+
     def _look_again(self) -> None:
         """Show what is in the files where they have changed: `braggloop orient` writes them, too."""
-        with contextlib.suppress(BraggloopError):  # no crystal, or nothing fitted: whoever asks for one is told
+        try:
             orienting = self._orienting()
-            changed, self._seen = self._seen, (_changed_ns(orienting.reflections_file), _changed_ns(orienting.file))
-            if self._seen != changed:
-                self._show_reflections()
-                self._show_orientation(orienting.orientation())
+        except SettingsError:  # nothing is said of a crystal: whoever asks for one is told
+            return
+        written = _written_ns(orienting.reflections_file), _written_ns(orienting.file)
+        if written == self._seen:
+            return
+        self._seen = written
+        self._show_reflections()
+        try:
+            self._show_orientation(orienting.orientation())
+        except SourceError:
+            self._board.update(ub=(), residual_deg=math.nan)
 
     def _show_reflections(self) -> None:
         try:
@@ -88,13 +103,10 @@ class OrientedAlignment(Alignment):
         self._board.update(reflections=tuple(f"{number}: {each.reflection.label}" for number, each in kept.items()))
 
     def _show_orientation(self, orientation: Orientation) -> None:
-        self._board.update(
-            ub=tuple(orientation.ub.ravel().tolist()),
-            residual_deg=max(orientation.residuals_deg),
-        )
+        self._board.update(ub=tuple(orientation.ub.ravel().tolist()), residual_deg=max(orientation.residuals_deg))
 
 
-def _changed_ns(path: Path) -> int:
+def _written_ns(path: Path) -> int:
     """When a file was written last, 0 where there is none."""
     try:
         return path.stat().st_mtime_ns
