@@ -118,9 +118,12 @@ class Orienting:
 
     def orientation(self) -> Orientation:
         """Return the orientation that was saved last; raise SourceError where there is none."""
-        if not self.file.exists():
-            raise SourceError(f"no orientation {self.file}: add two reflections or more, then fit them")
-        return orientation_file.load(self.file)
+        try:
+            return orientation_file.load(self.file)
+        except SourceError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
+            raise SourceError(f"no orientation {self.file}: add two reflections or more, then fit them") from error
 
     def current(self, orientation: Orientation) -> bool:
         """Whether an orientation rests on the reflections as they are now."""

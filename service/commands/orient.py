@@ -137,6 +137,11 @@ def _gone(
 ) -> dict[str, Any]:
     """Go there under guard, journal and dead man; return how it ended."""
     plan = goto_plan(settings.alignment, there)
+    if plan.approve:
+        raise SettingsError(
+            "alignment.approve: each move waits for a person, whom this command cannot ask; leave it out, or use"
+            " GotoHkl and Approve of CrystalAlignment"
+        )
     if going.dry_run:
         plan = plan.model_copy(update={"dry_run": True})
     require_writable(settings.out, "out")

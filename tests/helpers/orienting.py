@@ -53,10 +53,5 @@ def found_axes(crystal: Crystal, hkl: Any) -> dict[str, float]:
     }  # fmt: skip
 
 
-def shifted(crystal: Crystal, hkl: Any) -> dict[str, float]:
-    """Return axes near a reflection, where it is not in the beam's way."""
-    return {axis: angle + 0.5 for axis, angle in found_axes(crystal, hkl).items()}
-
-
 def _turned(angle_deg: float) -> float:
     return (angle_deg + 180.0) % 360.0 - 180.0

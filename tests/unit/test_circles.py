@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,22 @@ from scipy.spatial.transform import Rotation
 from models.bcdi.diffractometer import diffractometer
 from models.bcdi.geometry import Geometry, momentum_transfer, sample_rotation, wavenumber
 from service.alignment.circles import CIRCLES, TurnedBy, circles_of
+from service.alignment.orientation import Orientation
+from service.alignment.orientation_file import save
 from service.alignment.orientation_settings import OrientationSettings
+from service.alignment.orienting import Orienting
+from service.alignment.reflection import Reflection
 from service.errors import GeometryError, SettingsError
+from service.settings import parse_settings
 
 INSTRUMENTS = ("34-ID-C", "ID01")
 TO_NEXUS = np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0]])  # You's frame -> ours, docs/reference/frames.md
 # You's sample frame -> ours, all circles at zero: both instruments hold phi's axis up, You's along the left.
 TO_SAMPLE = Rotation.from_euler("z", 90, degrees=True).as_matrix() @ TO_NEXUS
+
+SEEN = tuple(  # a file wants two, U is given
+    Reflection(hkl=(1, 1, sign), angles_deg=dict.fromkeys(CIRCLES, 30.0), energy_kev=9.0) for sign in (1, -1)
+)
 
 angle = st.floats(-170, 170)
 anywhere = st.fixed_dictionaries(dict.fromkeys(("theta", "chi", "phi", "mu", "eta", "nu", "delta", "gamma"), angle))
@@ -60,6 +70,23 @@ def test_axes_are_found_again(instrument: str, axes_deg: dict[str, float]) -> No
     circles = circles_of(instrument, {})
     again = circles.axes_at(circles.of(axes_deg))
     assert again == pytest.approx({axis: axes_deg[axis] for axis in circles.axes}, abs=1e-9)
+
+
+def test_id01_turns_eta_alone_onto_a_reflection(tmp_path: Path) -> None:
+    """Where the axes go, our geometry sees Q of the crystal: its length, and its place in the sample."""
+    given_ = {"geometry": {"instrument": "ID01", "energy_kev": 9.0}, "orientation": {"element": "Pt"}, "out": tmp_path}
+    orienting = Orienting(parse_settings(given_))
+    cell = orienting.lattice
+    u = Rotation.from_euler("XYZ", [20, 15, 40], degrees=True).as_matrix()
+    save(Orientation(lattice=cell, reflections=SEEN, u=u), orienting.file)
+    stand = {"mu": 1.0, "eta": 12.0, "phi": 30.0, "nu": 5.0, "delta": 20.0}
+    limits = {"nu": (-90.0, 90.0), "delta": (-90.0, 90.0)}
+    best, *_ = orienting.positions((-1, 1, -1), stand, None, limits)
+    assert (best.axes_deg["mu"], best.axes_deg["phi"]) == pytest.approx((1.0, 30.0))
+    geometry = measured("ID01", dict(best.axes_deg))
+    ours = momentum_transfer(geometry, [0, 0, 0])
+    expected = TO_SAMPLE @ u @ np.array([-1.0, 1.0, -1.0]) * (2 * np.pi / cell.a_angstrom)
+    np.testing.assert_allclose(sample_rotation(geometry, 0.0).T @ ours, expected, atol=1e-6)
 
 
 @given(st.sampled_from((1, -1)), angle, angle, angle, angle)
