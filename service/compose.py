@@ -96,9 +96,9 @@ def virtual_axis(settings: Settings, axis: str) -> VirtualAxis:
 def alignment(settings: Settings) -> Alignment:
     """The controller behind CrystalAlignment."""
     from service.adapters.tango_beamline import TangoBeamline
-    from service.devices.alignment import Alignment
+    from service.devices.oriented_alignment import OrientedAlignment
 
-    return Alignment(settings.alignment, TangoBeamline, settings.out)
+    return OrientedAlignment(settings, TangoBeamline)
 
 
 def worker(settings: Settings, tell: Callable[[str], None]) -> Supervisor:

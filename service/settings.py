@@ -16,6 +16,7 @@ from pydantic import Field, PositiveInt, ValidationError, field_validator, model
 
 from models.bcdi.diffractometer import diffractometer
 from models.bcdi.recipe import parse_recipe
+from service.alignment.orientation_settings import OrientationSettings
 from service.alignment.plan import AlignmentSettings
 from service.errors import SettingsError
 from service.sections import Section, SectionT
@@ -355,6 +356,7 @@ class Settings(Section):
     streamer: StreamerSettings = StreamerSettings()
     goniometer: GoniometerSettings = GoniometerSettings()
     alignment: AlignmentSettings = AlignmentSettings()
+    orientation: OrientationSettings = OrientationSettings()
     twin: TwinSettings = TwinSettings()
     tango: TangoSettings = TangoSettings()
 

@@ -92,6 +92,42 @@ class CrystalAlignment(rendered(AlignmentStatus, ControlledDevice)):  # type: ig
         with refusals(self):
             self.controller.report(report)
 
+    @command(dtype_in=(str,), doc_in="h, k, l and, where wanted, a tag")
+    def AddReflection(self, words: list[str]) -> None:
+        """Keep a reflection that is found where the axes stand now."""
+        with refusals(self):
+            self.controller.add_reflection(words)
+
+    @command(doc_in="its number, as `reflections` tells it")
+    def RemoveReflection(self, number: int) -> None:
+        """Leave a reflection out from now on; the others keep their numbers."""
+        with refusals(self):
+            self.controller.remove_reflection(number)
+
+    @command
+    def FitOrientation(self) -> None:
+        """Fit U and UB to the reflections, two or more; `ub` and `residual` tell them."""
+        with refusals(self):
+            self.controller.fit_orientation()
+
+    @command
+    def FitLattice(self) -> None:
+        """Fit the lattice within its system, then U and UB."""
+        with refusals(self):
+            self.controller.fit_lattice()
+
+    @command(dtype_out=(float,), doc_out="h, k, l, not rounded")
+    def Hkl(self) -> list[float]:
+        """Tell h, k, l of what diffracts where the axes stand now."""
+        with refusals(self):
+            return list(self.controller.hkl())
+
+    @command(dtype_in=(float,), doc_in="h, k, l")
+    def GotoHkl(self, hkl: list[float]) -> None:
+        """Move the axes to a reflection by the least travel within limits, while armed; MOVING until they are there."""
+        with refusals(self):
+            self.controller.goto_hkl(hkl)
+
     @command
     def Reset(self) -> None:
         """Acknowledge a fault; disarms."""

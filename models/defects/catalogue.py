@@ -11,7 +11,7 @@ from models.defects.classes import CLASSES, OF_DEFECT, shown
 from models.defects.report import DefectClass
 from models.simulate.draws import seeded
 from models.simulate.families import DEFECTS, Shape
-from models.simulate.fcc import LATTICE_NM
+from models.simulate.metals import LATTICE_NM
 from models.simulate.scenes import random_scenes
 
 EDGE, BATCH, MOST_BATCHES = 48, 6, 40

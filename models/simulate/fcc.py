@@ -9,8 +9,6 @@ from torch import Tensor
 
 from models.simulate.draws import perpendicular, unit
 
-# Lattice constants at room temperature, nm (Ashcroft and Mermin, Solid State Physics, table 4.1).
-LATTICE_NM = {"Au": 0.4078, "Pt": 0.3924, "Pd": 0.3891, "Ni": 0.3524, "Cu": 0.3615, "Al": 0.4050}
 # {111}: the planes of close packing, in which dislocations glide and across which twins are mirrored.
 PLANES = ((1, 1, 1), (-1, 1, 1), (1, -1, 1), (1, 1, -1))
 

@@ -23,7 +23,6 @@ from models.simulate.displacement import phase_of, radial_basis_field, smooth_fi
 from models.simulate.draws import choice, chosen, directions, log_uniform, signs, uniform, unit
 from models.simulate.families import Defect, Family, Shape
 from models.simulate.fcc import (
-    LATTICE_NM,
     line_of_character,
     momentum_transfer,
     shockley_partials,
@@ -33,6 +32,7 @@ from models.simulate.fcc import (
 )
 from models.simulate.grains import beyond_plane, random_grains
 from models.simulate.grid import Grid, RockingFrame, Triple, orthogonal_frame, oversampled_grid, random_frame
+from models.simulate.metals import LATTICE_NM
 
 # Angle between line and Burgers vector, degrees.
 CHARACTERS_DEG = {Defect.SCREW: (0.0, 0.0), Defect.EDGE: (90.0, 90.0), Defect.MIXED: (25.0, 65.0)}

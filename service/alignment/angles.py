@@ -79,10 +79,27 @@ def angles_for(
 ) -> list[dict[str, float]]:
     """Return every position {axis: degrees} at which `hkl` diffracts within the limits, the least travel first.
 
+    As `positions_for`; raises GeometryError also where no position is within limits.
+    """
+    found = positions_for(orientation, hkl, energy_kev, mode=mode, limits_deg=limits_deg, current_deg=current_deg)
+    return within_limits(hkl, found, limits_deg)
+
+
+def positions_for(
+    orientation: Orientation,
+    hkl: Hkl,
+    energy_kev: float,
+    *,
+    mode: Mode,
+    limits_deg: Limits,
+    current_deg: Mapping[str, float],
+) -> list[dict[str, float]]:
+    """Return every position {axis: degrees} at which `hkl` diffracts, within limits or not, the least travel first.
+
     `limits_deg` maps axis -> (low, high), an axis that it does not name turns freely; angles are told in the turn that
     the limits allow and that is nearest to `current_deg`. Travel is the sum over the axes. Raises GeometryError where
-    the reflection is beyond the Ewald sphere, the mode cannot reach it, or no position is within limits; SettingsError
-    for a mode or limits that say nothing.
+    the reflection is beyond the Ewald sphere or the mode cannot reach it; SettingsError for a mode or limits that say
+    nothing.
     """
     require_hkl(hkl)
     two_theta_deg(orientation.lattice, hkl, energy_kev)
@@ -90,11 +107,16 @@ def angles_for(
     _require_limits(limits_deg)
     found = _solutions(orientation, hkl, energy_kev, mode)
     turned = [_turned(angles, limits_deg, current_deg) for angles in found]
-    within = [angles for angles in turned if not _outside_deg(angles, limits_deg)]
-    if not within:
-        raise GeometryError(_nearest_told(hkl, turned, limits_deg))
-    once = {tuple(round(angle / ROUNDING_DEG) % STEPS for angle in angles.values()): angles for angles in within}
+    once = {tuple(round(angle / ROUNDING_DEG) % STEPS for angle in angles.values()): angles for angles in turned}
     return sorted(once.values(), key=lambda angles: sum(abs(angles[axis] - current_deg[axis]) for axis in AXES))
+
+
+def within_limits(hkl: Hkl, positions: Sequence[dict[str, float]], limits_deg: Limits) -> list[dict[str, float]]:
+    """Return the positions {axis: degrees} within limits; raise GeometryError where there is none, with the nearest."""
+    within = [angles for angles in positions if not _outside_deg(angles, limits_deg)]
+    if not within:
+        raise GeometryError(_nearest_told(hkl, positions, limits_deg))
+    return within
 
 
 def hkl_at(orientation: Orientation, angles_deg: Mapping[str, float], energy_kev: float) -> Hkl:

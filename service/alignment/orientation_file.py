@@ -55,7 +55,7 @@ def load(path: Path) -> Orientation:
     except OSError as error:
         raise SourceError(f"orientation {path}: {error.strerror}") from error
     except ValidationError as error:
-        raise SourceError(f"{path} is no orientation of Braggloop, or damaged: {_first(error)}") from error
+        raise SourceError(f"{path} is no orientation of Braggloop, or damaged: {first_wrong(error)}") from error
     except ValueError as error:
         raise SourceError(f"{path} is damaged: {one_line(error)}") from error
     return orientation
@@ -87,6 +87,7 @@ def _require_agreement(record: _Record, orientation: Orientation) -> None:
             raise ValueError(f"{name} does not follow from u, crystal and reflections")
 
 
-def _first(error: ValidationError) -> str:
+def first_wrong(error: ValidationError) -> str:
+    """Return in one line what is wrong first."""
     item = error.errors()[0]
     return one_line(f"{'.'.join(map(str, item['loc'])) or 'content'}: {item['msg']}")

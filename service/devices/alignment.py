@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from service.alignment.hand import Hand, parse_report
 from service.alignment.journal import Journal, new_name
 from service.alignment.loop import Loop
 from service.alignment.methods.choose import chosen
-from service.alignment.plan import AlignmentSettings
+from service.alignment.plan import AlignmentSettings, Plan
 from service.alignment.progress import Outcome, Phase, Progress
 from service.devices.status import Board, State, Status, count, reading
 from service.errors import RefusedError, SettingsError, one_line
@@ -68,6 +68,17 @@ class AlignmentStatus(Status):
     refused: int = count("Refused", "Moves that the guard refused since Start.")
     restored: str = reading("", label="Restored", description="Where the axes were brought back to: start or best.")
     journal: str = reading("", label="Journal", description="File of all proposals, decisions and moves.")
+    reflections: tuple[str, ...] = reading(
+        (), label="Reflections", description="Reflections that are kept: number, h k l, tag; or why there are none."
+    )
+    ub: tuple[float, ...] = reading(
+        (), label="UB", description="UB row by row, with 2 pi, You's frame; empty before a fit.", unit="1/angstrom",
+        format="%.9g",
+    )  # fmt: skip
+    residual_deg: float = reading(
+        NAN, label="Residual", description="Largest angle between a reflection and where UB puts it.", unit="deg",
+        format="%.4f", limits=(0, None),
+    )  # fmt: skip
 
 
 class Alignment:
@@ -85,6 +96,8 @@ class Alignment:
         self._board = Board(AlignmentStatus(state=State.STANDBY))
         self._thread: threading.Thread | None = None
         self._hand: Hand | None = None
+        self._plan: Plan
+        self._loop: Loop
         self._use(settings)
 
     @property
@@ -114,11 +127,30 @@ class Alignment:
 
     def start(self) -> None:
         """Look for the best point."""
-        self._must_rest("Start")
+        self.must_be_armed("Start")
+        self.run_plan(self._settings.plan())
+
+    @property
+    def settings(self) -> AlignmentSettings:
+        """Axes, limits and devices as they are configured now."""
+        return self._settings
+
+    def must_be_armed(self, command: str) -> None:
+        """Raise RefusedError unless the loop rests and somebody armed it."""
+        self._must_rest(command)
         if self._loop.progress.phase is not Phase.ARMED:
-            raise RefusedError(f"Start: the loop is {self._loop.progress.phase}; Arm it first")
+            raise RefusedError(f"{command}: the loop is {self._loop.progress.phase}; Arm it first")
+
+    def run_plan(self, plan: Plan) -> None:
+        """Run a loop of this plan, armed as the last one is; it must be."""
+        armed, now_s = self._loop.progress, time.monotonic()
+        left_s = (armed.armed_until_s or now_s) - now_s
+        if left_s <= 0.0:
+            raise RefusedError(f"the arming ended {-left_s:.3g} s ago; Arm again")
+        self._plan, self._loop = plan, Loop(plan, chosen)
         self._history.clear()
-        self._run(events.Start(now_s=time.monotonic()))
+        self._board.update(method=str(plan.method))
+        self._run(events.Arm(now_s=now_s, by=armed.armed_by, seconds=left_s), events.Start(now_s=now_s))
 
     def restore(self, to: str) -> None:
         """Bring the axes of an ended loop back to the "start" or the "best" point, while armed."""
@@ -174,6 +206,7 @@ class Alignment:
 
     def _use(self, settings: AlignmentSettings) -> None:
         self._settings, self._hand = settings, None
+        self._plan = settings
         self._loop = Loop(settings, chosen)
         self._board.update(method=str(settings.method), axes=tuple(settings.axes), journal="")
         self._told(self._loop.progress)
@@ -183,25 +216,25 @@ class Alignment:
         self._loop.handle(event)
         self._told(self._loop.progress)
 
-    def _run(self, first: events.AnyEvent) -> None:
+    def _run(self, *first: events.AnyEvent) -> None:
         while not self._commands.empty():
             self._commands.get()
-        plan = self._settings.plan()
-        journal = Journal(new_name(self._out).with_suffix(".jsonl"), plan)
+        journal = Journal(new_name(self._out).with_suffix(".jsonl"), self._plan)
         self._board.update(journal=str(journal.path))
         if self._settings.client:
-            self._hand = hand = Hand(plan, self._loop, journal, self._told)
-            hand.tell(first)
+            self._hand = hand = Hand(self._plan, self._loop, journal, self._told)
+            for event in first:
+                hand.tell(event)
             work: Callable[[], None] = hand.watch
         else:
             work = partial(self._drive, first, journal)
         self._thread = threading.Thread(target=self._work, args=(work, journal), name="alignment", daemon=True)
         self._thread.start()
 
-    def _drive(self, first: events.AnyEvent, journal: Journal) -> None:
+    def _drive(self, first: Sequence[events.AnyEvent], journal: Journal) -> None:
         with DeadMan(self._settings.devices, self._settings.dead_man_s) as dead_man:
             beamline = self._open(self._settings)
-            Driver(self._loop, beamline, journal, self._next, self._told, alive=dead_man.beat).run(first)
+            Driver(self._loop, beamline, journal, self._next, self._told, alive=dead_man.beat).run(*first)
 
     def _work(self, work: Callable[[], None], journal: Journal) -> None:
         try:
@@ -224,7 +257,7 @@ class Alignment:
         names = tuple(self._settings.axes)
 
         def at(point: Mapping[str, float] | None) -> tuple[float, ...]:
-            return tuple(point[name] for name in names) if point else ()
+            return tuple(point.get(name, NAN) for name in names) if point else ()
 
         self._board.update(
             state=_state(progress),

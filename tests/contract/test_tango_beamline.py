@@ -17,19 +17,22 @@ import tango
 from numpy.typing import NDArray
 from tango.server import Device, attribute, command
 from tango.test_context import MultiDeviceTestContext
+from typer.testing import CliRunner
 
 from service.adapters.tango import AxisPositions, TangoAxis, TangoDevice, device_url
 from service.adapters.tango_beamline import TangoBeamline
 from service.adapters.twin import NOMINAL_POSITIONS, TwinSource
 from service.alignment import events
 from service.alignment.drive import Driver
-from service.alignment.journal import Journal, read_journal
+from service.alignment.journal import Journal, read_journal, replayed
 from service.alignment.loop import Loop
 from service.alignment.methods.choose import chosen
 from service.alignment.plan import AlignmentSettings
 from service.alignment.progress import Outcome
-from service.devices.alignment import Alignment
+from service.cli import app
+from service.commands.report import DONE, FAILED, WRONG_USE
 from service.devices.goniometer import VirtualAxis
+from service.devices.oriented_alignment import OrientedAlignment
 from service.devices.streamer import Streamer
 from service.errors import DeviceError, SettingsError
 from service.settings import Settings, TwinSettings, parse_section, parse_settings
@@ -38,8 +41,13 @@ from tango_devices.controllers import Controllers
 from tango_devices.crystal_alignment import CrystalAlignment
 from tango_devices.frame_streamer import FrameStreamer
 from tango_devices.virtual_goniometer import VirtualGoniometer
+from tests.helpers.orienting import GOLD, found_axes
 from tests.helpers.streams import ListSink, until
 
+CIRCLES = ("theta", "chi", "phi", "delta", "gamma")  # of 34-ID-C
+FIRST, SECOND, TARGET = (1, 1, -1), (0, 0, -2), (-1, 1, -1)
+BEYOND = (1, -1, 1)  # needs gamma below its limit
+QUIET_S = 0.5  # a server that ends in the middle of a push takes the process with it
 AXES = {
     "x": {"velocity": 20.0, "low_limit": -10.0, "high_limit": 10.0},
     "slow": {"velocity": 0.5},
@@ -95,18 +103,29 @@ def build(settings: Settings, axis: str) -> VirtualAxis:
 @pytest.fixture(scope="module")
 def names(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Axis -> address of its device."""
-    settings = parse_settings({"goniometer": {"axes": AXES}})
-    out, standing = tmp_path_factory.mktemp("journals"), dict[str, Callable[[], Mapping[str, float]]]()
+    circles = {
+        f"circle_{axis}": {"position": angle + 0.5, "velocity": 500.0}
+        for axis, angle in found_axes(GOLD, FIRST).items()
+    }
+    settings = parse_settings(
+        {
+            "out": tmp_path_factory.mktemp("journals"),
+            "goniometer": {"axes": {**AXES, **circles}},
+            "geometry": {"energy_kev": GOLD.energy_kev},
+            "orientation": {"element": "Au"},
+        }
+    )
+    standing = dict[str, Callable[[], Mapping[str, float]]]()
     builders = {
         "FrameStreamer": lambda settings, _: Streamer(
             settings.streamer, lambda _: TwinSource(TWIN, standing["now"]), lambda _: ListSink()
         ),
         "VirtualGoniometer": build,
-        "CrystalAlignment": lambda settings, _: Alignment(settings.alignment, TangoBeamline, out),
+        "CrystalAlignment": lambda settings, _: OrientedAlignment(settings, TangoBeamline),
     }
     with Controllers(builders, settings, {}) as controllers:
         ControlledDevice.controllers = controllers
-        listed = [{"name": f"test/goniometer/{axis}"} for axis in AXES]
+        listed = [{"name": f"test/goniometer/{axis}"} for axis in (*AXES, *(f"circle_{axis}" for axis in CIRCLES))]
         aligning = [{"name": "test/alignment/1"}]
         described = (
             {"class": VirtualGoniometer, "devices": listed},
@@ -118,6 +137,7 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
             urls = {axis: device_url(context.host, context.port, f"test/goniometer/{axis}") for axis in AXES}
             standing["now"] = AxisPositions({axis: urls[axis] for axis in ("delta", "gamma")})
             yield urls
+            time.sleep(QUIET_S)
 
 
 def settings(names: dict[str, str], axis: str, **changes: object) -> AlignmentSettings:
@@ -409,3 +429,110 @@ def test_axes_of_the_server_are_not_suggested(device: tango.DeviceProxy, names: 
     device.Configure(as_toml(names, "x"))
     with pytest.raises(tango.DevFailed, match="set client = true"):
         device.Suggest()
+
+
+ORIENTING = """
+out = "{out}"
+[geometry]
+energy_kev = 9.0
+[orientation]
+element = "Au"
+[alignment]
+value = "{value}"
+settle_s = 0.0
+[alignment.devices]
+{devices}
+"""
+LIMITS = "[alignment.axes.{0}]\nlow = {1}\nhigh = {2}\nwidth = 0.1\ntolerance = 0.001\nlargest_step = 40.0\n"
+
+
+@pytest.fixture
+def circles(names: dict[str, str]) -> dict[str, str]:
+    return {axis: names["x"].replace("goniometer/x", f"goniometer/circle_{axis}") for axis in CIRCLES}
+
+
+def oriented(circles: Mapping[str, str], folder: Path) -> Path:
+    """A settings file: theta, delta and gamma may move, chi and phi may not."""
+    devices = "\n".join(f'{axis} = "{url}"' for axis, url in circles.items())
+    text = ORIENTING.format(out=folder, value=circles["theta"].replace("#", "/position#"), devices=devices)
+    limits = [("theta", -170, 170), ("delta", -5, 80), ("gamma", -5, 80)]
+    path = folder / "settings.toml"
+    path.write_text(text + "".join(LIMITS.format(*limit) for limit in limits))
+    return path
+
+
+def orient(settings: Path, *line: str) -> tuple[int, dict[str, Any]]:
+    result = CliRunner().invoke(app, ["orient", *line, "--settings", str(settings), "--json"])
+    return result.exit_code, json.loads(result.stdout.splitlines()[-1])
+
+
+def stand(circles: Mapping[str, str]) -> dict[str, float]:
+    return {axis: TangoAxis(axis, TangoDevice(url)).read() for axis, url in circles.items()}
+
+
+def place(circles: Mapping[str, str], hkl: tuple[int, int, int]) -> None:
+    axes = {axis: TangoAxis(axis, TangoDevice(url)) for axis, url in circles.items()}
+    for axis, angle in found_axes(GOLD, hkl).items():
+        axes[axis].move(angle)
+    until(lambda: not any(axis.moving for axis in axes.values()))
+
+
+def test_a_crystal_is_oriented_and_gone_to(circles: dict[str, str], tmp_path: Path) -> None:
+    settings = oriented(circles, tmp_path)
+    for hkl in (FIRST, SECOND):
+        place(circles, hkl)
+        code, told = orient(settings, "add", *map(str, hkl))
+        assert (code, told["hkl"]) == (DONE, list(hkl))
+    code, told = orient(settings, "fit")
+    assert (code, max(told["residuals_deg"])) == (DONE, pytest.approx(0.0, abs=1e-3))
+
+    before = stand(circles)
+    code, told = orient(settings, "goto", *map(str, TARGET), "--dry-run")
+    assert (code, told["moved"], told["outcome"], stand(circles)) == (DONE, False, "rehearsed", before)
+    code, told = orient(settings, "goto", *map(str, BEYOND))
+    assert (code, stand(circles)) == (FAILED, before)
+    assert "deg, limits -5 to 80 deg" in told["error"]
+    assert "\n" not in told["error"]
+
+    asked = tmp_path / "approving.toml"
+    asked.write_text(settings.read_text().replace("settle_s", "approve = true\nsettle_s"))
+    code, told = orient(asked, "goto", *map(str, TARGET))
+    assert (code, stand(circles)) == (WRONG_USE, before)
+    assert "each move waits for a person" in told["error"]
+
+    code, told = orient(settings, "goto", *map(str, TARGET), "--by", "a test")
+    assert (code, told["moved"], told["outcome"]) == (DONE, True, "aligned")
+    np.testing.assert_allclose(told["hkl_there"], TARGET, atol=1e-4)
+    assert stand(circles) == pytest.approx(found_axes(GOLD, TARGET), abs=1e-3)
+    assert {axis: stand(circles)[axis] for axis in ("chi", "phi")} == {axis: before[axis] for axis in ("chi", "phi")}
+    plan, _ = read_journal(Path(told["journal"]))
+    assert (plan.method, tuple(plan.axes)) == ("goto", ("theta", "delta", "gamma"))
+    assert replayed(Path(told["journal"]), lambda plan: Loop(plan, chosen)) == []
+
+
+def test_the_device_orients_and_goes(device: tango.DeviceProxy, circles: dict[str, str], tmp_path: Path) -> None:
+    text = oriented(circles, tmp_path).read_text()
+    device.Configure(text[text.index("[alignment]") :])
+    place(circles, FIRST)
+    device.AddReflection([*map(str, FIRST), "first"])
+    place(circles, SECOND)
+    device.AddReflection(list(map(str, SECOND)))
+    assert device.reflections == ("1: 1 1 -1 (first)", "2: 0 0 -2")
+    device.FitOrientation()
+    assert np.linalg.norm(device.ub.reshape(3, 3) @ (1.0, 0.0, 0.0)) == pytest.approx(2 * np.pi / 4.078)
+    assert device.residual == pytest.approx(0.0, abs=1e-3)
+    np.testing.assert_allclose(device.Hkl(), SECOND, atol=1e-4)
+    with pytest.raises(tango.DevFailed, match="GotoHkl: the loop is idle; Arm it first"):
+        device.GotoHkl(list(TARGET))
+    device.Arm(["a test", "60"])
+    for hkl, said in [(BEYOND, "deg, limits -5 to 80 deg"), ((1, 1), "is not h, k, l: expected three numbers")]:
+        with pytest.raises(tango.DevFailed, match=said):
+            device.GotoHkl(list(hkl))
+    device.GotoHkl(list(TARGET))
+    until(lambda: device.phase == "ended", 30.0)
+    assert (device.outcome, device.method) == ("aligned", "goto")
+    np.testing.assert_allclose(device.Hkl(), TARGET, atol=1e-4)
+    assert replayed(Path(device.journal), lambda plan: Loop(plan, chosen)) == []
+    device.RemoveReflection(1)
+    with pytest.raises(tango.DevFailed, match="there is no reflection 1: there are 2"):
+        device.RemoveReflection(1)
