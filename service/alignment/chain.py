@@ -111,6 +111,6 @@ class Chain:
 
 
 def part(plan: Plan, axes: Mapping[str, PlannedAxis], **changes: object) -> Plan:
-    """Return the plan of a stage: that of a whole alignment with other axes; a value that falls is no collapse there."""
+    """Return the plan of a stage: that of an alignment with other axes; a value that falls is no collapse there."""
     given = {**plan.model_dump(), "collapse_share": 0.0, **changes}
     return Plan.model_validate({**given, "axes": {name: axis.model_dump() for name, axis in axes.items()}})

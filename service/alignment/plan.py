@@ -38,7 +38,9 @@ class PlannedAxis(Section):
 
 class Plan(Section):
     axes: Mapping[str, PlannedAxis] = Field(description="axis -> what it may do", min_length=1)
-    method: Literal["peak", "seeking", "scan", "golden", "parabola", "bayesian", "spiral", "sweep", "goto", "rocking"] = Field(
+    method: Literal[
+        "peak", "seeking", "scan", "golden", "parabola", "bayesian", "spiral", "sweep", "goto", "rocking"
+    ] = Field(
         "peak",
         description="how the best point is looked for; spiral and sweep search where there is none, goto only moves,"
         " rocking counts at even steps along one axis",

@@ -160,7 +160,7 @@ def changes_of(asked: Asked) -> dict[str, Any]:
 
 def said(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {part:.6g}" for name, part in value.items())
+        return ", ".join(f"{name} {said(part)}" for name, part in value.items())
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import queue
 import threading
 import time
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from service.alignment import events
+from service.alignment.chain import Chain
 from service.alignment.dead_man import DeadMan
 from service.alignment.drive import Driver
 from service.alignment.journal import Journal, new_name
 from service.alignment.loop import Loop
 from service.alignment.methods.choose import chosen
-from service.alignment.plan import AlignmentSettings
+from service.alignment.methods.port import Method, Point
+from service.alignment.plan import AlignmentSettings, Plan
+from service.alignment.procedures.bench import Bench, Result, attempted, bench_of
+from service.alignment.procedures.height import eucentric_height
+from service.alignment.procedures.rocking import rocking_curve
+from service.alignment.procedures.rotation import centre_of_rotation
+from service.alignment.procedures.track import track
 from service.alignment.progress import Outcome, Phase, Progress
 from service.devices.status import Board, State, Status, count, reading
 from service.errors import BraggloopError, RefusedError, SettingsError, one_line
@@ -65,6 +73,8 @@ class AlignmentStatus(Status):
     refused: int = count("Refused", "Moves that the guard refused since Start.")
     restored: str = reading("", label="Restored", description="Where the axes were brought back to: start or best.")
     journal: str = reading("", label="Journal", description="File of all proposals, decisions and moves.")
+    procedure: str = reading("", label="Procedure", description="The procedure that runs, or the last one; or empty.")
+    result: str = reading("", label="Result", description="What the last procedure found, as JSON; empty until then.")
 
 
 class Alignment:
@@ -116,19 +126,40 @@ class Alignment:
         self._history.clear()
         self._run(events.Start(now_s=time.monotonic()))
 
+    def rocking_curve(self, axis: str) -> None:
+        """Scan an axis ("": that of the settings), and go to the middle of the peak."""
+        axis = axis or self._settings.procedures.rotation
+        self._start_procedure("RockingCurve", lambda bench: rocking_curve(bench, axis), axis)
+
+    def centre_of_rotation(self) -> None:
+        """Tell how far the crystal, which is in the beam, lies from the axis of rotation; correct nothing."""
+        self._start_procedure("CentreOfRotation", centre_of_rotation, *self._rotating)
+
+    def eucentric_height(self) -> None:
+        """Bring the crystal onto the axis of rotation."""
+        self._start_procedure("EucentricHeight", eucentric_height, *self._rotating)
+
+    def track(self, seconds: float) -> None:
+        """Keep the crystal in the beam for some seconds, within those of the arming; a Stop ends it in order."""
+        if not seconds > 0.0:
+            raise SettingsError(f"Track: for {seconds} s; give a time above 0")
+        self._start_procedure("Track", lambda bench: track(bench, seconds=seconds))
+
     def restore(self, to: str) -> None:
         """Bring the axes of an ended loop back to the "start" or the "best" point, while armed."""
         self._must_rest("Restore")
         if to not in ("start", "best"):
             raise SettingsError(f"Restore: {to!r} is neither start nor best")
-        if not {"start": self.status.start_point, "best": self.status.best}[to]:
+        if {"start": self._loop.progress.start, "best": self._loop.progress.best}[to] is None:
             raise RefusedError(f"Restore: no {to} point is known")
         self._run(events.Restore(now_s=time.monotonic(), to=to))
 
     def tell(self, command: type[events.Event]) -> None:
         """Hand a command to the loop that runs; raise RefusedError where it does not fit. An Abort at rest disarms."""
         phase = self._loop.progress.phase
-        if self._busy and phase in FITS[command]:
+        # Between two stages of a procedure no loop runs: the next one is told.
+        between = phase is Phase.ENDED and command in (events.Abort, events.Stop)
+        if self._busy and (between or phase in FITS[command]):
             self._commands.put(command(now_s=time.monotonic()))  # type: ignore[arg-type]
         elif not self._busy and command in (events.Abort, events.Stop):
             self._handle(events.Abort(now_s=time.monotonic()))
@@ -154,7 +185,7 @@ class Alignment:
     def _use(self, settings: AlignmentSettings) -> None:
         self._settings = settings
         self._loop = Loop(settings, chosen)
-        self._board.update(method=str(settings.method), axes=tuple(settings.axes), journal="")
+        self._board.update(method=str(settings.method), axes=tuple(settings.axes), journal="", procedure="", result="")
         self._told(self._loop.progress)
 
     def _handle(self, event: events.AnyEvent) -> None:
@@ -163,10 +194,63 @@ class Alignment:
         self._told(self._loop.progress)
 
     def _run(self, first: events.AnyEvent) -> None:
+        self._begin(lambda: self._drive(first))
+
+    def _begin(self, work: Callable[[], None]) -> None:
         while not self._commands.empty():
             self._commands.get()
-        self._thread = threading.Thread(target=self._drive, args=(first,), name="alignment", daemon=True)
+        self._thread = threading.Thread(target=work, name="alignment", daemon=True)
         self._thread.start()
+
+    @property
+    def _rotating(self) -> tuple[str, str, str]:
+        names = self._settings.procedures
+        return names.rotation, names.across, names.along
+
+    def _start_procedure(self, name: str, procedure: Callable[[Bench], Result], *axes: str) -> None:
+        self._must_rest(name)
+        armed = self._loop.progress
+        if armed.phase is not Phase.ARMED or armed.armed_until_s is None:
+            raise RefusedError(f"{name}: the loop is {armed.phase}; Arm it first")
+        if missing := [axis for axis in axes if axis not in self._settings.axes]:
+            raise SettingsError(f"{name}: no {', '.join(missing)} in alignment.axes; name them in procedures")
+        self._history.clear()
+        self._board.update(procedure=name, result="", exposures=0)
+        chain = Chain(
+            by=armed.armed_by, seconds=armed.armed_until_s - time.monotonic(), told=self._stage_told,
+            commands=self._next, journal=self._stage_journal, make=self._stage_loop,
+        )  # fmt: skip
+        self._begin(lambda: self._go_through(procedure, chain))
+
+    def _go_through(self, procedure: Callable[[Bench], Result], chain: Chain) -> None:
+        settings = self._settings
+        result, why = None, ""
+        try:
+            with DeadMan(settings.devices, settings.dead_man_s) as dead_man:
+                chain.alive = dead_man.beat
+                result, why = attempted(procedure, bench_of(settings, self._open, chain, settings.plan()))
+        except Exception as error:  # noqa: BLE001 - the axes stand; whatever it was, a person must know
+            why = one_line(error)
+        last = chain.done[-1].progress if chain.done else Progress(phase=Phase.ENDED)
+        if why and last.outcome in (Outcome.NONE, Outcome.ALIGNED):
+            last = replace(last, outcome=Outcome.FAILED, reason=why)
+        self._loop = Loop(settings, chosen)  # the next Arm is one for all axes
+        self._board.update(result=json.dumps(result.figures()) if result else "")
+        self._told(last)
+
+    def _stage_told(self, progress: Progress) -> None:
+        """While stages follow each other none of them is the end."""
+        if progress.phase in RUNNING:
+            self._told(progress)
+
+    def _stage_journal(self, stage: str, plan: Plan) -> Journal:
+        journal = Journal(new_name(self._out).with_suffix(f".{stage}.jsonl"), plan)
+        self._board.update(journal=str(journal.path))
+        return journal
+
+    def _stage_loop(self, plan: Plan, choose: Callable[[Plan, Point], Method]) -> Loop:
+        self._loop = Loop(plan, choose)
+        return self._loop
 
     def _drive(self, first: events.AnyEvent) -> None:
         try:
@@ -197,7 +281,7 @@ class Alignment:
         names = tuple(self._settings.axes)
 
         def at(point: Mapping[str, float] | None) -> tuple[float, ...]:
-            return tuple(point[name] for name in names) if point else ()
+            return tuple(point.get(name, NAN) for name in names) if point else ()
 
         self._board.update(
             state=_state(progress),

@@ -38,7 +38,11 @@ class Rocking:
             return no_peak(most, self._background) or f"{len(self._at)} places may be gone to, expected 2 or more"
         low, high = self._span
         middle = self._curve().place
-        return "" if low < middle < high else f"the peak's middle is {middle:.6g}, beyond the scan, {low:.6g} to {high:.6g}"
+        return (
+            ""
+            if low < middle < high
+            else f"the peak's middle is {middle:.6g}, beyond the scan, {low:.6g} to {high:.6g}"
+        )
 
     def best(self) -> Point:
         return np.array([self._axis.within(self._curve().place)])

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from models import peak
-from service.alignment.chain import Chain, Stage, part
-from service.alignment.plan import Plan, PlannedAxis
+from service.alignment.chain import Chain, ChainEnded, Stage, part
+from service.alignment.plan import AlignmentSettings, Plan, PlannedAxis
 from service.alignment.procedures.settings import ProcedureSettings
-from service.errors import DataError, SettingsError, raised_as
+from service.errors import DataError, SettingsError, one_line, raised_as
 from service.ports import Beamline
 
 
@@ -55,3 +55,21 @@ class Bench:
                 [float(told.at[0]) for told in stage.told], [told.value for told in stage.told],
                 self.axis(axis).width, self.plan.background,
             )  # fmt: skip
+
+
+def bench_of(
+    settings: AlignmentSettings, open_beamline: Callable[[AlignmentSettings], Beamline], chain: Chain, plan: Plan
+) -> Bench:
+    """The bench of some settings, whose `plan` may be another one."""
+    beamline = open_beamline(settings)
+    other = settings.procedures.value
+    centring = open_beamline(settings.model_copy(update={"value": other})) if other else beamline
+    return Bench(plan=plan, settings=settings.procedures, beamline=beamline, centring=centring, chain=chain)
+
+
+def attempted(procedure: Callable[[Bench], Result], bench: Bench) -> tuple[Result | None, str]:
+    """Return what a procedure found, or None and why it found nothing: its axes stand, nobody need stop them."""
+    try:
+        return procedure(bench), ""
+    except (ChainEnded, DataError) as error:
+        return None, one_line(error)

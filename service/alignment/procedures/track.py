@@ -16,6 +16,7 @@ from service.errors import SettingsError
 FOLLOWS = ("peak", "seeking")
 # Of the arming so much is left for the way to the best point, s, and at most this share of it.
 LEFT_S, LEFT_SHARE = 30.0, 0.1
+LEAST_S = 1e-3  # where it is over already, the loop says so
 HOUR_S = 3600.0
 
 
@@ -53,13 +54,13 @@ class _Best(NamedTuple):
 def track(bench: Bench, exposures: int | None = None, seconds: float = math.inf) -> Track:
     """Follow the peak for so many `exposures` or `seconds`, whichever is over first; the arming is the limit.
 
-    A Stop ends it, too; either way the axes end at the best point. Raises SettingsError where `seconds` are more than
-    the axes are armed for, ChainEnded where the crystal, the beam or an axis is lost.
+    A Stop ends it, too; either way the axes end at the best point. Raises SettingsError where `seconds` are no time,
+    ChainEnded where the crystal, the beam or an axis is lost.
     """
+    if not seconds > 0.0:
+        raise SettingsError(f"track: for {seconds} s; give a time above 0")
     left_s = bench.chain.left_s(bench.beamline)
-    if math.isfinite(seconds) and not 0.0 < seconds <= left_s:
-        raise SettingsError(f"track: for {seconds:.6g} s, armed for {left_s:.6g} s yet; arm for longer")
-    follow_s = min(seconds, left_s - min(LEFT_S, LEFT_SHARE * left_s))
+    follow_s = max(min(seconds, left_s - min(LEFT_S, LEFT_SHARE * left_s)), LEAST_S)
     method = bench.plan.method if bench.plan.method in FOLLOWS else FOLLOWS[0]
     # Along the beam there is no peak.
     axes = [name for name in bench.plan.axes if name != bench.settings.along]
