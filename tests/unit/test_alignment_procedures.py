@@ -72,7 +72,7 @@ def test_a_rocking_curve_is_that_of_the_twin_and_eta_ends_in_its_middle(seed: in
 def test_a_rocking_curve_beside_the_reflection_ends_with_its_reason() -> None:
     _, scene, _ = twin(0)
     away = scene._replace(start={**scene.start, "eta": scene.start["eta"] + 1.0})
-    with pytest.raises(ChainEnded, match="rocking: exhausted: no peak: the most was "):
+    with pytest.raises(ChainEnded, match="scan: exhausted: no peak: the most was "):
         rocking_curve(twin(0, away).bench)
 
 

@@ -37,7 +37,7 @@ def rocking_curve(bench: Bench, axis: str = "") -> RockingCurve:
     axis = axis or bench.settings.rotation
     settings = bench.settings
     plan = bench.part(axis, method="rocking", reach=settings.rocking_widths, points=settings.rocking_points)
-    stage = bench.chain.run("rocking", plan, bench.beamline)
+    stage = bench.chain.run("scan", plan, bench.beamline)
     return RockingCurve(
         axis=axis,
         places=tuple(float(told.at[0]) for told in stage.told),

@@ -75,7 +75,7 @@ def track(bench: Bench, exposures: int | None = None, seconds: float = math.inf)
             seen.append(_Best(bench.beamline.now_s(), progress.best))
 
     began_s = bench.beamline.now_s()
-    stage = bench.chain.run("track", plan, bench.beamline, (Outcome.ALIGNED, Outcome.STOPPED), told)
+    stage = bench.chain.run("follow", plan, bench.beamline, (Outcome.ALIGNED, Outcome.STOPPED), told)
     return Track(
         walks={name: _walk(seen, name) for name in plan.axes} if seen else {},
         exposures=stage.progress.exposures,
