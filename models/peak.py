@@ -31,7 +31,7 @@ MISSHAPEN = 0.03
 TAILS_WRONG = 1.0
 # How far widths are known before (a factor e^0.3), and nothing is known of heights.
 WIDTH_KNOWN, HEIGHT_KNOWN = 0.3, 5.0
-# Places that are weighed for the next measurement, and how far from the peak they lie, in its widths.
+# Places that are weighed for the next measurement, and how far from the peak they lie, in its widths, at first.
 CANDIDATES, AROUND = 200, 0.7
 # Anscombe's: roots of so many more counts have even variance.
 FEW = 0.375
@@ -51,7 +51,8 @@ class Peak:
     `low`, `high` (parameters,) bounds of proposals; `widths` (parameters,) at half height, about; `reach` how far from
     the start it may be, in widths (standard deviation); `tolerances` (parameters,) to which its place is wanted, as a
     standard deviation; `drift` (parameters,) by how much it may walk a second; `background` counts of a measurement
-    without the peak, about; `fringed` parameters along which lesser peaks stand beside it; `seed` of the places that
+    without the peak, about; `fringed` parameters along which lesser peaks stand beside it; `around`, how far from the
+    place it is measured, in widths; `memory`, so many measurements, the last ones, are kept; `seed` of the places that
     are weighed.
     """
 
@@ -63,6 +64,8 @@ class Peak:
     reach: float = 1.5
     drift: ArrayLike = 0.0
     fringed: tuple[int, ...] = ()
+    around: float = AROUND
+    memory: int | None = None
     seed: int = 0
 
 
@@ -83,6 +86,23 @@ class Fit(NamedTuple):
     deviation: Vector
     values: Vector
     covariance: Vector
+
+
+class Curve(NamedTuple):
+    """A peak along one parameter: `place`, `width` at half height, `height` above `background` (counts), and the
+    standard `deviations` of the four.
+    """
+
+    place: float
+    width: float
+    height: float
+    background: float
+    deviations: tuple[float, float, float, float]
+
+    def counts(self, places: ArrayLike) -> Vector:
+        """Return the counts that are expected at `places` (places,), float64 (places,)."""
+        off = (np.asarray(places, dtype=np.float64)[:, None] - self.place) / self.width
+        return _model(np.array([0.0, 0.0, math.log(self.height), math.log(self.background)]), off)[0]
 
 
 class State(NamedTuple):
@@ -122,12 +142,32 @@ def update(peak: Peak, state: State, place: ArrayLike, counts: float, time_s: fl
     if not (math.isfinite(counts) and counts >= 0.0):
         raise ValueError(f"counts are {counts}, expected a finite number from 0")
     before = state.measured
+    kept = slice(0 if peak.memory is None else max(0, len(before.counts) + 1 - peak.memory), None)
     measured = Measured(
-        np.vstack([before.places, np.asarray(place, dtype=np.float64)]),
-        np.append(before.counts, counts),
-        np.append(before.times_s, time_s),
+        np.vstack([before.places, np.asarray(place, dtype=np.float64)])[kept],
+        np.append(before.counts, counts)[kept],
+        np.append(before.times_s, time_s)[kept],
     )
     return state._replace(measured=measured, fit=_fitted(peak, state, measured))
+
+
+def along_one(places: ArrayLike, counts: ArrayLike, width: float, background: float) -> Curve:
+    """Return the fit to `counts` at `places` along one parameter, float64 (places,) both, in any order and unit.
+
+    `width` and `background` are what is known before, about. Raises ValueError where there are fewer than two places.
+    """
+    at, counted = np.asarray(places, dtype=np.float64) / width, np.asarray(counts, dtype=np.float64)
+    if at.ndim != 1 or at.shape != counted.shape or len(set(at.tolist())) < 2:
+        raise ValueError(f"places have shape {at.shape}, counts {counted.shape}; expected two different places or more")
+    known = Peak(low=[-math.inf], high=[math.inf], widths=[1.0], tolerances=[1.0], background=background)
+    middle = at[int(np.argmax(counted))]  # the fit is done about it, in widths
+    measured = Measured(at[:, None] - middle, np.maximum(counted, 0.0), np.zeros(len(at)))
+    fit = _fitted(known, init(known, [0.0]), measured)
+    (wide, high, low), deviations = np.exp(fit.values[1:]), np.sqrt(np.diag(fit.covariance))
+    return Curve(
+        float((fit.place[0] + middle) * width), float(wide * width), float(high), float(low),
+        tuple((deviations * [width, wide * width, high, low]).tolist()),
+    )  # fmt: skip
 
 
 def found(peak: Peak, state: State) -> bool:
@@ -244,8 +284,8 @@ def _candidates(peak: Peak, state: State) -> Vector:
     off = random.normal(size=(CANDIDATES, count))
     along = np.zeros((4 * count, count))
     for axis in range(count):
-        along[4 * axis : 4 * axis + 4, axis] = (-AROUND, AROUND, -AROUND / 2.0, AROUND / 2.0)
-    near = np.concatenate([off * AROUND, along]) * widths
+        along[4 * axis : 4 * axis + 4, axis] = np.array((-1.0, 1.0, -0.5, 0.5)) * peak.around
+    near = np.concatenate([off * peak.around, along]) * widths
     return np.asarray(state.fit.place + near + deviation * random.normal(size=near.shape))
 
 

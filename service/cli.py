@@ -394,6 +394,13 @@ def defects_catalogue(
 
 @app.command()
 def align(
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="crystal, rocking (curve, with its fit), rotation (its centre), height (eucentric) or track.",
+            metavar="[WHAT]",
+        ),
+    ] = "crystal",
     method: Annotated[
         str,
         typer.Option(
@@ -405,6 +412,12 @@ def align(
     by: Annotated[str, typer.Option("--by", help="Who arms the motors; goes into the journal.")] = "",
     seconds: Annotated[float, typer.Option("--seconds", help="How long the motors are armed.")] = 3600.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write moves down, make none.")] = False,
+    axis: Annotated[str | None, typer.Option("--axis", help="The axis that rocks or turns; default: eta.")] = None,
+    points: Annotated[int | None, typer.Option("--points", help="rocking: at how many places.", min=5)] = None,
+    widths: Annotated[float | None, typer.Option("--widths", help="rocking: how far to each side, in widths.")] = None,
+    correct: Annotated[bool, typer.Option("--correct", help="rotation: bring the crystal onto the axis.")] = False,
+    hours: Annotated[float | None, typer.Option("--hours", help="track: for how long; arms for as long.")] = None,
+    exposures: Annotated[int | None, typer.Option("--exposures", help="track: how many at most.", min=1)] = None,
     out: Out = None,
     settings: SettingsFile = None,
     json: Json = False,
@@ -413,15 +426,23 @@ def align(
     """Bring a crystal into the beam and onto its reflection, within limits, and write down every move.
 
     The axes are those of \\[alignment] in the settings, any Tango motors; without any the twin's crystal is aligned.
+    All but crystal begin with the crystal in the beam. Ctrl-C stops the axes; track goes to the best point first.
 
     [dim]Example:[/]  braggloop align --seed 3
     """
     report = report_for(json)
     with one_line_errors(report, debug):
         from service.commands import align as aligning
+        from service.commands.procedures import Wanted, procedure
 
         asked = aligning.Asked(method=method, by=by, seconds=seconds, far=far, seed=seed, dry_run=dry_run)
-        aligning.align(asked, settings_from(settings, out), report)
+        wanted = Wanted(
+            what=what, axis=axis, points=points, widths=widths, correct=correct, hours=hours, exposures=exposures
+        )
+        if wanted == Wanted(what="crystal"):
+            aligning.align(asked, settings_from(settings, out), report)
+        else:
+            procedure(wanted, asked, settings_from(settings, out), report)
 
 
 @app.command()

@@ -38,6 +38,30 @@ class CrystalAlignment(rendered(AlignmentStatus, ControlledDevice)):  # type: ig
         with refusals(self):
             self.controller.start()
 
+    @command(doc_in="the axis; empty: procedures.rotation of the settings")
+    def RockingCurve(self, axis: str) -> None:
+        """Count along an axis and go to the middle of the peak; `result` tells centre, width, height and background."""
+        with refusals(self):
+            self.controller.rocking_curve(axis)
+
+    @command
+    def CentreOfRotation(self) -> None:
+        """Centre the crystal at several angles; `result` tells how far it lies from the axis, and the moves there."""
+        with refusals(self):
+            self.controller.centre_of_rotation()
+
+    @command
+    def EucentricHeight(self) -> None:
+        """Bring the crystal onto the axis of rotation, so that it stays in the beam as it turns."""
+        with refusals(self):
+            self.controller.eucentric_height()
+
+    @command(doc_in="for how long, s; no longer than it is armed")
+    def Track(self, seconds: float) -> None:
+        """Keep the crystal in the beam; Stop ends it at the best point; `result` tells where that walked."""
+        with refusals(self):
+            self.controller.track(seconds)
+
     @command
     def Pause(self) -> None:
         """Hold before the next move."""

@@ -35,6 +35,7 @@ from benchmarks.defects.scores import share
 from models.simulate.goniometer import offset
 from service.adapters.twin_beamline import COUNTERS, Counting
 from service.adapters.twin_scene import EXPOSURE_S, Scene, aligned, beamline, far, near, plan, translation
+from service.alignment.chain import Chain
 from service.alignment.drive import Driver
 from service.alignment.find import Finder
 from service.alignment.loop import Loop
@@ -111,11 +112,11 @@ def find(starts: int, tell: Callable[[object], None]) -> dict[str, object]:
         rates = dict.fromkeys(COUNTERS, scene.goniometer.background_hz)
         staged = Finder(
             plan=plan("peak", MOST), height=translation(), rates_hz=rates, exposure_s=EXPOSURE_S,
-            count=partial(Counting, twin), by="benchmark", seconds=1e5,
+            count=partial(Counting, twin), chain=Chain(by="benchmark", seconds=1e5),
         ).run()  # fmt: skip
         for number, stage in enumerate(staged):
             used.setdefault(f"{number} {stage.name}", []).append(stage.progress.exposures)
-        name, progress = staged[-1]
+        name, progress, _ = staged[-1]
         right.append(aligned(twin.off()) and progress.outcome is Outcome.ALIGNED)
         seconds.append(twin.now_s())
         if not right[-1]:

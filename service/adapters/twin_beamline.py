@@ -90,6 +90,10 @@ class TwinBeamline:
         positions = {name: axis.true_position() for name, axis in self.axes.items()}
         return offset(self._goniometer, positions, self._now_s)
 
+    def off_axis_m(self) -> float:
+        """How far along the beam the crystal truly is from where it would stay in the beam as `eta` turns about 0."""
+        return self._goniometer.crystal_m[2] + self.axes["z"].true_position() - self._goniometer.confusion_m
+
 
 @dataclass(frozen=True, slots=True)
 class Counting:

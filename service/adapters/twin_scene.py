@@ -15,7 +15,7 @@ from service.settings import AxisSettings
 BEAM_M, ROCKING_DEG = 500e-9, 0.05
 # Aligned: to so many beam sizes along x and y, and degrees of eta.
 BEAM_SIZES, DEGREES = 0.05, 0.005
-NEAR_WIDTHS = 2.0
+NEAR_WIDTHS, CENTRED_WIDTHS = 2.0, 0.33
 FAR_BEAM_SIZES, FAR_DEG = 20.0, 2.0
 SIGMAS = 3.0
 EXPOSURE_S = 0.1
@@ -44,6 +44,15 @@ def near(seed: int) -> Scene:
         signal = reflected_hz(goniometer, offset(goniometer, start, 0.0)) * EXPOSURE_S - background
         if signal >= SIGMAS * math.sqrt(background):
             return Scene(goniometer, start, seed)
+
+
+def centred(seed: int) -> Scene:
+    """A start in the beam and on the reflection, to a third of their widths."""
+    random = np.random.default_rng((seed, 2))
+    goniometer, aligned = _mounted(random)
+    off = {"x": CENTRED_WIDTHS * BEAM_M, "y": CENTRED_WIDTHS * BEAM_M, "eta": CENTRED_WIDTHS * ROCKING_DEG}
+    start = {axis: at + random.uniform(-off[axis], off[axis]) for axis, at in aligned.items()}
+    return Scene(goniometer, start, seed)
 
 
 def far(seed: int) -> Scene:

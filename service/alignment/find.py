@@ -12,19 +12,12 @@ align       as planned
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass
 
-from service.alignment.drive import Commands, Driver
-from service.alignment.journal import Journal
-from service.alignment.loop import Loop
-from service.alignment.methods.choose import chosen
+from service.alignment.chain import Chain, ChainEnded, Stage, part
 from service.alignment.plan import Plan, PlannedAxis
-from service.alignment.progress import Outcome, Progress
-from service.alignment.rotation_centre import two_angles
+from service.alignment.rotation_centre import correction, two_angles
 from service.errors import DataError
 from service.ports import Beamline
 
@@ -42,21 +35,11 @@ Count = Callable[[str, float], Beamline]
 """count(counter, seconds) -> the beamline, counting with that counter for so long."""
 
 
-class Stage(NamedTuple):
-    name: str
-    progress: Progress
-
-
-class Failed(Exception):
-    """A stage did not succeed; those after it make no sense."""
-
-
 @dataclass(slots=True, kw_only=True)
 class Finder:
     """`plan` of x, y and eta, `height` of z, which it moves along the beam; `rates_hz` of each counter without crystal.
 
-    Every stage is a loop of its own with every rule of the plan, armed `by` somebody for what is left of `seconds`; the
-    largest travel is that of a stage.
+    Every stage is one of the `chain`.
     """
 
     plan: Plan
@@ -64,19 +47,13 @@ class Finder:
     rates_hz: Mapping[str, float]
     exposure_s: float
     count: Count
-    by: str
-    seconds: float
-    told: Callable[[Progress], None] = lambda _: None
-    journal: Callable[[str, Plan], AbstractContextManager[Journal | None]] = lambda _, __: contextlib.nullcontext()
-    commands: Commands = lambda: None
-    done: list[Stage] = field(default_factory=list)
-    _until_s: float | None = None
+    chain: Chain
 
     def run(self) -> tuple[Stage, ...]:
         """Go through the stages; return those that were tried, the last one unsuccessful or `align`."""
-        with contextlib.suppress(Failed, DataError):
+        with contextlib.suppress(ChainEnded, DataError):
             self._stages()
-        return tuple(self.done)
+        return tuple(self.chain.done)
 
     def _stages(self) -> None:
         across = {name: self.plan.axes[name] for name in ("x", "y")}
@@ -90,10 +67,9 @@ class Finder:
         self._stage("tilted", loosely, "peak", "fluorescence", self.exposure_s)
         after = self._positions()
         centre = two_angles((before["y"], after["y"]), (before["eta"], after["eta"]))
-        # z rides on eta, too: what it lifts the crystal by is taken back by y.
-        lifted_m = -centre.along_m * math.tan(math.radians(after["eta"]))
+        across_m, along_m = correction(centre.along_m, after["eta"])
         height = {"y": self.plan.axes["y"], "z": self.height}
-        self._go("height", height, (after["y"] + lifted_m, after["z"] - centre.along_m))
+        self._go("height", height, (after["y"] + across_m, after["z"] + along_m))
         self._stage("middle", loosely, "peak", "fluorescence", self.exposure_s)
         self._stage("sweep", angle, "sweep", "reflection", COARSE_S)
         self._run("align", self.plan, "reflection", self.exposure_s)
@@ -108,22 +84,10 @@ class Finder:
     def _part(self, axes: Mapping[str, PlannedAxis], **changes: object) -> Plan:
         if changes.get("method") in ("spiral", "sweep"):
             changes = {"most_exposures": MOST, "reach": SWEPT, **changes}
-        given = {**self.plan.model_dump(), "collapse_share": 0.0, **changes}
-        return Plan.model_validate({**given, "axes": {name: axis.model_dump() for name, axis in axes.items()}})
+        return part(self.plan, axes, **changes)
 
     def _run(self, name: str, plan: Plan, counter: str, seconds: float) -> None:
-        beamline = self.count(counter, seconds)
-        now_s = beamline.now_s()
-        self._until_s = now_s + self.seconds if self._until_s is None else self._until_s
-        left_s = self._until_s - now_s
-        if left_s <= 0.0:
-            raise Failed(name)
-        with self.journal(name, plan) as journal:
-            driver = Driver(Loop(plan, chosen), beamline, journal, self.commands, self.told)
-            progress = driver.align(self.by, left_s)
-        self.done.append(Stage(name, progress))
-        if progress.outcome is not Outcome.ALIGNED:
-            raise Failed(name)
+        self.chain.run(name, plan, self.count(counter, seconds))
 
     def _positions(self) -> dict[str, float]:
         axes = self.count("fluorescence", COARSE_S).axes

@@ -59,6 +59,16 @@ class Journal:
             raise ResultError(f"journal {self.path}: {error.strerror or error}") from error
 
 
+def stage_journals(name: Path, opened: list[Path]) -> Callable[[str, Plan], Journal]:
+    """Return what opens the journal of each stage of a chain, with its number and name after `name`, and lists it."""
+
+    def opens(stage: str, plan: Plan) -> Journal:
+        opened.append(name.with_name(f"{name.name}-{len(opened)}-{stage}.jsonl"))
+        return Journal(opened[-1], plan)
+
+    return opens
+
+
 class Entry(NamedTuple):
     event: AnyEvent
     actions: Actions

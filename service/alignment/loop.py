@@ -261,6 +261,8 @@ class Loop:
         def tell() -> None:
             assert self._method is not None
             self._method.tell(np.array([at[name] for name in self._names]), event.value, event.taken_s)
+            if self._plan.follow:  # where most was measured an hour ago is not where to go back to
+                self._show(best=self._named(self._method.best()))
 
         return self._with_method(tell, lambda _, now_s: self._decide(now_s), event.now_s)
 

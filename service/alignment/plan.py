@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from service.alignment.guard import AxisLimits, Limits
 from service.alignment.methods.port import Axis
+from service.alignment.procedures.settings import ProcedureSettings
 from service.alignment.term import FEWEST_READINGS, Term
 from service.alignment.zones import parse_zone
 from service.sections import Section
@@ -42,19 +43,23 @@ class PlannedAxis(Section):
 class Plan(Section):
     axes: Mapping[str, PlannedAxis] = Field(description="axis -> what it may do", min_length=1)
     method: Literal[
-        "peak", "seeking", "scan", "golden", "parabola", "paraboloid", "bayesian", "spiral", "sweep", "goto"
+        "peak", "seeking", "scan", "golden", "parabola", "paraboloid", "bayesian", "spiral", "sweep", "goto", "rocking"
     ] = Field(
         "peak",
-        description="how the best point is looked for; spiral and sweep search where there is none, goto only moves",
+        description="how the best point is looked for; spiral and sweep search where there is none, goto only moves,"
+        " rocking counts at even steps along one axis",
     )
     goto: tuple[float, ...] = Field((), description="goto: where, one position an axis, in their order")
-    reach: float = Field(30.0, gt=0, description="spiral and sweep: how far they go from the start, in widths")
+    reach: float = Field(30.0, gt=0, description="spiral, sweep, rocking: how far they go from the start, in widths")
+    points: int = Field(41, ge=5, description="rocking: at how many places is counted")
     follow: bool = Field(False, description="peak and seeking: go on for ever, after a best point that walks")
     counts: bool = Field(
         True,
         description="the value is counts: never negative, and few are a lost beam; false: any number, the larger the"
         " better",
     )
+    follow_s: float = Field(math.inf, gt=0, description="follow: for so long, s; then to the best point")
+    follow_exposures: int | None = Field(None, ge=1, description="follow: for so many exposures; none: any number")
     background: float = Field(1.0, gt=0, description="counts of an exposure without the crystal, about")
     seed: int = Field(0, ge=0, description="seed of the method")
     zones: tuple[str, ...] = Field((), description="forbidden zones, such as 'delta > 30 and gamma > 10'")
@@ -168,6 +173,7 @@ class AlignmentSettings(Plan):
     beam: str = Field("", description="Tango attribute of the beam's intensity; '': not looked at")
     least_beam: float = Field(0.0, description="below this the beam is lost, in that attribute's unit")
     shutter: str = Field("", description="Tango attribute that is true where the shutter is open; '': not looked at")
+    procedures: ProcedureSettings = ProcedureSettings()
 
     @model_validator(mode="after")
     def _axes_are_devices(self) -> AlignmentSettings:

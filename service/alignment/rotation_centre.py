@@ -29,6 +29,22 @@ class RotationCentre(NamedTuple):
     deviation_m: float
 
 
+class Correction(NamedTuple):
+    """Moves of the translations across and along the beam at 0 degrees, m."""
+
+    across_m: float
+    along_m: float
+
+
+def correction(along_m: float, angle_deg: float) -> Correction:
+    """Return the moves that bring a crystal `along_m` off the axis (in the frame, along the beam at 0 degrees) onto it.
+
+    The translation along rides on the rotation, too: what it lifts the crystal by at `angle_deg`, the other one takes
+    back, so that the crystal stays in the beam.
+    """
+    return Correction(-along_m * math.tan(math.radians(angle_deg)), -along_m)
+
+
 def two_angles(
     positions_m: tuple[float, float], angles_deg: tuple[float, float], deviation_m: float = 0.0
 ) -> RotationCentre:

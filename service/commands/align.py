@@ -14,9 +14,10 @@ import numpy as np
 
 from service.adapters import twin_scene
 from service.adapters.twin_beamline import COUNTERS, Counting, TwinBeamline
+from service.alignment.chain import Chain
 from service.alignment.drive import Driver
 from service.alignment.find import Finder
-from service.alignment.journal import Journal, new_name
+from service.alignment.journal import Journal, new_name, stage_journals
 from service.alignment.loop import Loop
 from service.alignment.methods.choose import chosen
 from service.alignment.plan import Plan
@@ -49,7 +50,7 @@ class Asked:
 
 
 @dataclass(slots=True)
-class _Followed:
+class Followed:
     """Collects what was measured, and tells of it."""
 
     advance: Advance
@@ -95,13 +96,13 @@ def align(asked: Asked, settings: Settings, report: Report) -> None:
         "journal": journals,
         "picture": picture,
     }
-    report.table("", [(name, _said(value)) for name, value in found.items()])
+    report.table("", [(name, said(value)) for name, value in found.items()])
     if not aligned:
         raise DeviceError(f"not aligned, {progress.outcome}: {progress.reason}; see {picture}")
     report.finish(found)
 
 
-Run = tuple[_Followed, Progress, dict[str, Any], list[Path]]
+Run = tuple[Followed, Progress, dict[str, Any], list[Path]]
 
 
 def _on_devices(asked: Asked, settings: Settings, name: Path, advance: Advance) -> Run:
@@ -114,8 +115,8 @@ def _on_devices(asked: Asked, settings: Settings, name: Path, advance: Advance) 
         raise SettingsError(
             "alignment: client = true hands the motors to a client of CrystalAlignment, not to a command"
         )
-    plan = parse_section(Plan, {**settings.alignment.plan().model_dump(), **_changes(asked)})
-    followed = _Followed(advance, plan.most_exposures)
+    plan = parse_section(Plan, {**settings.alignment.plan().model_dump(), **changes_of(asked)})
+    followed = Followed(advance, plan.most_exposures)
     beamline = TangoBeamline(settings.alignment)
     with DeadMan(settings.alignment.devices, settings.alignment.dead_man_s) as dead_man:
         progress, journal = _run(plan, beamline, asked, name, followed, dead_man.beat)
@@ -126,8 +127,8 @@ def _on_twin(asked: Asked, settings: Settings, name: Path, advance: Advance) -> 
     scene = (twin_scene.far if asked.far else twin_scene.near)(asked.seed)
     twin = twin_scene.beamline(scene)
     plan = twin_scene.plan(settings.alignment.method, settings.alignment.most_exposures)
-    plan = parse_section(Plan, {**plan.model_dump(), **_changes(asked)})
-    followed = _Followed(advance, plan.most_exposures)
+    plan = parse_section(Plan, {**plan.model_dump(), **changes_of(asked)})
+    followed = Followed(advance, plan.most_exposures)
     journals: list[Path] = []
     if asked.far:
         progress = _found(plan, twin, asked, name, followed, journals)
@@ -153,26 +154,22 @@ def _run(
 def _found(
     plan: Plan, twin: TwinBeamline, asked: Asked, name: Path, told: Callable[[Progress], None], journals: list[Path]
 ) -> Progress:
-    def journal(stage: str, part: Plan) -> Journal:
-        journals.append(name.with_name(f"{name.name}-{len(journals)}-{stage}.jsonl"))
-        return Journal(journals[-1], part)
-
     stages = Finder(
         plan=plan, height=twin_scene.translation(), rates_hz=dict.fromkeys(COUNTERS, twin.background_hz),
-        exposure_s=twin_scene.EXPOSURE_S, count=partial(Counting, twin), by=asked.by or NOBODY,
-        seconds=asked.seconds, told=told, journal=journal,
+        exposure_s=twin_scene.EXPOSURE_S, count=partial(Counting, twin),
+        chain=Chain(by=asked.by or NOBODY, seconds=asked.seconds, told=told, journal=stage_journals(name, journals)),
     ).run()  # fmt: skip
     return stages[-1].progress
 
 
-def _changes(asked: Asked) -> dict[str, Any]:
+def changes_of(asked: Asked) -> dict[str, Any]:
     changes: dict[str, Any] = {"method": asked.method} if asked.method else {}
     return {**changes, "dry_run": True} if asked.dry_run else changes
 
 
-def _said(value: Any) -> str:
+def said(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {part:.6g}" for name, part in value.items())
+        return ", ".join(f"{name} {said(part)}" for name, part in value.items())
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return f"{value:.6g}" if isinstance(value, float) else str(value)

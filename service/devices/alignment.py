@@ -8,18 +8,25 @@ import threading
 import time
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from service.alignment import events
+from service.alignment.chain import Chain
 from service.alignment.dead_man import DeadMan
 from service.alignment.drive import Driver
 from service.alignment.hand import Hand, parse_report
 from service.alignment.journal import Journal, new_name
 from service.alignment.loop import Loop
 from service.alignment.methods.choose import chosen
+from service.alignment.methods.port import Method, Point
 from service.alignment.plan import AlignmentSettings, Plan
+from service.alignment.procedures.bench import Bench, Result, attempted, bench_of
+from service.alignment.procedures.height import eucentric_height
+from service.alignment.procedures.rocking import rocking_curve
+from service.alignment.procedures.rotation import centre_of_rotation
+from service.alignment.procedures.track import track
 from service.alignment.progress import Outcome, Phase, Progress
 from service.devices.status import Board, State, Status, count, reading
 from service.errors import RefusedError, SettingsError, one_line
@@ -79,6 +86,8 @@ class AlignmentStatus(Status):
         NAN, label="Residual", description="Largest angle between a reflection and where UB puts it.", unit="deg",
         format="%.4f", limits=(0, None),
     )  # fmt: skip
+    procedure: str = reading("", label="Procedure", description="The procedure that runs, or the last one; or empty.")
+    result: str = reading("", label="Result", description="What the last procedure found, as JSON; empty until then.")
 
 
 class Alignment:
@@ -152,21 +161,42 @@ class Alignment:
         self._board.update(method=str(plan.method))
         self._run(events.Arm(now_s=now_s, by=armed.armed_by, seconds=left_s), events.Start(now_s=now_s))
 
+    def rocking_curve(self, axis: str) -> None:
+        """Scan an axis ("": that of the settings), and go to the middle of the peak."""
+        axis = axis or self._settings.procedures.rotation
+        self._start_procedure("RockingCurve", lambda bench: rocking_curve(bench, axis), axis)
+
+    def centre_of_rotation(self) -> None:
+        """Tell how far the crystal, which is in the beam, lies from the axis of rotation; correct nothing."""
+        self._start_procedure("CentreOfRotation", centre_of_rotation, *self._rotating)
+
+    def eucentric_height(self) -> None:
+        """Bring the crystal onto the axis of rotation."""
+        self._start_procedure("EucentricHeight", eucentric_height, *self._rotating)
+
+    def track(self, seconds: float) -> None:
+        """Keep the crystal in the beam for some seconds, within those of the arming; a Stop ends it in order."""
+        if not seconds > 0.0:
+            raise SettingsError(f"Track: for {seconds} s; give a time above 0")
+        self._start_procedure("Track", lambda bench: track(bench, seconds=seconds))
+
     def restore(self, to: str) -> None:
         """Bring the axes of an ended loop back to the "start" or the "best" point, while armed."""
         self._must_rest("Restore")
         if to not in ("start", "best"):
             raise SettingsError(f"Restore: {to!r} is neither start nor best")
-        if not {"start": self.status.start_point, "best": self.status.best}[to]:
+        if {"start": self._loop.progress.start, "best": self._loop.progress.best}[to] is None:
             raise RefusedError(f"Restore: no {to} point is known")
         self._run(events.Restore(now_s=time.monotonic(), to=to))
 
     def tell(self, command: type[events.Event]) -> None:
         """Hand a command to the loop that runs; raise RefusedError where it does not fit. An Abort at rest disarms."""
         phase = self._loop.progress.phase
+        # Between two stages of a procedure no loop runs: the next one is told.
+        between = phase is Phase.ENDED and command in (events.Abort, events.Stop)
         if self._busy and self._hand is not None:
             self._hand.tell(command(now_s=time.monotonic()))  # type: ignore[arg-type]
-        elif self._busy and phase in FITS[command]:
+        elif self._busy and (between or phase in FITS[command]):
             self._commands.put(command(now_s=time.monotonic()))  # type: ignore[arg-type]
         elif not self._busy and command in (events.Abort, events.Stop):
             self._handle(events.Abort(now_s=time.monotonic()))
@@ -208,7 +238,7 @@ class Alignment:
         self._settings, self._hand = settings, None
         self._plan = settings
         self._loop = Loop(settings, chosen)
-        self._board.update(method=str(settings.method), axes=tuple(settings.axes), journal="")
+        self._board.update(method=str(settings.method), axes=tuple(settings.axes), journal="", procedure="", result="")
         self._told(self._loop.progress)
 
     def _handle(self, event: events.AnyEvent) -> None:
@@ -217,8 +247,6 @@ class Alignment:
         self._told(self._loop.progress)
 
     def _run(self, *first: events.AnyEvent) -> None:
-        while not self._commands.empty():
-            self._commands.get()
         journal = Journal(new_name(self._out).with_suffix(".jsonl"), self._plan)
         self._board.update(journal=str(journal.path))
         if self._settings.client:
@@ -228,8 +256,63 @@ class Alignment:
             work: Callable[[], None] = hand.watch
         else:
             work = partial(self._drive, first, journal)
-        self._thread = threading.Thread(target=self._work, args=(work, journal), name="alignment", daemon=True)
+        self._begin(lambda: self._work(work, journal))
+
+    def _begin(self, work: Callable[[], None]) -> None:
+        while not self._commands.empty():
+            self._commands.get()
+        self._thread = threading.Thread(target=work, name="alignment", daemon=True)
         self._thread.start()
+
+    @property
+    def _rotating(self) -> tuple[str, str, str]:
+        names = self._settings.procedures
+        return names.rotation, names.across, names.along
+
+    def _start_procedure(self, name: str, procedure: Callable[[Bench], Result], *axes: str) -> None:
+        self._must_rest(name)
+        armed = self._loop.progress
+        if armed.phase is not Phase.ARMED or armed.armed_until_s is None:
+            raise RefusedError(f"{name}: the loop is {armed.phase}; Arm it first")
+        if missing := [axis for axis in axes if axis not in self._settings.axes]:
+            raise SettingsError(f"{name}: no {', '.join(missing)} in alignment.axes; name them in procedures")
+        self._history.clear()
+        self._board.update(procedure=name, result="", exposures=0)
+        chain = Chain(
+            by=armed.armed_by, seconds=armed.armed_until_s - time.monotonic(), told=self._stage_told,
+            commands=self._next, journal=self._stage_journal, make=self._stage_loop,
+        )  # fmt: skip
+        self._begin(lambda: self._go_through(procedure, chain))
+
+    def _go_through(self, procedure: Callable[[Bench], Result], chain: Chain) -> None:
+        settings = self._settings
+        result, why = None, ""
+        try:
+            with DeadMan(settings.devices, settings.dead_man_s) as dead_man:
+                chain.alive = dead_man.beat
+                result, why = attempted(procedure, bench_of(settings, self._open, chain, settings.plan()))
+        except Exception as error:  # noqa: BLE001 - the axes stand; whatever it was, a person must know
+            why = one_line(error)
+        last = chain.done[-1].progress if chain.done else Progress(phase=Phase.ENDED)
+        if why and last.outcome in (Outcome.NONE, Outcome.ALIGNED):
+            last = replace(last, outcome=Outcome.FAILED, reason=why)
+        self._loop = Loop(settings, chosen)  # the next Arm is one for all axes
+        self._board.update(result=json.dumps(result.figures()) if result else "")
+        self._told(last)
+
+    def _stage_told(self, progress: Progress) -> None:
+        """While stages follow each other none of them is the end."""
+        if progress.phase in RUNNING:
+            self._told(progress)
+
+    def _stage_journal(self, stage: str, plan: Plan) -> Journal:
+        journal = Journal(new_name(self._out).with_suffix(f".{stage}.jsonl"), plan)
+        self._board.update(journal=str(journal.path))
+        return journal
+
+    def _stage_loop(self, plan: Plan, choose: Callable[[Plan, Point], Method]) -> Loop:
+        self._loop = Loop(plan, choose)
+        return self._loop
 
     def _drive(self, first: Sequence[events.AnyEvent], journal: Journal) -> None:
         with DeadMan(self._settings.devices, self._settings.dead_man_s) as dead_man:

@@ -392,6 +392,27 @@ def test_the_device_refuses_what_does_not_fit(device: tango.DeviceProxy, names: 
             refused()
 
 
+def test_a_procedure_of_the_device_is_refused_unarmed_and_ends_with_its_reason(
+    device: tango.DeviceProxy, names: dict[str, str]
+) -> None:
+    device.Configure(as_toml(names, "x"))
+    for refused, said in [
+        (lambda: device.RockingCurve("x"), "RockingCurve: the loop is idle; Arm it first"),
+        (lambda: device.Track(5.0), "Track: the loop is idle"),
+    ]:
+        with pytest.raises(tango.DevFailed, match=said):
+            refused()
+    device.Arm(["a test", "60"])
+    with pytest.raises(tango.DevFailed, match="CentreOfRotation: no eta, y, z in alignment"):
+        device.CentreOfRotation()
+    device.RockingCurve("x")
+    until(lambda: device.phase == "ended", 30.0)
+    # An axis that ends at 5 counts its own position.
+    assert (device.outcome, device.procedure, device.result) == ("exhausted", "RockingCurve", "")
+    assert device.reason.startswith("no peak: the most was 5")
+    assert Path(device.journal).exists()
+
+
 def test_the_device_stops_and_waits_for_a_person(device: tango.DeviceProxy, names: dict[str, str]) -> None:
     device.Configure(as_toml(names, "slow", method="goto", goto=[4.0], approve=True))
     device.Arm(["a test", "60"])

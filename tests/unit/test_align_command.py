@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from service.alignment import events
 from service.alignment.journal import replayed
 from service.alignment.loop import Loop
 from service.alignment.methods.choose import chosen
 from service.cli import app
+from service.commands.procedures import Interrupts
 from service.commands.report import DONE, FAILED, WRONG_USE
 
 runner = CliRunner()
@@ -66,3 +68,49 @@ def test_axes_without_devices_are_refused(tmp_path: Path) -> None:
     code, told = align(tmp_path, "--settings", str(settings))
     assert code == WRONG_USE
     assert "devices says nothing of x" in told["error"]
+
+
+@pytest.mark.parametrize(
+    ("what", "options", "told_too"),
+    [
+        ("rocking", ("--points", "31"), {"centre", "width", "height", "background", "width_deviation"}),
+        ("rotation", ("--correct",), {"off", "deviation", "moves", "corrected"}),
+        ("track", ("--exposures", "30", "--hours", "0.1"), {"walked", "ended"}),
+    ],
+)
+def test_a_procedure_tells_its_figures(what: str, options: tuple[str, ...], told_too: set[str], tmp_path: Path) -> None:
+    code, told = align(tmp_path, what, "--seed", "3", *options)
+    assert (code, told["ok"], told["procedure"]) == (DONE, True, what)
+    assert told_too < set(told)
+    assert len(told["journal"]) == len(told["stages"])
+    assert Path(told["picture"]).read_bytes().startswith(b"\x89PNG")
+    for journal in told["journal"]:
+        assert replayed(Path(journal), lambda plan: Loop(plan, chosen)) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("luck",), "choose one of crystal, rocking, rotation, height, track"),
+        (("--correct",), "--correct is for rotation, not for crystal"),
+        (("rotation", "--hours", "2"), "--hours is for track, not for rotation"),
+        (("track", "--far"), "--far is for a crystal, not for track"),
+        (("rocking", "--axis", "mu"), "no axis 'mu' in alignment.axes"),
+        (("height", "--seconds", "1"), "the arming ended"),
+        (("rotation", "--dry-run", "--method", "golden"), "dry run: no move was made"),
+    ],
+)
+def test_what_a_procedure_cannot_do_is_told(options: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    code, told = align(tmp_path, *options)
+    assert code in (FAILED, WRONG_USE)
+    assert said in told["error"]
+
+
+def test_ctrl_c_ends_a_track_at_its_best_point_and_the_next_one_at_once() -> None:
+    interrupts = Interrupts()
+    assert interrupts() is None
+    interrupts.ask()
+    assert isinstance(interrupts(), events.Stop)
+    assert interrupts() is None
+    with pytest.raises(KeyboardInterrupt):
+        interrupts.ask()
