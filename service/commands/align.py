@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from service.adapters import twin_scene
 from service.adapters.twin_beamline import COUNTERS, Counting, TwinBeamline
@@ -22,6 +19,7 @@ from service.alignment.loop import Loop
 from service.alignment.methods.choose import chosen
 from service.alignment.plan import Plan
 from service.alignment.progress import Outcome, Progress
+from service.commands.align_view import AlignView
 from service.commands.report import Advance, Report
 from service.errors import DeviceError, SettingsError
 from service.ports import Beamline
@@ -30,9 +28,7 @@ from service.results.alignment_picture import write_alignment
 from service.results.durable import require_writable
 from service.settings import Settings, parse_section
 
-BARS = "▁▂▃▄▅▆▇█"
 NOBODY = "braggloop align"  # who arms where no name was given
-SHOWN = 24  # values in the little plot of the progress line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,38 +47,33 @@ class Asked:
 
 @dataclass(slots=True)
 class Followed:
-    """Collects what was measured, and tells of it."""
+    """Collects what was measured, and tells of it; `view` draws it."""
 
     advance: Advance
-    most: int
+    view: AlignView
     measured: list[Measured] = field(default_factory=list)
     seen: int = 0
-    last: deque[float] = field(default_factory=lambda: deque(maxlen=SHOWN))
 
     def __call__(self, progress: Progress) -> None:
+        self.view.progress = progress
         if progress.exposures == self.seen or not math.isfinite(progress.value) or progress.positions is None:
             self.seen = min(self.seen, progress.exposures)
             return
         self.seen = progress.exposures
         self.measured.append(Measured(value=progress.value, positions=dict(progress.positions)))
-        self.last.append(progress.value)
-        self.advance(f"aligning, {self.seen}: {progress.value:.6g} {self._plot()}", min(1.0, self.seen / self.most))
-
-    def _plot(self) -> str:
-        low = min(self.last)
-        # Counts by their logarithm, down to none; of other numbers how far they are above the least.
-        shown = np.log10(np.array(self.last) + 1.0) if low >= 0.0 else np.array(self.last) - low
-        top = max(float(shown.max()), 1.0 if low >= 0.0 else 1e-12)
-        return "".join(BARS[min(len(BARS) - 1, int(len(BARS) * value / top))] for value in shown)
+        self.view.values.append(progress.value)
+        self.advance(f"aligning, {self.seen}: {progress.value:.6g}", min(1.0, self.seen / self.view.most))
 
 
 def align(asked: Asked, settings: Settings, report: Report) -> None:
     """Align, and write the journal and a picture into the folder `out`. Raises DeviceError where it did not succeed."""
     require_writable(settings.out, "out")
     name = new_name(settings.out)
-    with report.progress() as advance:
+    view = AlignView(most=settings.alignment.most_exposures)
+    with report.live(view) as advance:
         run = _on_devices if settings.alignment.axes else _on_twin
-        followed, progress, record, journals = run(asked, settings, name, advance)
+        followed = Followed(advance, view)
+        progress, record, journals = run(asked, settings, name, followed)
     picture = write_alignment(followed.measured, f"{progress.outcome}: {progress.reason}", name.with_suffix(".png"))
     aligned = bool(record.pop("aligned"))
     found: dict[str, Any] = {
@@ -102,10 +93,10 @@ def align(asked: Asked, settings: Settings, report: Report) -> None:
     report.finish(found)
 
 
-Run = tuple[Followed, Progress, dict[str, Any], list[Path]]
+Run = tuple[Progress, dict[str, Any], list[Path]]
 
 
-def _on_devices(asked: Asked, settings: Settings, name: Path, advance: Advance) -> Run:
+def _on_devices(asked: Asked, settings: Settings, name: Path, followed: Followed) -> Run:
     from service.adapters.tango_beamline import TangoBeamline
     from service.alignment.dead_man import DeadMan
 
@@ -116,19 +107,17 @@ def _on_devices(asked: Asked, settings: Settings, name: Path, advance: Advance) 
             "alignment: client = true hands the motors to a client of CrystalAlignment, not to a command"
         )
     plan = parse_section(Plan, {**settings.alignment.plan().model_dump(), **changes_of(asked)})
-    followed = Followed(advance, plan.most_exposures)
     beamline = TangoBeamline(settings.alignment)
     with DeadMan(settings.alignment.devices, settings.alignment.dead_man_s) as dead_man:
         progress, journal = _run(plan, beamline, asked, name, followed, dead_man.beat)
-    return followed, progress, {"aligned": progress.outcome is Outcome.ALIGNED}, [journal]
+    return progress, {"aligned": progress.outcome is Outcome.ALIGNED}, [journal]
 
 
-def _on_twin(asked: Asked, settings: Settings, name: Path, advance: Advance) -> Run:
+def _on_twin(asked: Asked, settings: Settings, name: Path, followed: Followed) -> Run:
     scene = (twin_scene.far if asked.far else twin_scene.near)(asked.seed)
     twin = twin_scene.beamline(scene)
     plan = twin_scene.plan(settings.alignment.method, settings.alignment.most_exposures)
     plan = parse_section(Plan, {**plan.model_dump(), **changes_of(asked)})
-    followed = Followed(advance, plan.most_exposures)
     journals: list[Path] = []
     if asked.far:
         progress = _found(plan, twin, asked, name, followed, journals)
@@ -138,7 +127,7 @@ def _on_twin(asked: Asked, settings: Settings, name: Path, advance: Advance) -> 
     off = twin.off()
     there = twin_scene.aligned(off) and progress.outcome is Outcome.ALIGNED
     offset = {"x_m": off.x_m, "y_m": off.y_m, "eta_deg": off.eta_deg}
-    return followed, progress, {"aligned": there, "offset": offset, "seconds": round(twin.now_s(), 1)}, journals
+    return progress, {"aligned": there, "offset": offset, "seconds": round(twin.now_s(), 1)}, journals
 
 
 def _run(

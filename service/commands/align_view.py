@@ -20,16 +20,11 @@ COLUMNS, ROWS = 72, 6  # of the plot, one column a value
 
 @dataclass(slots=True)
 class AlignView:
-    """Follows a loop; drawn by rich as it is at that moment. `most`: exposures after which it ends by itself."""
+    """What a loop shows, drawn by rich as it is at that moment. `most`: exposures after which it ends, or about."""
 
     most: int
     progress: Progress = field(default_factory=Progress)
     values: deque[float] = field(default_factory=lambda: deque(maxlen=COLUMNS))
-
-    def measured(self, progress: Progress) -> None:
-        """Take one more value."""
-        self.progress = progress
-        self.values.append(progress.value)
 
     def __rich__(self) -> Group:
         return Group(Text(self.headline()), *(Text(row, "cyan") for row in plotted(self.values)), self._axes())
@@ -37,10 +32,8 @@ class AlignView:
     def headline(self) -> str:
         progress = self.progress
         refused = f", {progress.refused} refused" if progress.refused else ""
-        return (
-            f"{progress.phase}: exposure {progress.exposures} of at most {self.most}, {progress.moves} moves{refused}; "
-            f"value {progress.value:.6g}, best {progress.best_value:.6g}"
-        )
+        value = f"; value {progress.value:.6g}, best {progress.best_value:.6g}" if progress.best else ""
+        return f"{progress.phase}: exposure {progress.exposures} of {self.most}, {progress.moves} moves{refused}{value}"
 
     def _axes(self) -> Table:
         progress = self.progress

@@ -22,6 +22,7 @@ from service.alignment.procedures.rotation import centre_of_rotation
 from service.alignment.procedures.settings import ProcedureSettings
 from service.alignment.procedures.track import HOUR_S, track
 from service.commands.align import NOBODY, Asked, Followed, changes_of, said
+from service.commands.align_view import AlignView
 from service.commands.report import Report
 from service.errors import DeviceError, SettingsError
 from service.results.alignment_picture import write_alignment
@@ -82,8 +83,9 @@ def procedure(wanted: Wanted, asked: Asked, settings: Settings, report: Report) 
     journals: list[Path] = []
     interrupts = Interrupts()
     seconds = asked.seconds if wanted.hours is None else wanted.hours * HOUR_S
-    with report.progress() as advance:
-        followed = Followed(advance, wanted.exposures or ABOUT[wanted.what])
+    view = AlignView(most=wanted.exposures or ABOUT[wanted.what])
+    with report.live(view) as advance:
+        followed = Followed(advance, view)
         chain = Chain(
             by=asked.by or NOBODY, seconds=seconds, told=followed, journal=stage_journals(name, journals),
             commands=interrupts,

@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from service.errors import BraggloopError, SettingsError
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
+REDRAWN = 8.0  # times a second
 Advance = Callable[[str, float], None]  # what is being done, how much of the whole is done (0 to 1)
 
 
@@ -46,6 +48,10 @@ class Report(Protocol):
 
     def progress(self) -> Any:
         """Return a context manager that yields an Advance."""
+        ...
+
+    def live(self, drawn: RenderableType) -> Any:
+        """Return the same with a picture that is drawn anew several times a second, where it can be."""
         ...
 
     def finish(self, record: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
@@ -84,6 +90,14 @@ class HumanReport:
             task = bar.add_task("", total=1.0)
             yield lambda stage, done: bar.update(task, description=escape(stage), completed=done)
 
+    @contextmanager
+    def live(self, drawn: RenderableType) -> Iterator[Advance]:
+        if not self._console.is_terminal:
+            yield _Lines(self.note)
+            return
+        with Live(drawn, console=self._console, refresh_per_second=REDRAWN, transient=True):
+            yield lambda stage, done: None
+
     def finish(self, record: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
         """People have read it in the tables."""
 
@@ -102,6 +116,10 @@ class JsonReport:
 
     @contextmanager
     def progress(self) -> Iterator[Advance]:
+        yield _Lines(self.note)
+
+    @contextmanager
+    def live(self, drawn: RenderableType) -> Iterator[Advance]:
         yield _Lines(self.note)
 
     def finish(self, record: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
