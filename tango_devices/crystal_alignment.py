@@ -5,7 +5,7 @@ from __future__ import annotations
 from tango.server import command
 
 from service.alignment import events
-from service.devices.alignment import AlignmentStatus
+from service.devices.alignment_status import AlignmentStatus
 from service.errors import SettingsError
 from tango_devices.attributes import rendered
 from tango_devices.controlled import ControlledDevice, refusals

@@ -8,27 +8,20 @@ import threading
 import time
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from service.alignment import events
-from service.alignment.chain import Chain
 from service.alignment.dead_man import DeadMan
 from service.alignment.drive import Driver
 from service.alignment.hand import Hand, parse_report
 from service.alignment.journal import Journal, new_name
 from service.alignment.loop import Loop
 from service.alignment.methods.choose import chosen
-from service.alignment.methods.port import Method, Point
 from service.alignment.plan import AlignmentSettings, Plan
-from service.alignment.procedures.bench import Bench, Result, attempted, bench_of
-from service.alignment.procedures.height import eucentric_height
-from service.alignment.procedures.rocking import rocking_curve
-from service.alignment.procedures.rotation import centre_of_rotation
-from service.alignment.procedures.track import track
-from service.alignment.progress import Outcome, Phase, Progress
-from service.devices.status import Board, State, Status, count, reading
+from service.alignment.progress import Phase, Progress
+from service.devices.alignment_status import AlignmentStatus, shown
+from service.devices.status import Board, State
 from service.errors import RefusedError, SettingsError, one_line
 from service.ports import Beamline
 from service.settings import parse_section
@@ -36,7 +29,6 @@ from service.settings import parse_section
 HISTORY = 256  # the last values that are shown
 TIDY_S = 2.0  # how long a loop that has ended may take to let go of its beamline
 CLOSE_S = 10.0  # how long the end of a loop is waited for
-NAN = float("nan")
 # What a command asks of the loop's phase; what runs takes it from a queue, so it must be known to fit before.
 RUNNING = frozenset(Phase) - {Phase.IDLE, Phase.ARMED, Phase.ENDED}
 FITS: Mapping[type[events.Event], frozenset[Phase]] = {
@@ -47,47 +39,6 @@ FITS: Mapping[type[events.Event], frozenset[Phase]] = {
     events.Approve: frozenset({Phase.APPROVING}),
     events.Reject: frozenset({Phase.APPROVING}),
 }
-STATES = {Phase.IDLE: State.STANDBY, Phase.ARMED: State.ON, Phase.MOVING: State.MOVING, Phase.APPROVING: State.ON}
-ENDS = {Outcome.ALIGNED: State.STANDBY, Outcome.FAILED: State.FAULT}
-
-
-@dataclass(frozen=True, kw_only=True)
-class AlignmentStatus(Status):
-    """What an alignment shows; positions in the axes' own units, in the order of `axes`."""
-
-    phase: str = reading("idle", label="Phase", description="What the loop is doing.")
-    outcome: str = reading("", label="Outcome", description="How the last loop ended; empty while one runs.")
-    reason: str = reading("", label="Reason", description="Why it ended, with the rule and both numbers.")
-    armed_by: str = reading("", label="Armed by", description="Who allowed moves; empty where nobody does.")
-    method: str = reading("", label="Method", description="How the best point is looked for.")
-    axes: tuple[str, ...] = reading((), label="Axes", description="Axes that the loop may move.")
-    positions: tuple[float, ...] = reading((), label="Positions", description="Where the axes stand.", format="%.9g")
-    target: tuple[float, ...] = reading((), label="Target", description="Where they go.", format="%.9g")
-    best: tuple[float, ...] = reading((), label="Best point", description="Where most was measured.", format="%.9g")
-    start_point: tuple[float, ...] = reading(
-        (), label="Start", description="Where the axes stood at Start.", format="%.9g"
-    )
-    value: float = reading(NAN, label="Value", description="What was measured last.", format="%.6g")
-    best_value: float = reading(NAN, label="Best value", description="The most that was measured.", format="%.6g")
-    history: tuple[float, ...] = reading((), label="History", description="The last values.", format="%.6g")
-    exposures: int = count("Exposures", "Measurements since Start.")
-    moves: int = count("Moves", "Moves since Start.")
-    refused: int = count("Refused", "Moves that the guard refused since Start.")
-    restored: str = reading("", label="Restored", description="Where the axes were brought back to: start or best.")
-    journal: str = reading("", label="Journal", description="File of all proposals, decisions and moves.")
-    reflections: tuple[str, ...] = reading(
-        (), label="Reflections", description="Reflections that are kept: number, h k l, tag; or why there are none."
-    )
-    ub: tuple[float, ...] = reading(
-        (), label="UB", description="UB row by row, with 2 pi, You's frame; empty before a fit.", unit="1/angstrom",
-        format="%.9g",
-    )  # fmt: skip
-    residual_deg: float = reading(
-        NAN, label="Residual", description="Largest angle between a reflection and where UB puts it.", unit="deg",
-        format="%.4f", limits=(0, None),
-    )  # fmt: skip
-    procedure: str = reading("", label="Procedure", description="The procedure that runs, or the last one; or empty.")
-    result: str = reading("", label="Result", description="What the last procedure found, as JSON; empty until then.")
 
 
 class Alignment:
@@ -160,25 +111,6 @@ class Alignment:
         self._history.clear()
         self._board.update(method=str(plan.method))
         self._run(events.Arm(now_s=now_s, by=armed.armed_by, seconds=left_s), events.Start(now_s=now_s))
-
-    def rocking_curve(self, axis: str) -> None:
-        """Scan an axis ("": that of the settings), and go to the middle of the peak."""
-        axis = axis or self._settings.procedures.rotation
-        self._start_procedure("RockingCurve", lambda bench: rocking_curve(bench, axis), axis)
-
-    def centre_of_rotation(self) -> None:
-        """Tell how far the crystal, which is in the beam, lies from the axis of rotation; correct nothing."""
-        self._start_procedure("CentreOfRotation", centre_of_rotation, *self._rotating)
-
-    def eucentric_height(self) -> None:
-        """Bring the crystal onto the axis of rotation."""
-        self._start_procedure("EucentricHeight", eucentric_height, *self._rotating)
-
-    def track(self, seconds: float) -> None:
-        """Keep the crystal in the beam for some seconds, within those of the arming; a Stop ends it in order."""
-        if not seconds > 0.0:
-            raise SettingsError(f"Track: for {seconds} s; give a time above 0")
-        self._start_procedure("Track", lambda bench: track(bench, seconds=seconds))
 
     def restore(self, to: str) -> None:
         """Bring the axes of an ended loop back to the "start" or the "best" point, while armed."""
@@ -264,56 +196,6 @@ class Alignment:
         self._thread = threading.Thread(target=work, name="alignment", daemon=True)
         self._thread.start()
 
-    @property
-    def _rotating(self) -> tuple[str, str, str]:
-        names = self._settings.procedures
-        return names.rotation, names.across, names.along
-
-    def _start_procedure(self, name: str, procedure: Callable[[Bench], Result], *axes: str) -> None:
-        self._must_rest(name)
-        armed = self._loop.progress
-        if armed.phase is not Phase.ARMED or armed.armed_until_s is None:
-            raise RefusedError(f"{name}: the loop is {armed.phase}; Arm it first")
-        if missing := [axis for axis in axes if axis not in self._settings.axes]:
-            raise SettingsError(f"{name}: no {', '.join(missing)} in alignment.axes; name them in procedures")
-        self._history.clear()
-        self._board.update(procedure=name, result="", exposures=0)
-        chain = Chain(
-            by=armed.armed_by, seconds=armed.armed_until_s - time.monotonic(), told=self._stage_told,
-            commands=self._next, journal=self._stage_journal, make=self._stage_loop,
-        )  # fmt: skip
-        self._begin(lambda: self._go_through(procedure, chain))
-
-    def _go_through(self, procedure: Callable[[Bench], Result], chain: Chain) -> None:
-        settings = self._settings
-        result, why = None, ""
-        try:
-            with DeadMan(settings.devices, settings.dead_man_s) as dead_man:
-                chain.alive = dead_man.beat
-                result, why = attempted(procedure, bench_of(settings, self._open, chain, settings.plan()))
-        except Exception as error:  # noqa: BLE001 - the axes stand; whatever it was, a person must know
-            why = one_line(error)
-        last = chain.done[-1].progress if chain.done else Progress(phase=Phase.ENDED)
-        if why and last.outcome in (Outcome.NONE, Outcome.ALIGNED):
-            last = replace(last, outcome=Outcome.FAILED, reason=why)
-        self._loop = Loop(settings, chosen)  # the next Arm is one for all axes
-        self._board.update(result=json.dumps(result.figures()) if result else "")
-        self._told(last)
-
-    def _stage_told(self, progress: Progress) -> None:
-        """While stages follow each other none of them is the end."""
-        if progress.phase in RUNNING:
-            self._told(progress)
-
-    def _stage_journal(self, stage: str, plan: Plan) -> Journal:
-        journal = Journal(new_name(self._out).with_suffix(f".{stage}.jsonl"), plan)
-        self._board.update(journal=str(journal.path))
-        return journal
-
-    def _stage_loop(self, plan: Plan, choose: Callable[[Plan, Point], Method]) -> Loop:
-        self._loop = Loop(plan, choose)
-        return self._loop
-
     def _drive(self, first: Sequence[events.AnyEvent], journal: Journal) -> None:
         with DeadMan(self._settings.devices, self._settings.dead_man_s) as dead_man:
             beamline = self._open(self._settings)
@@ -337,48 +219,10 @@ class Alignment:
     def _told(self, progress: Progress) -> None:
         if progress.exposures > self.status.exposures:
             self._history = [*self._history, progress.value][-HISTORY:]
-        names = tuple(self._settings.axes)
-
-        def at(point: Mapping[str, float] | None) -> tuple[float, ...]:
-            return tuple(point.get(name, NAN) for name in names) if point else ()
-
-        self._board.update(
-            state=_state(progress),
-            message=_said(progress),
-            phase=str(progress.phase),
-            outcome=str(progress.outcome),
-            reason=progress.reason,
-            armed_by=progress.armed_by if progress.armed_until_s is not None else "",
-            positions=at(progress.positions),
-            target=at(progress.target),
-            best=at(progress.best),
-            start_point=at(progress.start),
-            value=progress.value,
-            best_value=progress.best_value if progress.best else NAN,
-            history=tuple(self._history),
-            exposures=progress.exposures,
-            moves=progress.moves,
-            refused=progress.refused,
-            restored=progress.restored,
-        )
+        self._board.update(history=tuple(self._history), **shown(progress, tuple(self._settings.axes)))
 
     def _must_rest(self, command: str) -> None:
         if self._thread is not None and not self._loop.running:
             self._thread.join(TIDY_S)
         if self._busy:
             raise RefusedError(f"{command}: the loop is {self._loop.progress.phase}; Stop or Abort it first")
-
-
-def _state(progress: Progress) -> State:
-    if progress.phase is Phase.ENDED:
-        return ENDS.get(progress.outcome, State.ALARM if progress.outcome is Outcome.LOST else State.STANDBY)
-    return STATES.get(progress.phase, State.RUNNING)
-
-
-def _said(progress: Progress) -> str:
-    if progress.phase is Phase.ENDED:
-        return f"{progress.outcome}: {progress.reason}" + (
-            "; Reset acknowledges" if _state(progress) is State.FAULT else ""
-        )
-    by = f", armed by {progress.armed_by}" if progress.armed_by else ""
-    return f"{progress.phase}{by}: exposures: {progress.exposures}, moves: {progress.moves}"

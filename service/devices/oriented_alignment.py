@@ -13,13 +13,14 @@ from service.alignment.orientation import Orientation
 from service.alignment.orienting import Orienting
 from service.alignment.plan import AlignmentSettings
 from service.alignment.reflection import Hkl
-from service.devices.alignment import Alignment, AlignmentStatus
+from service.devices.alignment_status import AlignmentStatus
+from service.devices.procedure_alignment import ProcedureAlignment
 from service.errors import RefusedError, SettingsError, SourceError
 from service.ports import Beamline
 from service.settings import Settings
 
 
-class OrientedAlignment(Alignment):
+class OrientedAlignment(ProcedureAlignment):
     """Commands of a person; each returns at once, what moves is the loop's. Files are those of `braggloop orient`."""
 
     def __init__(self, settings: Settings, open_beamline: Callable[[AlignmentSettings], Beamline]) -> None:

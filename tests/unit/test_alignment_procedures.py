@@ -29,7 +29,8 @@ from service.alignment.procedures.rotation import centre_of_rotation
 from service.alignment.procedures.settings import ProcedureSettings
 from service.alignment.procedures.track import track
 from service.alignment.rotation_centre import correction
-from service.devices.alignment import Alignment, AlignmentStatus
+from service.devices.alignment_status import AlignmentStatus
+from service.devices.procedure_alignment import ProcedureAlignment
 from service.errors import DataError, RefusedError, SettingsError
 from service.settings import parse_section
 from tests.helpers.streams import until
@@ -210,7 +211,7 @@ VALUE = "test/counter/1/reflection"
 
 
 @pytest.fixture
-def aligning(tmp_path: Path) -> Iterator[tuple[Alignment, TwinBeamline]]:
+def aligning(tmp_path: Path) -> Iterator[tuple[ProcedureAlignment, TwinBeamline]]:
     _, scene, bench = twin(3)
     beamline = twin_scene.beamline(scene._replace(goniometer=replace(scene.goniometer, drifts={})))
     beamline.rest(time.monotonic())
@@ -225,12 +226,12 @@ def aligning(tmp_path: Path) -> Iterator[tuple[Alignment, TwinBeamline]]:
     def opened(asked: AlignmentSettings) -> Counting:
         return Counting(beamline, asked.value.rpartition("/")[2], twin_scene.EXPOSURE_S)
 
-    alignment = Alignment(settings, opened, tmp_path)
+    alignment = ProcedureAlignment(settings, opened, tmp_path)
     yield alignment, beamline
     alignment.close()
 
 
-def run(alignment: Alignment, begin: Callable[[], None]) -> AlignmentStatus:
+def run(alignment: ProcedureAlignment, begin: Callable[[], None]) -> AlignmentStatus:
     alignment.arm("a test", 1000.0)
     begin()
     until(lambda: alignment.status.phase == "ended", 60.0)
@@ -238,7 +239,7 @@ def run(alignment: Alignment, begin: Callable[[], None]) -> AlignmentStatus:
 
 
 def test_the_controller_runs_each_procedure_and_tells_what_it_found(
-    aligning: tuple[Alignment, TwinBeamline],
+    aligning: tuple[ProcedureAlignment, TwinBeamline],
 ) -> None:
     alignment, beamline = aligning
     height = run(alignment, alignment.eucentric_height)
@@ -254,7 +255,7 @@ def test_the_controller_runs_each_procedure_and_tells_what_it_found(
     assert set(json.loads(tracked.result)["walked"]) == {"x", "y", "eta"}
 
 
-def test_the_controller_refuses_procedures_that_do_not_fit(aligning: tuple[Alignment, TwinBeamline]) -> None:
+def test_the_controller_refuses_procedures_that_do_not_fit(aligning: tuple[ProcedureAlignment, TwinBeamline]) -> None:
     alignment, _ = aligning
     with pytest.raises(RefusedError, match="CentreOfRotation: the loop is idle; Arm it first"):
         alignment.centre_of_rotation()
@@ -274,7 +275,7 @@ def test_the_controller_refuses_procedures_that_do_not_fit(aligning: tuple[Align
         alignment.restore("best")
 
 
-def test_a_procedure_that_fails_is_a_fault_with_its_reason(aligning: tuple[Alignment, TwinBeamline]) -> None:
+def test_a_procedure_that_fails_is_a_fault_with_its_reason(aligning: tuple[ProcedureAlignment, TwinBeamline]) -> None:
     alignment, beamline = aligning
     beamline.axes["eta"].fail("stuck")
     status = run(alignment, alignment.centre_of_rotation)
