@@ -31,6 +31,13 @@ LOOK_AGAIN_S = 1.0
 # Refusals that another proposal does not mend.
 FINAL = {"arming", "axes", "target", "read-back", "heartbeat"}
 DARK = {"beam", "shutter"}
+# What a command that does not fit waits for.
+INSTEAD = {
+    events.Arm: "; Stop or Abort it first",
+    events.Start: "; Arm it first",
+    events.Resume: ", not paused",
+    events.Restore: "; Stop it first",
+}
 # What a method may raise: it ends the loop, not the process.
 METHOD_ERRORS = (ArithmeticError, ValueError, RuntimeError, LookupError, TypeError, BraggloopError)
 
@@ -63,7 +70,7 @@ class Loop:
 
     @property
     def running(self) -> bool:
-        return self.progress.phase not in (Phase.IDLE, Phase.ARMED, Phase.ENDED)
+        return self.progress.running
 
     @property
     def deadline_s(self) -> float:
@@ -75,6 +82,8 @@ class Loop:
         """Return what is to be done now; raise RefusedError where a command does not fit, which changes nothing."""
         if self.running and (ended := self._overdue(event)):
             return ended
+        if why := self.unfit(type(event)):
+            raise RefusedError(why)
         handlers: Mapping[type[events.Event], Callable[..., Actions]] = {
             events.Arm: self._arm,
             events.Start: self._start,
@@ -96,9 +105,24 @@ class Loop:
 
     # Commands
 
+    def unfit(self, command: type[events.Event]) -> str:
+        """Return why a command does not fit now, "" where it does; whatever else happens always fits."""
+        phase, running = self.progress.phase, self.running
+        orderly = running and phase is not Phase.HALTING
+        fits = {
+            events.Arm: not running,
+            events.Start: phase is Phase.ARMED,
+            events.Pause: orderly,
+            events.Resume: self._pausing,
+            events.Stop: orderly or phase is Phase.ARMED,
+            events.Abort: phase is not Phase.IDLE,
+            events.Restore: not running,
+            events.Approve: phase is Phase.APPROVING,
+            events.Reject: phase is Phase.APPROVING,
+        }
+        return "" if fits.get(command, True) else f"{command.__name__}: the loop is {phase}{INSTEAD.get(command, '')}"
+
     def _arm(self, event: events.Arm) -> Actions:
-        if self.running:
-            raise RefusedError("Arm: the loop runs; Stop or Abort it first")
         if not event.by.strip():
             raise RefusedError("Arm: says not by whom; give a name")
         if not (math.isfinite(event.seconds) and event.seconds > 0.0):
@@ -112,21 +136,16 @@ class Loop:
         return ()
 
     def _start(self, event: events.Start) -> Actions:
-        if self.progress.phase is not Phase.ARMED:
-            raise RefusedError(f"Start: the loop is {self.progress.phase}; Arm it first")
         self._begin_anew()
         self._way.forget()
         self._show(start=None, best=None, best_value=-math.inf)
         return self._look(self._begin)
 
     def _pause(self, event: events.Pause) -> Actions:
-        self._must_run("Pause")
         self._pausing = True
         return self._now(Phase.PAUSED) if self.progress.phase is Phase.APPROVING else ()
 
     def _resume(self, event: events.Resume) -> Actions:
-        if not self._pausing:
-            raise RefusedError("Resume: the loop is not paused")
         self._pausing = False
         if self.progress.phase is not Phase.PAUSED:
             return ()
@@ -137,7 +156,6 @@ class Loop:
     def _stop(self, event: events.Stop) -> Actions:
         if self.progress.phase is Phase.ARMED:
             return self._disarmed()
-        self._must_run("Stop")
         return self._end(Outcome.STOPPED, "Stop", back=self._plan.on_stop)
 
     def _abort(self, event: events.Abort) -> Actions:
@@ -146,12 +164,9 @@ class Loop:
             return ()
         if self.progress.phase in (Phase.ARMED, Phase.ENDED):
             return self._disarmed()
-        self._must_run("Abort")
         return self._end(Outcome.ABORTED, "Abort")
 
     def _restore(self, event: events.Restore) -> Actions:
-        if self.running:
-            raise RefusedError(f"Restore: the loop is {self.progress.phase}; Stop it first")
         if self._destination(event.to) is None:
             raise RefusedError(f"Restore: no {event.to} point is known")
         self._way.forget()
@@ -159,12 +174,10 @@ class Loop:
         return self._look(self._go_back)
 
     def _approve(self, event: events.Approve) -> Actions:
-        self._must_wait("Approve")
         self._approved = True
         return self._look(self._leg)
 
     def _reject(self, event: events.Reject) -> Actions:
-        self._must_wait("Reject")
         found = Refusal(rule="approval", got="rejected", allowed="moves that a person approves")
         return self._refused(found, event.now_s)
 
@@ -463,11 +476,3 @@ class Loop:
 
     def _show(self, **changes: object) -> None:
         self.progress = replace(self.progress, **changes)  # type: ignore[arg-type]
-
-    def _must_run(self, command: str) -> None:
-        if not self.running or self.progress.phase is Phase.HALTING:
-            raise RefusedError(f"{command}: the loop is {self.progress.phase}")
-
-    def _must_wait(self, command: str) -> None:
-        if self.progress.phase is not Phase.APPROVING:
-            raise RefusedError(f"{command}: no move waits for a person")

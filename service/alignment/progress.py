@@ -58,3 +58,7 @@ class Progress:
     moves: int = 0
     refused: int = 0
     restored: str = ""
+
+    @property
+    def running(self) -> bool:
+        return self.phase not in (Phase.IDLE, Phase.ARMED, Phase.ENDED)

@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -29,16 +29,6 @@ from service.settings import parse_section
 HISTORY = 256  # the last values that are shown
 TIDY_S = 2.0  # how long a loop that has ended may take to let go of its beamline
 CLOSE_S = 10.0  # how long the end of a loop is waited for
-# What a command asks of the loop's phase; what runs takes it from a queue, so it must be known to fit before.
-RUNNING = frozenset(Phase) - {Phase.IDLE, Phase.ARMED, Phase.ENDED}
-FITS: Mapping[type[events.Event], frozenset[Phase]] = {
-    events.Pause: RUNNING - {Phase.PAUSED, Phase.HALTING},
-    events.Resume: frozenset({Phase.PAUSED}),
-    events.Stop: RUNNING - {Phase.HALTING},
-    events.Abort: RUNNING,
-    events.Approve: frozenset({Phase.APPROVING}),
-    events.Reject: frozenset({Phase.APPROVING}),
-}
 
 
 class Alignment:
@@ -128,12 +118,12 @@ class Alignment:
         between = phase is Phase.ENDED and command in (events.Abort, events.Stop)
         if self._busy and self._hand is not None:
             self._hand.tell(command(now_s=time.monotonic()))  # type: ignore[arg-type]
-        elif self._busy and (between or phase in FITS[command]):
+        elif self._busy and (between or not self._loop.unfit(command)):
             self._commands.put(command(now_s=time.monotonic()))  # type: ignore[arg-type]
         elif not self._busy and command in (events.Abort, events.Stop):
             self._handle(events.Abort(now_s=time.monotonic()))
         else:
-            raise RefusedError(f"{command.__name__}: the loop is {phase}")
+            raise RefusedError(self._loop.unfit(command) or f"{command.__name__}: the loop is {phase}")
 
     def suggest(self) -> str:
         """Return what a client that owns its motors is to do now, a JSON object; see service.alignment.hand."""

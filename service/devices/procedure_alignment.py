@@ -20,7 +20,7 @@ from service.alignment.procedures.rocking import rocking_curve
 from service.alignment.procedures.rotation import centre_of_rotation
 from service.alignment.procedures.track import track
 from service.alignment.progress import Outcome, Phase, Progress
-from service.devices.alignment import RUNNING, Alignment
+from service.devices.alignment import Alignment
 from service.errors import RefusedError, SettingsError, one_line
 
 
@@ -86,7 +86,7 @@ class ProcedureAlignment(Alignment):
 
     def _stage_told(self, progress: Progress) -> None:
         """While stages follow each other none of them is the end."""
-        if progress.phase in RUNNING:
+        if progress.running:
             self._told(progress)
 
     def _stage_journal(self, stage: str, plan: Plan) -> Journal:
