@@ -52,7 +52,7 @@ class _Recorded:
 
 @dataclass(slots=True, kw_only=True)
 class Chain:
-    """Armed `by` somebody for `seconds` from the first stage on; the largest travel is that of a stage.
+    """Armed `by` somebody for `seconds` from the first stage on; the largest travel is that of all stages.
 
     `make` makes the loop of a stage, `journal` opens its journal, `told` hears of every step, `commands` come in
     between, and `alive` is called while it goes on well. `done` are the stages that were tried.
@@ -67,6 +67,7 @@ class Chain:
     make: Callable[[Plan, Callable[[Plan, Point], Method]], Loop] = Loop
     done: list[Stage] = field(default_factory=list)
     _until_s: float | None = None
+    _travelled: dict[str, float] = field(default_factory=dict)
 
     def run(
         self,
@@ -106,7 +107,8 @@ class Chain:
 
         with self.journal(name, plan) as journal:
             driver = Driver(loop, beamline, journal, self.commands, both, alive=self.alive)
-            progress = driver.align(self.by, left_s)
+            progress = driver.align(self.by, left_s, self._travelled)
+        self._travelled |= loop.travelled
         return Stage(name, progress, tuple(kept))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from service.alignment import events
 from service.alignment.journal import Journal
@@ -66,10 +66,14 @@ class Driver:
             raise
         return self._loop.progress
 
-    def align(self, by: str, seconds: float) -> Progress:
-        """Arm by name for some seconds, start, and go on until the end; return how it ended."""
+    def align(self, by: str, seconds: float, travelled: Mapping[str, float] | None = None) -> Progress:
+        """Arm by name for some seconds, start, and go on until the end; return how it ended.
+
+        `travelled`: what axes have gone before in the same arming.
+        """
         now_s = self._beamline.now_s()
-        return self.run(events.Arm(now_s=now_s, by=by, seconds=seconds), events.Start(now_s=now_s))
+        arm = events.Arm(now_s=now_s, by=by, seconds=seconds, travelled=travelled or {})
+        return self.run(arm, events.Start(now_s=now_s))
 
     def _give_up(self, error: BaseException) -> None:
         """Stop the axes and let the loop end, past the journal, which may be what failed."""

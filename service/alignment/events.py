@@ -16,11 +16,12 @@ class Event(BaseModel):
 
 
 class Arm(Event):
-    """A person, by name, allows moves for some seconds."""
+    """A person, by name, allows moves for some seconds; axes have `travelled` before, in a loop of the same arming."""
 
     kind: Literal["arm"] = "arm"
     by: str
     seconds: float
+    travelled: Mapping[str, float] = Field(default_factory=dict)
 
 
 class Start(Event):

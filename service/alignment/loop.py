@@ -73,6 +73,11 @@ class Loop:
         return self.progress.running
 
     @property
+    def travelled(self) -> Positions:
+        """How far each axis has gone since the arming, in its unit."""
+        return self._way.travelled
+
+    @property
     def deadline_s(self) -> float:
         """When a Tick is due at the latest: the arming or a silence ends."""
         armed_s = self.progress.armed_until_s
@@ -127,7 +132,7 @@ class Loop:
             raise RefusedError("Arm: says not by whom; give a name")
         if not (math.isfinite(event.seconds) and event.seconds > 0.0):
             raise RefusedError(f"Arm: for {event.seconds} s; give a time above 0")
-        self._way.arm(event.now_s)
+        self._way.arm(event.now_s, event.travelled)
         kept = self.progress
         self.progress = Progress(
             phase=Phase.ARMED, armed_by=event.by, armed_until_s=event.now_s + event.seconds, start=kept.start,

@@ -20,7 +20,7 @@ class Way:
 
     def __init__(self, plan: Plan) -> None:
         self._plan, self._limits = plan, plan.limits()
-        self._travelled: dict[str, float] = {}
+        self.travelled: dict[str, float] = {}
         self._moved_s: dict[str, float] = {}
         self._setpoints: dict[str, float] = {}
         self._target: dict[str, float] = {}
@@ -28,8 +28,8 @@ class Way:
         self._beat_s = math.inf
         self.trims = 0
 
-    def arm(self, now_s: float) -> None:
-        self._travelled = dict.fromkeys(self._plan.axes, 0.0)
+    def arm(self, now_s: float, travelled: Positions) -> None:
+        self.travelled = {**dict.fromkeys(self._plan.axes, 0.0), **travelled}
         self._moved_s = dict.fromkeys(self._plan.axes, now_s)
         self._beat_s = now_s
         self._setpoints = {}
@@ -63,7 +63,7 @@ class Way:
             armed_until_s=progress.armed_until_s,
             positions=progress.positions or {},
             setpoints=self._setpoints,
-            travelled=self._travelled,
+            travelled=self.travelled,
             moved_s=self._moved_s,
             result_s=None if restoring else result_s,
             beam=restoring or progress.beam,
@@ -80,7 +80,7 @@ class Way:
     def go(self, leg: Positions, known: Known) -> None:
         """Account for a leg that is about to be made."""
         for axis, to in leg.items():
-            self._travelled[axis] = self._travelled.get(axis, 0.0) + guard.way(known, axis, to)
+            self.travelled[axis] = self.travelled.get(axis, 0.0) + guard.way(known, axis, to)
             self._moved_s[axis] = known.now_s
             self._setpoints[axis] = to
 

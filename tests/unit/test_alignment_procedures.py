@@ -198,6 +198,16 @@ def test_a_chain_is_armed_once_for_all_its_stages() -> None:
     assert bench.chain.done[-1].progress.reason.startswith("the arming ended")
 
 
+def test_the_largest_travel_is_that_of_all_stages_together() -> None:
+    beamline, _, bench = twin(0)
+    here = beamline.axes["x"].read()
+    x = bench.plan.axes["x"].model_copy(update={"largest_travel": 1.5 * BEAM_M})
+    there, back = (part(bench.plan, {"x": x}, method="goto", goto=[to]) for to in (here + BEAM_M, here))
+    bench.chain.run("there", there, beamline)
+    with pytest.raises(ChainEnded, match="largest travel of x: .* since arming"):
+        bench.chain.run("back", back, beamline)
+
+
 def test_axes_that_are_missing_are_told() -> None:
     _, _, bench = twin(0, along="height")
     with pytest.raises(SettingsError, match=r"no axis .height. in alignment\.axes; there are x, y, eta, z"):
