@@ -36,6 +36,8 @@ CANDIDATES, AROUND = 200, 0.7
 # Anscombe's: roots of so many more counts have even variance.
 FEW = 0.375
 MOST_STEPS = 200
+# A scan shows its background so many widths from its maximum, where there are so many places there.
+FAR, FLOOR_PLACES = 1.2, 6
 # A fringe is told from the peak by looking so many widths beside it; near enough to there counts as looked.
 BESIDE, SEEN = 1.5, 0.6
 # It is looked for once the place is known to this share of the widths.
@@ -154,12 +156,15 @@ def update(peak: Peak, state: State, place: ArrayLike, counts: float, time_s: fl
 def along_one(places: ArrayLike, counts: ArrayLike, width: float, background: float) -> Curve:
     """Return the fit to `counts` at `places` along one parameter, float64 (places,) both, in any order and unit.
 
-    `width` and `background` are what is known before, about. Raises ValueError where there are fewer than two places.
+    `width` and `background` are what is known before, about; see `floor`. Raises ValueError where there are fewer than
+    two places.
     """
     at, counted = np.asarray(places, dtype=np.float64) / width, np.asarray(counts, dtype=np.float64)
     if at.ndim != 1 or at.shape != counted.shape or len(set(at.tolist())) < 2:
         raise ValueError(f"places have shape {at.shape}, counts {counted.shape}; expected two different places or more")
-    known = Peak(low=[-math.inf], high=[math.inf], widths=[1.0], tolerances=[1.0], background=background)
+    known = Peak(
+        low=[-math.inf], high=[math.inf], widths=[1.0], tolerances=[1.0], background=floor(at, counted, 1.0, background)
+    )
     middle = at[int(np.argmax(counted))]  # the fit is done about it, in widths
     measured = Measured(at[:, None] - middle, np.maximum(counted, 0.0), np.zeros(len(at)))
     fit = _fitted(known, init(known, [0.0]), measured)
@@ -168,6 +173,17 @@ def along_one(places: ArrayLike, counts: ArrayLike, width: float, background: fl
         float((fit.place[0] + middle) * width), float(wide * width), float(high), float(low),
         tuple((deviations * [width, wide * width, high, low]).tolist()),
     )  # fmt: skip
+
+
+def floor(places: ArrayLike, counts: ArrayLike, width: float, background: float) -> float:
+    """Return the background that a scan shows: the mean of the lower half of what was counted far from its maximum;
+    `background` where fewer than FLOOR_PLACES places (places,) are farther than FAR `width` from it.
+    """
+    at, counted = np.asarray(places, dtype=np.float64), np.asarray(counts, dtype=np.float64)
+    far = counted[np.abs(at - at[int(np.argmax(counted))]) > FAR * width]
+    if len(far) < FLOOR_PLACES:
+        return background
+    return max(float(np.sort(far)[: (len(far) + 1) // 2].mean()), FEW)
 
 
 def found(peak: Peak, state: State) -> bool:

@@ -17,6 +17,7 @@ from service.alignment.plan import Plan, PlannedAxis
 from service.alignment.progress import Outcome, Phase, Progress
 from service.errors import DeviceError
 from service.ports import Beamline
+from service.settings import parse_section
 
 
 class Told(NamedTuple):
@@ -52,7 +53,8 @@ class _Recorded:
 
 @dataclass(slots=True, kw_only=True)
 class Chain:
-    """Armed `by` somebody for `seconds` from the first stage on; the largest travel is that of all stages.
+    """Armed `by` somebody for `seconds` from the first look at `left_s` on; the largest travel is that of all
+    stages.
 
     `make` makes the loop of a stage, `journal` opens its journal, `told` hears of every step, `commands` come in
     between, and `alive` is called while it goes on well. `done` are the stages that were tried.
@@ -79,7 +81,7 @@ class Chain:
     ) -> Stage:
         """Run one stage and return it; raise ChainEnded with its reason where it did not end in a `fine` way."""
         left_s = self.left_s(beamline)
-        if self.done and left_s <= 0.0:
+        if left_s <= 0.0:
             late = f"the arming ended {-left_s:.6g} s ago"
             stage = Stage(name, Progress(phase=Phase.ENDED, outcome=Outcome.FAILED, reason=late), ())
         else:
@@ -115,4 +117,4 @@ class Chain:
 def part(plan: Plan, axes: Mapping[str, PlannedAxis], **changes: object) -> Plan:
     """Return the plan of a stage: that of an alignment with other axes; a value that falls is no collapse there."""
     given = {**plan.model_dump(), "collapse_share": 0.0, **changes}
-    return Plan.model_validate({**given, "axes": {name: axis.model_dump() for name, axis in axes.items()}})
+    return parse_section(Plan, {**given, "axes": {name: axis.model_dump() for name, axis in axes.items()}})

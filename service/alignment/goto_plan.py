@@ -40,6 +40,8 @@ def require_way(plan: Plan, positions: Positions) -> None:
 def refusal_on_the_way(plan: Plan, positions: Positions) -> Refusal | None:
     """Return the first refusal on the way, None where all legs are allowed."""
     limits, there = plan.limits(), dict(zip(plan.axes, plan.goto, strict=True))
+    if unread := [axis for axis in there if axis not in positions]:
+        raise RefusedError(f"nothing was moved: where {', '.join(unread)} stands is not known")
     at, travelled = dict(positions), dict.fromkeys(there, 0.0)
     long_ago = dict.fromkeys(there, -math.inf)
     while True:

@@ -5,10 +5,11 @@ Suggest -> look, move, expose, wait, halt or end       Report -> standing, expos
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -18,7 +19,7 @@ from service.alignment.journal import Journal
 from service.alignment.loop import Actions, Loop
 from service.alignment.plan import Plan
 from service.alignment.progress import Phase, Progress
-from service.errors import BraggloopError, RefusedError, SettingsError, one_line
+from service.errors import RefusedError, SettingsError, one_line
 
 TICK_S = 0.05  # between two looks at the clock
 # How long a client that is told to stop its axes may take to say that they stand.
@@ -63,6 +64,10 @@ ANSWERS: Mapping[type[events.Action], tuple[str, ...]] = {
 }
 
 
+# After these nothing that was suggested before stands, even where the loop wants nothing else; after a command it does.
+ENDING = (events.Standing, events.Exposed, events.AxesFailed, events.ResultLost, events.Tick, events.Start)
+
+
 def parse_report(text: str) -> Report:
     """Return the report of a JSON object; raise SettingsError where it is none."""
     try:
@@ -76,8 +81,9 @@ def parse_report(text: str) -> Report:
 class Hand:
     """Drives one loop by what a client reports; for several threads. `told` hears of every step.
 
-    Each suggestion has a number and stands until it is reported of or another takes its place, after a Stop say; so
-    Suggest may be asked again at any time. Where the plan wants signs of life each call of the client is one.
+    Each suggestion has a number of `numbers` and stands until it is reported of or another takes its place, after a
+    Stop say; so Suggest may be asked again at any time. A client is told to halt wherever that was due, however late it
+    asks. Where the plan wants signs of life each call of the client is one.
     """
 
     def __init__(
@@ -87,43 +93,57 @@ class Hand:
         journal: Journal,
         told: Callable[[Progress], None] = lambda _: None,
         clock_s: Callable[[], float] = time.monotonic,
+        numbers: Iterator[int] | None = None,
     ) -> None:
-        self._loop, self._journal, self._told, self._clock_s = loop, journal, told, clock_s
+        self._loop, self._told, self._clock_s = loop, told, clock_s
+        self._journal: Journal | None = journal
         self._beats = math.isfinite(plan.heartbeat_s)
         self._lock = threading.RLock()
         self._action: events.Action | None = None
-        self._number, self._since_s = 0, clock_s()
+        self._halt: events.Halt | None = None  # due, and the client has not been told
+        self._numbers = itertools.count(1) if numbers is None else numbers
+        self._number, self._since_s = next(self._numbers), clock_s()
 
     def watch(self) -> None:
-        """Look at the clock until the loop has ended."""
+        """Look at the clock until the loop has ended; the journal may be closed then."""
         while self._loop.running:
             time.sleep(TICK_S)
             self.tick()
+        with self._lock:
+            self._journal = None
 
     def tell(self, event: events.AnyEvent) -> None:
         """Tell the loop of an event; a command that does not fit raises RefusedError and changes nothing.
 
-        A journal that cannot be written ends the loop.
+        Whatever else goes wrong, a journal that cannot be written too, halts the client before it is raised.
         """
         with self._lock:
-            actions = self._loop.handle(event)
             try:
-                self._journal.record(event, actions)
-            except BraggloopError as error:
+                actions = self._loop.handle(event)
+                if self._journal is not None:
+                    self._journal.record(event, actions)
+            except RefusedError:
+                raise
+            except Exception as error:
                 self._give_up(error)
                 raise
-            if actions or not isinstance(event, events.Beat | events.Pause | events.Resume):
+            if actions or isinstance(event, ENDING):
                 self._suggest(actions)
             self._told(self._loop.progress)
 
-    def _give_up(self, error: BraggloopError) -> None:
-        for _ in range(2):  # the first halts it, the second says that nobody can tell where the axes stand
-            self._loop.handle(events.AxesFailed(now_s=self._clock_s(), what=one_line(error)))
-        self._suggest(())
+    def _give_up(self, error: Exception) -> None:
+        """Let the loop halt, past the journal, which may be what failed."""
+        self._journal = None
+        what = one_line(error) or type(error).__name__
+        self._suggest(self._loop.handle(events.AxesFailed(now_s=self._clock_s(), what=what)))
+        self._halt = self._halt or events.Halt(why=what)
+        self._told(self._loop.progress)
 
     def _suggest(self, actions: Actions) -> None:
         self._action = actions[0] if actions else None
-        self._number, self._since_s = self._number + 1, self._clock_s()
+        if isinstance(self._action, events.Halt):
+            self._halt = self._action
+        self._number, self._since_s = next(self._numbers), self._clock_s()
 
     def tick(self) -> None:
         """Let time pass: a wait ends, an arming or a silence does, a client does not stop its axes."""
@@ -144,7 +164,11 @@ class Hand:
         """Return what the client is to do: `number`, `kind` and what belongs to it (`targets`, `seconds`, `why`)."""
         with self._lock:
             self._heard()
-            progress, number = self._loop.progress, {"number": self._number}
+            number, halt = {"number": self._number}, self._halt
+            self._halt = None
+            if halt is not None:
+                return {**halt.model_dump(mode="json"), **number}
+            progress = self._loop.progress
             if not self._loop.running:
                 best = dict(progress.best or {})
                 return {"kind": "end", **number, "outcome": progress.outcome, "why": progress.reason, "best": best}
@@ -157,14 +181,19 @@ class Hand:
             return {**given, **number}
 
     def report(self, report: Report) -> None:
-        """Take what came of a suggestion; raise RefusedError where it is not the present one, or not its answer."""
+        """Take what came of a suggestion; raise RefusedError where it is not the present one, or not its answer.
+
+        That axes stand after all is over changes nothing.
+        """
         with self._lock:
             self._heard()
-            if report.number != self._number or self._action is None:
+            if report.number != self._number:
                 raise RefusedError(f"Report: of suggestion {report.number}, the present one is {self._number}; Suggest")
-            fitting = ANSWERS[type(self._action)]
+            if not self._loop.running:
+                return
+            fitting = ANSWERS[type(self._action)] if self._action is not None else ("axes failed",)
             if report.kind not in fitting:
-                asked = self._action.model_dump()["kind"]
+                asked = "wait" if self._action is None else self._action.model_dump()["kind"]
                 raise RefusedError(f"Report: {report.kind!r}, expected of {asked!r}: {' or '.join(fitting)}")
             self.tell(report.event(self._clock_s()))
 

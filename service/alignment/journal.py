@@ -25,16 +25,20 @@ def new_name(folder: Path) -> Path:
 
 
 class Journal:
-    """Written by one thread. A move is on the disk before it is made; raises ResultError where it cannot be."""
+    """Written by one thread. A move is on the disk before it is made; raises ResultError where it cannot be.
 
-    def __init__(self, path: Path, plan: Plan) -> None:
+    A new file for a `plan`; without one that which is there goes on.
+    """
+
+    def __init__(self, path: Path, plan: Plan | None) -> None:
         self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("x", encoding="utf-8")
+            self._file = path.open("a" if plan is None else "x", encoding="utf-8")
         except OSError as error:
             raise ResultError(f"journal {path}: {error.strerror or error}") from error
-        self._write({"format": FORMAT, "plan": plan.model_dump(mode="json")}, durable=True)
+        if plan is not None:
+            self._write({"format": FORMAT, "plan": plan.model_dump(mode="json")}, durable=True)
 
     def record(self, event: AnyEvent, actions: Sequence[Action]) -> None:
         line = {"event": event.model_dump(mode="json"), "actions": [each.model_dump(mode="json") for each in actions]}

@@ -300,9 +300,12 @@ class Loop:
         if point is not None:
             return self._go(self._named(point), now_s, self._expose)
         assert self._method is not None
-        failure = self._method.failure()
+        return self._with_method(self._method.failure, self._judged, now_s)
+
+    def _judged(self, failure: str, now_s: float) -> Actions:
         if failure:
             return self._end(Outcome.EXHAUSTED, failure, back=self._plan.on_stop)
+        assert self._method is not None
         return self._with_method(
             self._method.best, lambda best, now_s: self._go(self._named(best), now_s, self._at_best), now_s
         )
@@ -362,6 +365,8 @@ class Loop:
         return self._with_method(self._method.refused, lambda _, now_s: self._decide(now_s), now_s)
 
     def _at_best(self, now_s: float) -> Actions:
+        if self._pausing:
+            return self._now(Phase.PAUSED)
         positions = self.progress.positions or {}
         if self._plan.dry_run:
             return self._end(Outcome.REHEARSED, "dry run: no move was made")

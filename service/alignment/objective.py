@@ -71,7 +71,10 @@ def averaged(values: ArrayLike, outliers: float = math.inf, counts: bool = False
     middle = float(np.median(all_of_them))
     off = np.abs(all_of_them - middle)
     least = MAD_PER_SIGMA * math.sqrt(max(middle, 0.0) + FEW_COUNTS) if counts else 0.0
-    kept = all_of_them[off <= outliers * max(float(np.median(off)), least)] if math.isfinite(outliers) else all_of_them
+    far = max(float(np.median(off)), least)
+    # Where most readings are alike their deviation tells nothing of the others.
+    judged = math.isfinite(outliers) and far > 0.0
+    kept = all_of_them[off <= outliers * far] if judged else all_of_them
     return Averaged(float(kept.mean()), len(all_of_them) - len(kept))
 
 

@@ -197,8 +197,14 @@ class AlignmentSettings(Plan):
 
     @model_validator(mode="after")
     def _dead_man_outwaits_a_point(self) -> AlignmentSettings:
-        if (self.trigger or self.fresh) and self.dead_man_s <= self.value_s:
-            raise ValueError(f"dead_man_s is {self.dead_man_s:g}, expected more than value_s, {self.value_s:g}")
+        point_s = self.settle_s + (self.readings - 1) * self.apart_s
+        if self.trigger or self.fresh:
+            point_s += self.value_s
+        if self.dead_man_s <= point_s:
+            raise ValueError(
+                f"dead_man_s is {self.dead_man_s:g}, expected more than a point may take, {point_s:g} s of settle_s,"
+                " readings, apart_s and value_s"
+            )
         return self
 
     @property

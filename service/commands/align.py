@@ -17,7 +17,7 @@ from service.alignment.find import Finder
 from service.alignment.journal import Journal, new_name, stage_journals
 from service.alignment.loop import Loop
 from service.alignment.methods.choose import chosen
-from service.alignment.plan import Plan
+from service.alignment.plan import AlignmentSettings, Plan
 from service.alignment.progress import Outcome, Progress
 from service.commands.align_view import AlignView
 from service.commands.report import Advance, Report
@@ -102,10 +102,8 @@ def _on_devices(asked: Asked, settings: Settings, name: Path, followed: Followed
 
     if asked.far:
         raise SettingsError("--far is the twin's: devices begin where they stand")
-    if settings.alignment.client:
-        raise SettingsError(
-            "alignment: client = true hands the motors to a client of CrystalAlignment, not to a command"
-        )
+    must_own_motors(settings.alignment)
+    must_go_by_itself(settings.alignment, "CrystalAlignment and its Approve")
     plan = parse_section(Plan, {**settings.alignment.plan().model_dump(), **changes_of(asked)})
     beamline = TangoBeamline(settings.alignment)
     with DeadMan(settings.alignment.devices, settings.alignment.dead_man_s) as dead_man:
@@ -149,6 +147,22 @@ def _found(
         chain=Chain(by=asked.by or NOBODY, seconds=asked.seconds, told=told, journal=stage_journals(name, journals)),
     ).run()  # fmt: skip
     return stages[-1].progress
+
+
+def must_own_motors(settings: AlignmentSettings) -> None:
+    """Raise SettingsError where the motors are a client's."""
+    if settings.client:
+        raise SettingsError(
+            "alignment: client = true hands the motors to a client of CrystalAlignment, not to a command"
+        )
+
+
+def must_go_by_itself(settings: AlignmentSettings, use: str) -> None:
+    """Raise SettingsError where each move waits for a person; `use` says what asks one."""
+    if settings.approve:
+        raise SettingsError(
+            f"alignment.approve: each move waits for a person, whom this command cannot ask; leave it out, or use {use}"
+        )
 
 
 def changes_of(asked: Asked) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from service.alignment.plan import Plan
 from service.alignment.progress import Outcome, Progress
 from service.alignment.reflection import Hkl, shown, two_theta_deg
 from service.alignment.reflection_list import Kept
+from service.commands.align import must_go_by_itself, must_own_motors
 from service.commands.report import Advance, Report
 from service.errors import BraggloopError, DeviceError, SettingsError
 from service.results.durable import require_writable
@@ -137,11 +138,8 @@ def _gone(
 ) -> dict[str, Any]:
     """Go there under guard, journal and dead man; return how it ended."""
     plan = goto_plan(settings.alignment, there)
-    if plan.approve:
-        raise SettingsError(
-            "alignment.approve: each move waits for a person, whom this command cannot ask; leave it out, or use"
-            " GotoHkl and Approve of CrystalAlignment"
-        )
+    must_own_motors(settings.alignment)
+    must_go_by_itself(settings.alignment, "GotoHkl and Approve of CrystalAlignment")
     if going.dry_run:
         plan = plan.model_copy(update={"dry_run": True})
     require_writable(settings.out, "out")

@@ -21,7 +21,7 @@ from service.alignment.procedures.rocking import RockingCurve, rocking_curve
 from service.alignment.procedures.rotation import centre_of_rotation
 from service.alignment.procedures.settings import ProcedureSettings
 from service.alignment.procedures.track import HOUR_S, track
-from service.commands.align import NOBODY, Asked, Followed, changes_of, said
+from service.commands.align import NOBODY, Asked, Followed, changes_of, must_go_by_itself, must_own_motors, said
 from service.commands.align_view import AlignView
 from service.commands.report import Report
 from service.errors import DeviceError, SettingsError
@@ -126,6 +126,8 @@ def _must_be_known(wanted: Wanted, asked: Asked) -> None:
         raise SettingsError(f"align {wanted.what!r}: unknown; choose one of crystal, {', '.join(ABOUT)}")
     if asked.far:
         raise SettingsError(f"--far is for a crystal, not for {wanted.what}, which begins in the beam")
+    if asked.dry_run:
+        raise SettingsError(f"--dry-run is for a crystal, not for {wanted.what}: each stage rests on the one before")
 
 
 def _procedure(wanted: Wanted) -> Callable[[Bench], Result]:
@@ -148,6 +150,8 @@ def _on_devices(wanted: Wanted, asked: Asked, settings: Settings, chain: Chain) 
     from service.adapters.tango_beamline import TangoBeamline
     from service.alignment.dead_man import DeadMan
 
+    must_own_motors(settings.alignment)
+    must_go_by_itself(settings.alignment, "CrystalAlignment and its Approve")
     alignment = settings.alignment.model_copy(update={"procedures": _settings(wanted, settings)})
     plan = parse_section(Plan, {**alignment.plan().model_dump(), **changes_of(asked)})
     with DeadMan(alignment.devices, alignment.dead_man_s) as dead_man:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import queue
 import threading
@@ -46,6 +48,7 @@ class Alignment:
         self._board = Board(AlignmentStatus(state=State.STANDBY))
         self._thread: threading.Thread | None = None
         self._hand: Hand | None = None
+        self._numbers = itertools.count(1)
         self._plan: Plan
         self._loop: Loop
         self._use(settings)
@@ -100,7 +103,8 @@ class Alignment:
         self._plan, self._loop = plan, Loop(plan, chosen)
         self._history.clear()
         self._board.update(method=str(plan.method))
-        self._run(events.Arm(now_s=now_s, by=armed.armed_by, seconds=left_s), events.Start(now_s=now_s))
+        arm = events.Arm(now_s=now_s, by=armed.armed_by, seconds=left_s)
+        self._go(Journal(new_name(self._out).with_suffix(".jsonl"), plan), arm, events.Start(now_s=now_s))
 
     def restore(self, to: str) -> None:
         """Bring the axes of an ended loop back to the "start" or the "best" point, while armed."""
@@ -109,18 +113,22 @@ class Alignment:
             raise SettingsError(f"Restore: {to!r} is neither start nor best")
         if {"start": self._loop.progress.start, "best": self._loop.progress.best}[to] is None:
             raise RefusedError(f"Restore: no {to} point is known")
-        self._run(events.Restore(now_s=time.monotonic(), to=to))
+        armed, now_s = self._loop.progress, time.monotonic()
+        left_s = (armed.armed_until_s or now_s) - now_s
+        arm = events.Arm(now_s=now_s, by=armed.armed_by, seconds=left_s, travelled=self._loop.travelled)
+        first = (arm,) if left_s > 0.0 else ()  # for the journal, which goes on
+        self._go(Journal(Path(self.status.journal), None), *first, events.Restore(now_s=now_s, to=to))
 
     def tell(self, command: type[events.Event]) -> None:
         """Hand a command to the loop that runs; raise RefusedError where it does not fit. An Abort at rest disarms."""
         phase = self._loop.progress.phase
-        # Between two stages of a procedure no loop runs: the next one is told.
-        between = phase is Phase.ENDED and command in (events.Abort, events.Stop)
+        # Axes may be about to move though no loop runs yet, or again: between two stages of a procedure.
+        always = command in (events.Abort, events.Stop)
         if self._busy and self._hand is not None:
             self._hand.tell(command(now_s=time.monotonic()))  # type: ignore[arg-type]
-        elif self._busy and (between or not self._loop.unfit(command)):
+        elif self._busy and (always or not self._loop.unfit(command)):
             self._commands.put(command(now_s=time.monotonic()))  # type: ignore[arg-type]
-        elif not self._busy and command in (events.Abort, events.Stop):
+        elif not self._busy and always:
             self._handle(events.Abort(now_s=time.monotonic()))
         else:
             raise RefusedError(self._loop.unfit(command) or f"{command.__name__}: the loop is {phase}")
@@ -148,7 +156,8 @@ class Alignment:
     def close(self) -> None:
         """Abort what runs and wait for its end; safe to call twice."""
         if self._busy:
-            self.tell(events.Abort)
+            with contextlib.suppress(RefusedError):  # it has just ended
+                self.tell(events.Abort)
         if self._thread is not None:
             self._thread.join(CLOSE_S)
 
@@ -168,11 +177,10 @@ class Alignment:
         self._loop.handle(event)
         self._told(self._loop.progress)
 
-    def _run(self, *first: events.AnyEvent) -> None:
-        journal = Journal(new_name(self._out).with_suffix(".jsonl"), self._plan)
+    def _go(self, journal: Journal, *first: events.AnyEvent) -> None:
         self._board.update(journal=str(journal.path))
         if self._settings.client:
-            self._hand = hand = Hand(self._plan, self._loop, journal, self._told)
+            self._hand = hand = Hand(self._plan, self._loop, journal, self._told, numbers=self._numbers)
             for event in first:
                 hand.tell(event)
             work: Callable[[], None] = hand.watch

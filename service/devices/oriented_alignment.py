@@ -76,6 +76,8 @@ class OrientedAlignment(ProcedureAlignment):
         return Orienting(self._all)
 
     def _standing(self, orienting: Orienting) -> Mapping[str, float]:
+        if self.settings.client:
+            raise RefusedError("a client moves these axes: nobody here knows where they stand; use `braggloop orient`")
         devices = self.settings.devices
         return orienting.standing(AxisPositions({axis: devices[axis] for axis in orienting.axes if axis in devices})())
 

@@ -63,18 +63,22 @@ class ProcedureAlignment(Alignment):
         self._history.clear()
         self._board.update(procedure=name, result="", exposures=0)
         chain = Chain(
-            by=armed.armed_by, seconds=armed.armed_until_s - time.monotonic(), told=self._stage_told,
-            commands=self._next, journal=self._stage_journal, make=self._stage_loop,
+            by=armed.armed_by, seconds=0.0, told=self._stage_told, commands=self._next, journal=self._stage_journal,
+            make=self._stage_loop,
         )  # fmt: skip
-        self._begin(lambda: self._go_through(procedure, chain))
+        until_s = armed.armed_until_s
+        self._begin(lambda: self._go_through(procedure, chain, until_s))
 
-    def _go_through(self, procedure: Callable[[Bench], Result], chain: Chain) -> None:
+    def _go_through(self, procedure: Callable[[Bench], Result], chain: Chain, until_s: float) -> None:
         settings = self._settings
         result, why = None, ""
         try:
             with DeadMan(settings.devices, settings.dead_man_s) as dead_man:
                 chain.alive = dead_man.beat
-                result, why = attempted(procedure, bench_of(settings, self._open, chain, settings.plan()))
+                bench = bench_of(settings, self._open, chain, settings.plan())
+                chain.seconds = until_s - time.monotonic()  # the beamline has a clock of its own
+                chain.left_s(bench.beamline)
+                result, why = attempted(procedure, bench)
         except Exception as error:  # noqa: BLE001 - the axes stand; whatever it was, a person must know
             why = one_line(error)
         last = chain.done[-1].progress if chain.done else Progress(phase=Phase.ENDED)

@@ -373,8 +373,11 @@ def test_the_device_aligns_and_shows_how(device: tango.DeviceProxy, names: dict[
     assert device.best[0] == pytest.approx(5.0, abs=0.2)
     assert len(device.history) == device.exposures > 5
     assert Path(device.journal).exists()
+    journal = Path(device.journal)
     device.Restore("start")
     until(lambda: device.restored == "start" and device.phase == "ended", 30.0)
+    assert Path(device.journal) == journal
+    assert replayed(journal, lambda plan: Loop(plan, chosen)) == []
 
 
 def test_the_device_refuses_what_does_not_fit(device: tango.DeviceProxy, names: dict[str, str]) -> None:

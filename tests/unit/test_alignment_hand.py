@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from service.alignment.hand import STOP_S, Hand, parse_report
 from service.alignment.journal import Journal, replayed
 from service.alignment.loop import Loop
 from service.alignment.methods.choose import chosen
+from service.alignment.methods.lines import Lines
 from service.alignment.plan import Plan
 from service.alignment.progress import Outcome, Phase
 from service.errors import RefusedError, ResultError, SettingsError
@@ -151,5 +153,51 @@ def test_a_journal_that_cannot_be_written_ends_it(client: Client, monkeypatch: p
     monkeypatch.setattr(client.journal, "record", full)
     with pytest.raises(ResultError):
         client.answer("standing", number)
+    halt = client.hand.suggest()
+    assert (halt["kind"], halt["why"]) == ("halt", "journal: no space left")
+    client.answer("standing", halt["number"])
     end = client.hand.suggest()
     assert (end["kind"], end["outcome"]) == ("end", "failed")
+
+
+@pytest.mark.parametrize("second", [events.Abort, events.Beat])
+def test_a_second_command_does_not_take_the_halt_away(client: Client, second: type[events.Event]) -> None:
+    client.until("move")
+    client.hand.tell(events.Stop(now_s=client.clock_s))
+    client.hand.tell(second(now_s=client.clock_s))  # type: ignore[arg-type]
+    assert client.hand.suggest()["kind"] == "halt"
+    assert client.hand.suggest()["kind"] == "halt"
+    client.step()
+    assert client.hand.suggest()["kind"] == "end"
+
+
+def test_a_client_that_was_away_is_told_to_halt_before_it_is_told_of_the_end(client: Client) -> None:
+    client.until("move")
+    client.clock_s += 31.0
+    client.hand.tick()
+    client.clock_s += STOP_S + 1.0
+    client.hand.tick()
+    assert client.loop.progress.phase is Phase.ENDED
+    halt = client.hand.suggest()
+    assert halt["kind"] == "halt"
+    client.answer("standing", halt["number"])
+    assert client.hand.suggest()["kind"] == "end"
+
+
+def test_a_method_that_fails_in_its_last_word_ends_the_loop(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    client.until("expose")
+
+    def broken(_: object) -> str:
+        raise ValueError("no curve")
+
+    monkeypatch.setattr(Lines, "failure", broken)
+    assert client.until("end")["why"] == "method parabola: no curve"
+
+
+def test_numbers_go_on_in_the_next_loop(tmp_path: Path) -> None:
+    numbers = count(1)
+    plan = Plan.model_validate(PLAN)
+    with Journal(tmp_path / "one", plan) as journal:
+        former = Hand(plan, Loop(plan, chosen), journal, numbers=numbers).suggest()["number"]
+    with Journal(tmp_path / "other", plan) as journal:
+        assert Hand(plan, Loop(plan, chosen), journal, numbers=numbers).suggest()["number"] > former

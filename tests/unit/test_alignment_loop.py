@@ -195,6 +195,14 @@ def test_a_pause_holds_between_legs_and_a_resume_goes_on() -> None:
     assert Phase.PAUSED in {step.phase for step in run.steps}
 
 
+def test_a_pause_on_the_way_to_the_best_point_holds_there() -> None:
+    run = Run(plan(), [0.5])
+    run.when(lambda progress: moving(progress) and progress.exposures == 1, events.Pause)
+    run.when(lambda progress: progress.phase is Phase.PAUSED, events.Resume)
+    assert run().outcome is Outcome.ALIGNED
+    assert Phase.PAUSED in {step.phase for step in run.steps}
+
+
 def test_each_move_waits_for_a_person_where_the_plan_says_so() -> None:
     run = Run(plan(approve=True), [0.5, 0.8])
     waits = lambda progress: progress.phase is Phase.APPROVING  # noqa: E731

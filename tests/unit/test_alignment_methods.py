@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -100,6 +101,20 @@ def test_a_sum_of_squares_has_its_top_found_at_once(count: int, seed: int) -> No
     assert len(asked) == (count + 1) * (count + 2) // 2 + 1
     assert method.best() == pytest.approx(top, abs=1e-6)
     assert method.failure() == ""
+
+
+@pytest.mark.parametrize("offset", [0.0, 1000.0, -1000.0])
+def test_a_wall_is_no_better_than_the_worst_that_was_measured(offset: float) -> None:
+    """Values that are no counts lie anywhere; what may not be gone to must not look best among them."""
+    top, axes = np.array([0.8, 0.3]), [Axis(name=name, low=-5.0, high=5.0, width=1.0, tolerance=0.05) for name in "xy"]
+    methods = Lines(axes, np.zeros(2), partial(parabola, levelled=unchanged)), Paraboloid(axes, np.zeros(2), unchanged)
+    for method in methods:
+        while (place := method.ask()) is not None:
+            if place[0] < -0.4:
+                method.refused()
+            else:
+                method.tell(place, offset - float(np.sum((place - top) ** 2)), 0.0)
+        assert method.best() == pytest.approx(top, abs=0.15) or method.failure()
 
 
 def test_what_has_no_top_is_told() -> None:

@@ -21,6 +21,8 @@ from service.adapters import twin_scene
 from service.adapters.twin_beamline import Counting, TwinBeamline
 from service.alignment import events
 from service.alignment.chain import Chain, ChainEnded, part
+from service.alignment.methods.port import Axis
+from service.alignment.methods.rocking import rocking
 from service.alignment.plan import AlignmentSettings
 from service.alignment.procedures.bench import Bench
 from service.alignment.procedures.height import eucentric_height
@@ -75,6 +77,30 @@ def test_a_rocking_curve_beside_the_reflection_ends_with_its_reason() -> None:
     away = scene._replace(start={**scene.start, "eta": scene.start["eta"] + 1.0})
     with pytest.raises(ChainEnded, match="scan: exhausted: no peak: the most was "):
         rocking_curve(twin(0, away).bench)
+
+
+@pytest.mark.parametrize("background", [0.0, 5.0, 200.0, 5000.0])
+def test_the_background_of_a_scan_is_told_though_another_was_expected(background: float) -> None:
+    places = np.linspace(-2.5, 2.5, 41)
+    expected = 2e4 * np.exp(-4.0 * math.log(2.0) * places**2) + background
+    curve = peak.along_one(places, np.random.default_rng(1).poisson(expected), 1.0, 1.0)
+    assert abs(curve.background - background) < 3.0 * curve.deviations[3] + 1.0
+    assert curve.deviations[3] < max(200.0, 0.5 * background)
+    assert curve.width == pytest.approx(1.0, rel=0.05)
+    assert curve.height == pytest.approx(2e4, rel=0.05)
+
+
+@pytest.mark.parametrize("level", [0.0, 3.0, 200.0, 1e5])
+def test_flat_noise_has_no_rocking_curve(level: float) -> None:
+    axis = Axis(name="eta", low=-10.0, high=10.0, width=1.0, tolerance=0.01)
+    random = np.random.default_rng(2)
+    found = 0
+    for _ in range(50):
+        method = rocking([axis], np.zeros(1), 1.0, 2.5, 41)
+        while (place := method.ask()) is not None:
+            method.tell(place, float(random.poisson(level)), 0.0)
+        found += not method.failure()
+    assert found <= 1
 
 
 @settings(max_examples=40, deadline=None)
@@ -204,7 +230,7 @@ def test_the_largest_travel_is_that_of_all_stages_together() -> None:
     x = bench.plan.axes["x"].model_copy(update={"largest_travel": 1.5 * BEAM_M})
     there, back = (part(bench.plan, {"x": x}, method="goto", goto=[to]) for to in (here + BEAM_M, here))
     bench.chain.run("there", there, beamline)
-    with pytest.raises(ChainEnded, match="largest travel of x: .* since arming"):
+    with pytest.raises(ChainEnded, match=r"largest travel of x: .* since arming"):
         bench.chain.run("back", back, beamline)
 
 
@@ -283,6 +309,23 @@ def test_the_controller_refuses_procedures_that_do_not_fit(aligning: tuple[Proce
     assert (alignment.status.outcome, alignment.status.restored) == ("stopped", "best")
     with pytest.raises(RefusedError, match="no best point is known"):
         alignment.restore("best")
+
+
+@pytest.mark.parametrize("command", [events.Stop, events.Abort])
+@pytest.mark.parametrize("procedure", [True, False])
+def test_a_stop_right_after_the_start_stops_it(
+    aligning: tuple[ProcedureAlignment, TwinBeamline], command: type[events.Event], procedure: bool
+) -> None:
+    alignment, _ = aligning
+    alignment.arm("a test", 1e7)
+    if procedure:
+        alignment.track(1e6)
+    else:
+        alignment.start()
+    alignment.tell(command)  # no loop runs yet
+    until(lambda: alignment.status.phase == "ended", 30.0)
+    assert alignment.status.outcome == {events.Stop: "stopped", events.Abort: "aborted"}[command]
+    assert alignment.status.exposures <= 1
 
 
 def test_a_procedure_that_fails_is_a_fault_with_its_reason(aligning: tuple[ProcedureAlignment, TwinBeamline]) -> None:

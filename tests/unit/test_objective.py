@@ -124,7 +124,9 @@ def test_one_wild_reading_is_left_out_and_told() -> None:
     assert averaged([10.0, 11.0, 9.0, 10.0, 500.0]) == Averaged(108.0, 0)
     assert averaged([0.0, 0.0, 0.0, 0.0, 2.0], 5.0, counts=True) == Averaged(0.4, 0)
     assert averaged([0.0, 0.0, 0.0, 0.0, 20.0], 5.0, counts=True) == Averaged(0.0, 1)
-    assert averaged([3.0, 3.0, 3.0, 3.0, 4.0], 5.0) == Averaged(3.0, 1)
+    # Where most are alike their deviation, 0, tells nothing of the others.
+    assert averaged([3.0, 3.0, 3.0, 3.0, 4.0], 5.0) == Averaged(3.2, 0)
+    assert averaged([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 3.0, 2.0], 5.0) == Averaged(0.6, 0)
 
 
 @pytest.mark.parametrize("mean", [0.1, 0.5, 1.0, 3.0, 100.0])
@@ -179,7 +181,7 @@ def asked(**changes: Any) -> AlignmentSettings:
         ({"objective": {"sum": SUM, "sharp": SHARP}}, "method peak is of counts"),
         ({"objective": {"sum": {**SUM, "scale": 10.0}}}, "method peak is of counts"),
         ({"value": "a/b/c/d", "counts": False, "method": "sweep"}, "method sweep is of counts"),
-        ({"value": "a/b/c/d", "fresh": "a/b/c/e", "value_s": 60.0}, "dead_man_s is 15, expected more than value_s, 60"),
+        ({"value": "a/b/c/d", "fresh": "a/b/c/e", "value_s": 60.0}, "dead_man_s is 15, expected more than a point may take, 60.1 s"),
         ({"value": "a/b/c/d", "readings": 4, "outliers": 5.0}, "outliers among 4 readings: expected 5"),
     ],
 )

@@ -28,20 +28,29 @@ class Lines:
         self._best = np.array(start, dtype=np.float64)
         self._steps = self._all()
         self._next: Point | None = next(self._steps, None)
-        self._lowest = 0.0
+        self._lowest: float | None = None  # of what was measured
+        self._owed = False  # an answer of the search, which the value at the start will be
 
     def ask(self) -> Point | None:
         return self._next
 
     def tell(self, at: Point, value: float, time_s: float) -> None:
-        self._lowest = min(self._lowest, value)
+        self._lowest = value if self._lowest is None else min(self._lowest, value)
+        self._owed = False
+        self._go_on(value)
+
+    def refused(self) -> None:
+        """A wall: no better than the worst that was measured, or than the start where nothing was."""
+        if self._lowest is None and not self._owed:
+            self._owed, self._next = True, self._best.copy()
+            return
+        self._go_on(0.0 if self._lowest is None else self._lowest)
+
+    def _go_on(self, value: float) -> None:
         try:
             self._next = self._steps.send(value)
         except StopIteration:
             self._next = None
-
-    def refused(self) -> None:
-        self.tell(self._best, self._lowest, 0.0)
 
     def failure(self) -> str:
         return ""

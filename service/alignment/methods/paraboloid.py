@@ -27,7 +27,8 @@ class Paraboloid:
         self._axes, self._levelled = axes, levelled
         self._widths, self._tolerances = (np.array([getattr(a, name) for a in axes]) for name in ("width", "tolerance"))
         self._best = np.array(start, dtype=np.float64)
-        self._lowest, self._believed = 0.0, False
+        self._lowest: float | None = None  # of what was measured
+        self._believed = False
         self._steps = self._rounds()
         self._next: Point | None = next(self._steps, None)
 
@@ -35,11 +36,13 @@ class Paraboloid:
         return self._next
 
     def tell(self, at: Point, value: float, time_s: float) -> None:
-        self._go_on(self._levelled(value))
+        levelled = self._levelled(value)
+        self._lowest = levelled if self._lowest is None else min(self._lowest, levelled)
+        self._go_on(levelled)
 
     def refused(self) -> None:
         """A wall: no better than the worst that was measured."""
-        self._go_on(self._lowest)
+        self._go_on(0.0 if self._lowest is None else self._lowest)
 
     def failure(self) -> str:
         return "" if self._believed else f"no top of a paraboloid after {MOST_ROUNDS} rounds: give other widths"
@@ -48,7 +51,6 @@ class Paraboloid:
         return self._best.copy()
 
     def _go_on(self, value: float) -> None:
-        self._lowest = min(self._lowest, value)
         try:
             self._next = self._steps.send(value)
         except StopIteration:

@@ -34,8 +34,11 @@ class Rocking:
 
     def failure(self) -> str:
         most = max(self._counts, default=0.0)
-        if len(self._at) < 2 or no_peak(most, self._background):
-            return no_peak(most, self._background) or f"{len(self._at)} places may be gone to, expected 2 or more"
+        if len(set(self._at)) < 2:
+            return f"{len(set(self._at))} places may be gone to, expected 2 or more"
+        nothing = no_peak(most, max(self._background, float(np.median(self._counts))))
+        if nothing:
+            return nothing
         low, high = self._span
         middle = self._curve().place
         return (

@@ -74,7 +74,8 @@ def centre_of_rotation(bench: Bench, correct: bool = False) -> Rotation:
 def _centred(bench: Bench, angle_deg: float) -> _Centred:
     across = bench.settings.across
     method = bench.plan.method if bench.plan.method in CENTRING else CENTRING[0]
-    stage = bench.chain.run("centre", bench.part(across, method=method), bench.centring)
+    counts = bench.plan.counts or bench.centring is not bench.beamline
+    stage = bench.chain.run("centre", bench.part(across, method=method, counts=counts), bench.centring)
     curve = bench.fitted(stage, across)
     times = [told.time_s for told in stage.told]
     return _Centred(angle_deg, curve.place, curve.deviations[0], sum(times) / len(times))

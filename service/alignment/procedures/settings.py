@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from service.sections import Section
 
@@ -37,4 +38,13 @@ class ProcedureSettings(Section):
     def _angles_differ(cls, angles: tuple[float, ...]) -> tuple[float, ...]:
         if len(set(angles)) < len(angles):
             raise ValueError(f"{angles} has an angle twice")
+        if not all(map(math.isfinite, angles)):
+            raise ValueError(f"{angles} has an angle that is none")
         return angles
+
+    @model_validator(mode="after")
+    def _axes_differ(self) -> ProcedureSettings:
+        names = (self.rotation, self.across, self.along)
+        if len(set(names)) < len(names):
+            raise ValueError(f"rotation, across and along are {', '.join(names)}: expected three different axes")
+        return self
