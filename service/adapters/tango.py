@@ -65,6 +65,9 @@ class TangoDevice:
 
     def _connected(self) -> tango.DeviceProxy:
         if self._proxy is None:
+            if "://" not in self.name and not tango.ApiUtil.get_env_var("TANGO_HOST"):
+                # Tango itself would say so in three hundred lines.
+                raise DeviceError(f"{self.name}: TANGO_HOST is not set; set it, or give tango://host:port/{self.name}")
             proxy = tango.DeviceProxy(self.name)
             proxy.set_timeout_millis(int(1000 * self._timeout_s))
             self._proxy = proxy

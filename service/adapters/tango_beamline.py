@@ -56,6 +56,8 @@ class TangoBeamline:
     """What `[alignment]` of the settings names. Raises SettingsError where a name is none, DeviceError as it goes."""
 
     def __init__(self, settings: AlignmentSettings) -> None:
+        if not settings.devices or not settings.terms:
+            raise SettingsError("alignment: devices and value say nothing: which motors, and which attribute?")
         self._settings = settings
         self.axes: Mapping[str, TangoAxis] = {
             name: TangoAxis(name, TangoDevice(device)) for name, device in settings.devices.items()

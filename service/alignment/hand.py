@@ -35,7 +35,7 @@ class Report(BaseModel):
     number: int
     kind: Literal["standing", "exposed", "axes failed", "result lost"]
     positions: Mapping[str, float] = Field(default_factory=dict)
-    value: float = math.nan
+    value: float | None = None
     age_s: float = 0.0
     beam: bool = True
     shutter: bool = True
@@ -47,6 +47,8 @@ class Report(BaseModel):
             case "standing":
                 return events.Standing(now_s=now_s, positions=self.positions, **light)
             case "exposed":
+                if self.value is None:
+                    raise SettingsError("Report: exposed without a value; NaN says that there was none")
                 taken_s = now_s - self.age_s
                 return events.Exposed(now_s=now_s, value=self.value, taken_s=taken_s, positions=self.positions, **light)
             case "axes failed":

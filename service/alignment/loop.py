@@ -290,6 +290,8 @@ class Loop:
         if self._pausing:
             return self._now(Phase.PAUSED)
         if self.progress.exposures >= self._plan.most_exposures:
+            if self._plan.dry_run:
+                return self._rehearsed()
             used = f"{self.progress.exposures} exposures, allowed {self._plan.most_exposures}"
             return self._end(Outcome.EXHAUSTED, used, back=self._plan.on_stop)
         assert self._method is not None
@@ -369,14 +371,19 @@ class Loop:
             return self._now(Phase.PAUSED)
         positions = self.progress.positions or {}
         if self._plan.dry_run:
-            return self._end(Outcome.REHEARSED, "dry run: no move was made")
+            return self._rehearsed()
         if self._way.trims < self._plan.most_trims and self._way.trim(positions):
             return self._leg(now_s)
         off = self._way.off(positions)
         if off:
             return self._end(Outcome.FAILED, str(off))
-        self._show(phase=Phase.ENDED, outcome=Outcome.ALIGNED, reason="the best point is found")
+        best = self.progress.target or positions  # where most was measured may lie beside it
+        self._show(phase=Phase.ENDED, outcome=Outcome.ALIGNED, reason="the best point is found", best=best)
         return ()
+
+    def _rehearsed(self) -> Actions:
+        judged = f"{self.progress.exposures} proposals were judged, {self.progress.refused} refused"
+        return self._end(Outcome.REHEARSED, f"dry run: no move was made; {judged}")
 
     def _expose(self, now_s: float) -> Actions:
         return self._now(Phase.EXPOSING, events.Expose())

@@ -177,12 +177,12 @@ class AlignmentSettings(Plan):
 
     @model_validator(mode="after")
     def _axes_are_devices(self) -> AlignmentSettings:
-        if self.client:
+        if self.client or not (self.devices or self.terms):  # a client's, or limits alone, for `braggloop orient`
             return self
         zoned = [axis for zone in self.zones for axis in parse_zone(zone).axes]
         nameless = {*self.axes, *zoned} - set(self.devices) if self.axes else set()
         if nameless:
-            raise ValueError(f"devices says nothing of {', '.join(sorted(nameless))}")
+            raise ValueError(f"devices says nothing of {', '.join(sorted(nameless))}, which axes or zones name")
         if self.axes and not self.terms:
             raise ValueError("value says nothing: name the Tango attribute that is driven up")
         return self

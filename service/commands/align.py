@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ from service.results.alignment_picture import write_alignment
 from service.results.durable import require_writable
 from service.settings import Settings, parse_section
 
-NOBODY = "braggloop align"  # who arms where no name was given
+REHEARSED = 20  # exposures of a dry run, in which nothing moves and so no method arrives
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +69,9 @@ class Followed:
 def align(asked: Asked, settings: Settings, report: Report) -> None:
     """Align, and write the journal and a picture into the folder `out`. Raises DeviceError where it did not succeed."""
     require_writable(settings.out, "out")
+    given = settings.alignment
+    if not given.axes and (given.client or given.devices or given.terms):
+        raise SettingsError("alignment: no axes; name them in [alignment.axes], or leave [alignment] out for the twin")
     name = new_name(settings.out)
     view = AlignView(most=settings.alignment.most_exposures)
     with report.live(view) as advance:
@@ -78,17 +82,19 @@ def align(asked: Asked, settings: Settings, report: Report) -> None:
     aligned = bool(record.pop("aligned"))
     found: dict[str, Any] = {
         "aligned": aligned,
+        "of": "your axes" if given.axes else "the twin",
         **record,
         "exposures": len(followed.measured),
         "outcome": str(progress.outcome),
         "reason": progress.reason,
+        "stands": dict(progress.positions or {}),
         "best": dict(progress.best or {}),
         "best_value": progress.best_value if math.isfinite(progress.best_value) else None,
         "journal": journals,
         "picture": picture,
     }
     report.table("", [(name, said(value)) for name, value in found.items()])
-    if not aligned:
+    if not aligned and progress.outcome is not Outcome.REHEARSED:
         raise DeviceError(f"not aligned, {progress.outcome}: {progress.reason}; see {picture}")
     report.finish(found)
 
@@ -135,7 +141,7 @@ def _run(
     path = name.with_suffix(".jsonl")
     with Journal(path, plan) as journal:
         driver = Driver(Loop(plan, chosen), beamline, journal, told=told, alive=alive)
-        return driver.align(asked.by or NOBODY, asked.seconds), path
+        return driver.align(who(asked.by), asked.seconds), path
 
 
 def _found(
@@ -144,9 +150,14 @@ def _found(
     stages = Finder(
         plan=plan, height=twin_scene.translation(), rates_hz=dict.fromkeys(COUNTERS, twin.background_hz),
         exposure_s=twin_scene.EXPOSURE_S, count=partial(Counting, twin),
-        chain=Chain(by=asked.by or NOBODY, seconds=asked.seconds, told=told, journal=stage_journals(name, journals)),
+        chain=Chain(by=who(asked.by), seconds=asked.seconds, told=told, journal=stage_journals(name, journals)),
     ).run()  # fmt: skip
     return stages[-1].progress
+
+
+def who(by: str) -> str:
+    """Return the name that arms: the one that is given, or that of whoever runs the command."""
+    return by.strip() or f"{getpass.getuser()} (braggloop)"
 
 
 def must_own_motors(settings: AlignmentSettings) -> None:
@@ -167,7 +178,7 @@ def must_go_by_itself(settings: AlignmentSettings, use: str) -> None:
 
 def changes_of(asked: Asked) -> dict[str, Any]:
     changes: dict[str, Any] = {"method": asked.method} if asked.method else {}
-    return {**changes, "dry_run": True} if asked.dry_run else changes
+    return {**changes, "dry_run": True, "most_exposures": REHEARSED} if asked.dry_run else changes
 
 
 def said(value: Any) -> str:

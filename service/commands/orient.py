@@ -15,13 +15,12 @@ from service.alignment.plan import Plan
 from service.alignment.progress import Outcome, Progress
 from service.alignment.reflection import Hkl, shown, two_theta_deg
 from service.alignment.reflection_list import Kept
-from service.commands.align import must_go_by_itself, must_own_motors
+from service.commands.align import must_go_by_itself, must_own_motors, who
 from service.commands.report import Advance, Report
 from service.errors import BraggloopError, DeviceError, SettingsError
 from service.results.durable import require_writable
 from service.settings import Settings
 
-NOBODY = "braggloop orient"  # who arms where no name was given
 Rows = list[tuple[str, str]]
 
 
@@ -49,6 +48,10 @@ def add(hkl: Hkl, stand: Stand, tag: str, settings: Settings, report: Report) ->
     number, kept = orienting.add(hkl, _standing(orienting, stand, settings), stand.energy_kev, tag)
     record = {**_of_kept(number, kept), **_two_theta(orienting, kept), "file": str(orienting.reflections_file)}
     report.table("", _rows(record))
+    expected_deg = record["lattice_two_theta_deg"]
+    off_deg = 0.0 if expected_deg is None else abs(record["two_theta_deg"] - expected_deg)
+    if off_deg > settings.orientation.two_theta_tolerance_deg:
+        report.note(f"2 theta is {off_deg:.3f} deg off the lattice's: see indices, energy and lattice, or remove it")
     count = len(orienting.reflections())
     report.note(f"{count} kept; " + ("now 'braggloop orient fit'" if count > 1 else "one more, and UB can be fitted"))
     report.finish(record)
@@ -173,7 +176,7 @@ def _driven(plan: Plan, going: Going, settings: Settings, told: Callable[[Progre
     path = new_name(settings.out).with_suffix(".jsonl")
     with DeadMan(settings.alignment.devices, settings.alignment.dead_man_s) as dead_man, Journal(path, plan) as journal:
         driver = Driver(Loop(plan, chosen), beamline, journal, told=told, alive=dead_man.beat)
-        return driver.align(going.by or NOBODY, going.seconds), path
+        return driver.align(who(going.by), going.seconds), path
 
 
 def _following(plan: Plan, advance: Advance) -> Callable[[Progress], None]:

@@ -21,7 +21,7 @@ from service.alignment.procedures.rocking import RockingCurve, rocking_curve
 from service.alignment.procedures.rotation import centre_of_rotation
 from service.alignment.procedures.settings import ProcedureSettings
 from service.alignment.procedures.track import HOUR_S, track
-from service.commands.align import NOBODY, Asked, Followed, changes_of, must_go_by_itself, must_own_motors, said
+from service.commands.align import Asked, Followed, changes_of, must_go_by_itself, must_own_motors, said, who
 from service.commands.align_view import AlignView
 from service.commands.report import Report
 from service.errors import DeviceError, SettingsError
@@ -87,7 +87,7 @@ def procedure(wanted: Wanted, asked: Asked, settings: Settings, report: Report) 
     with report.live(view) as advance:
         followed = Followed(advance, view)
         chain = Chain(
-            by=asked.by or NOBODY, seconds=seconds, told=followed, journal=stage_journals(name, journals),
+            by=who(asked.by), seconds=seconds, told=followed, journal=stage_journals(name, journals),
             commands=interrupts,
         )  # fmt: skip
         run = _on_devices if settings.alignment.axes else _on_twin
@@ -127,7 +127,9 @@ def _must_be_known(wanted: Wanted, asked: Asked) -> None:
     if asked.far:
         raise SettingsError(f"--far is for a crystal, not for {wanted.what}, which begins in the beam")
     if asked.dry_run:
-        raise SettingsError(f"--dry-run is for a crystal, not for {wanted.what}: each stage rests on the one before")
+        raise SettingsError(f"--dry-run is for a crystal, not for {wanted.what}, which rests on what it moved")
+    if asked.method and wanted.what == "rocking":
+        raise SettingsError("--method is not for rocking, which counts at even steps")
 
 
 def _procedure(wanted: Wanted) -> Callable[[Bench], Result]:

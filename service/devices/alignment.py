@@ -77,6 +77,7 @@ class Alignment:
         if not self._settings.axes:
             raise SettingsError("Arm: no axes; Configure them first, or in [alignment] of the settings")
         self._handle(events.Arm(now_s=time.monotonic(), by=by, seconds=seconds))
+        self._hand = None
 
     def start(self) -> None:
         """Look for the best point."""
@@ -128,7 +129,7 @@ class Alignment:
             self._hand.tell(command(now_s=time.monotonic()))  # type: ignore[arg-type]
         elif self._busy and (always or not self._loop.unfit(command)):
             self._commands.put(command(now_s=time.monotonic()))  # type: ignore[arg-type]
-        elif not self._busy and always:
+        elif not self._busy and always and phase is not Phase.IDLE:
             self._handle(events.Abort(now_s=time.monotonic()))
         else:
             raise RefusedError(self._loop.unfit(command) or f"{command.__name__}: the loop is {phase}")

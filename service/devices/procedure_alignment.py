@@ -21,6 +21,7 @@ from service.alignment.procedures.rotation import centre_of_rotation
 from service.alignment.procedures.track import track
 from service.alignment.progress import Outcome, Phase, Progress
 from service.devices.alignment import Alignment
+from service.devices.status import State
 from service.errors import RefusedError, SettingsError, one_line
 
 
@@ -61,7 +62,8 @@ class ProcedureAlignment(Alignment):
         if missing := [axis for axis in axes if axis not in self._settings.axes]:
             raise SettingsError(f"{name}: no {', '.join(missing)} in alignment.axes; name them in procedures")
         self._history.clear()
-        self._board.update(procedure=name, result="", exposures=0)
+        message = f"{name}, armed by {armed.armed_by}"
+        self._board.update(state=State.RUNNING, message=message, procedure=name, result="", exposures=0)
         chain = Chain(
             by=armed.armed_by, seconds=0.0, told=self._stage_told, commands=self._next, journal=self._stage_journal,
             make=self._stage_loop,

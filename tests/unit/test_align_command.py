@@ -44,8 +44,8 @@ def test_a_crystal_far_away_is_found(tmp_path: Path) -> None:
 
 def test_a_dry_run_aligns_nothing_and_says_so(tmp_path: Path) -> None:
     code, told = align(tmp_path, "--dry-run", "--method", "parabola")
-    assert (code, told["ok"]) == (FAILED, False)
-    assert "dry run: no move was made" in told["error"]
+    assert (code, told["ok"], told["aligned"], told["outcome"]) == (DONE, True, False, "rehearsed")
+    assert "dry run: no move was made; 20 proposals were judged" in told["reason"]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,16 @@ def test_axes_without_devices_are_refused(tmp_path: Path) -> None:
     settings.write_text("[alignment.axes.x]\nlow = 0.0\nhigh = 1.0\nwidth = 1.0\ntolerance = 0.1\nlargest_step = 0.1\n")
     code, told = align(tmp_path, "--settings", str(settings))
     assert code == WRONG_USE
-    assert "devices says nothing of x" in told["error"]
+    assert "devices and value say nothing" in told["error"]
+
+
+@pytest.mark.parametrize("given", ['value = "a/b/c/d"', "client = true", '[alignment.devices]\nx = "a/b/c"'])
+def test_what_is_said_of_devices_without_axes_is_not_taken_for_the_twin(given: str, tmp_path: Path) -> None:
+    settings = tmp_path / "settings.toml"
+    settings.write_text(f"[alignment]\n{given}\n")
+    code, told = align(tmp_path, "--settings", str(settings))
+    assert code == WRONG_USE
+    assert "no axes; name them in" in told["error"]
 
 
 @pytest.mark.parametrize(
@@ -97,7 +106,9 @@ def test_a_procedure_tells_its_figures(what: str, options: tuple[str, ...], told
         (("track", "--far"), "--far is for a crystal, not for track"),
         (("rocking", "--axis", "mu"), "no axis 'mu' in alignment.axes"),
         (("height", "--seconds", "1"), "the arming ended"),
-        (("rotation", "--dry-run", "--method", "golden"), "dry run: no move was made"),
+        (("rotation", "--dry-run"), "--dry-run is for a crystal, not for rotation"),
+        (("rocking", "--method", "golden"), "--method is not for rocking"),
+        (("rocking", "--widths", "1000"), "41 places lie 50 widths apart"),
     ],
 )
 def test_what_a_procedure_cannot_do_is_told(options: tuple[str, ...], said: str, tmp_path: Path) -> None:

@@ -181,7 +181,10 @@ def asked(**changes: Any) -> AlignmentSettings:
         ({"objective": {"sum": SUM, "sharp": SHARP}}, "method peak is of counts"),
         ({"objective": {"sum": {**SUM, "scale": 10.0}}}, "method peak is of counts"),
         ({"value": "a/b/c/d", "counts": False, "method": "sweep"}, "method sweep is of counts"),
-        ({"value": "a/b/c/d", "fresh": "a/b/c/e", "value_s": 60.0}, "dead_man_s is 15, expected more than a point may take, 60.1 s"),
+        (
+            {"value": "a/b/c/d", "fresh": "a/b/c/e", "value_s": 60.0},
+            "dead_man_s is 15, expected more than a point may take, 60.1 s",
+        ),
         ({"value": "a/b/c/d", "readings": 4, "outliers": 5.0}, "outliers among 4 readings: expected 5"),
     ],
 )

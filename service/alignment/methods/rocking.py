@@ -11,6 +11,9 @@ from service.alignment.methods.peak import no_peak
 from service.alignment.methods.port import Axis, Point
 from service.errors import SettingsError
 
+# A peak is as many deviations high, and places lie so many widths apart at most.
+SURE, COARSEST = 3.0, 0.6
+
 
 class Rocking:
     """Counts at each of `places`, then takes the middle of the peak that is fitted to all."""
@@ -39,13 +42,11 @@ class Rocking:
         nothing = no_peak(most, max(self._background, float(np.median(self._counts))))
         if nothing:
             return nothing
-        low, high = self._span
-        middle = self._curve().place
-        return (
-            ""
-            if low < middle < high
-            else f"the peak's middle is {middle:.6g}, beyond the scan, {low:.6g} to {high:.6g}"
-        )
+        (low, high), curve = self._span, self._curve()
+        if not low < curve.place < high:
+            return f"the peak's middle is {curve.place:.6g}, beyond the scan, {low:.6g} to {high:.6g}"
+        least = SURE * curve.deviations[2]
+        return "" if curve.height > least else f"no peak: its height is {curve.height:.6g}, expected above {least:.6g}"
 
     def best(self) -> Point:
         return np.array([self._axis.within(self._curve().place)])
@@ -59,5 +60,8 @@ def rocking(axes: Sequence[Axis], start: Point, background: float, reach: float,
     if len(axes) != 1:
         raise SettingsError(f"a rocking curve runs along 1 axis, not along {len(axes)}")
     axis, way = axes[0], reach * axes[0].width
+    apart = 2.0 * reach / (points - 1)
+    if apart > COARSEST:
+        raise SettingsError(f"{points} places lie {apart:.3g} widths apart, expected {COARSEST:g} at most: take more")
     ends = axis.within(float(start[0]) - way), axis.within(float(start[0]) + way)
     return Rocking(axis, np.linspace(*ends, points).tolist(), background)
