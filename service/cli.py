@@ -397,7 +397,7 @@ def align(
     what: Annotated[
         str,
         typer.Argument(
-            help="crystal, rocking (curve, with its fit), rotation (its centre), height (eucentric) or track.",
+            help="crystal, rocking (curve and fit), rotation (its centre), height (eucentric), reflection or track.",
             metavar="[WHAT]",
         ),
     ] = "crystal",

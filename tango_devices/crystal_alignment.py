@@ -56,6 +56,12 @@ class CrystalAlignment(rendered(AlignmentStatus, ControlledDevice)):  # type: ig
         with refusals(self):
             self.controller.eucentric_height()
 
+    @command
+    def CentreReflection(self) -> None:
+        """Bring a reflection's spot onto its pixel by the detector's axes; `result` tells how far off it is."""
+        with refusals(self):
+            self.controller.centre_reflection()
+
     @command(doc_in="for how long, s; no longer than it is armed")
     def Track(self, seconds: float) -> None:
         """Keep the crystal in the beam; Stop ends it at the best point; `result` tells where that walked."""

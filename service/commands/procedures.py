@@ -1,4 +1,4 @@
-"""`braggloop align rocking`, `rotation`, `height` and `track`: one procedure, on the twin or on Tango devices."""
+"""`braggloop align` rocking, rotation, height, reflection and track: one procedure, on the twin or on Tango devices."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from typing import Any
 
 from service.adapters import twin_scene
 from service.adapters.twin_beamline import Counting, TwinBeamline
+from service.adapters.twin_camera import detector_axes, twin_camera
 from service.alignment import events
 from service.alignment.chain import Chain, part
 from service.alignment.journal import new_name, stage_journals
 from service.alignment.plan import Plan
 from service.alignment.procedures.bench import Bench, Result, attempted, bench_of
 from service.alignment.procedures.height import eucentric_height
+from service.alignment.procedures.reflection import centre_reflection
 from service.alignment.procedures.rocking import RockingCurve, rocking_curve
 from service.alignment.procedures.rotation import centre_of_rotation
 from service.alignment.procedures.settings import ProcedureSettings
@@ -32,7 +34,7 @@ from service.settings import Settings, parse_section
 from service.signals import handled
 
 # Exposures that a procedure takes, about: for the progress bar alone.
-ABOUT = {"rocking": 41, "rotation": 40, "height": 80, "track": 1000}
+ABOUT = {"rocking": 41, "rotation": 40, "height": 80, "reflection": 14, "track": 1000}
 # Options that not every procedure knows.
 KNOWN = {
     "axis": ("rocking", "rotation", "height"), "points": ("rocking",), "widths": ("rocking",), "correct": ("rotation",),
@@ -137,6 +139,7 @@ def _procedure(wanted: Wanted) -> Callable[[Bench], Result]:
         "rocking": rocking_curve,
         "rotation": partial(centre_of_rotation, correct=wanted.correct),
         "height": eucentric_height,
+        "reflection": centre_reflection,
         "track": partial(track, exposures=wanted.exposures),
     }
     return known[wanted.what]
@@ -165,11 +168,14 @@ def _on_twin(wanted: Wanted, asked: Asked, settings: Settings, chain: Chain) -> 
     twin = twin_scene.beamline(twin_scene.centred(asked.seed))
     plan = twin_scene.plan(settings.alignment.method, settings.alignment.most_exposures)
     plan = parse_section(Plan, {**plan.model_dump(), **changes_of(asked)})
+    camera, of_detector = twin_camera(asked.seed), wanted.what == "reflection"
     bench = Bench(
-        plan=part(plan, {**plan.axes, "z": twin_scene.translation()}), settings=_settings(wanted, settings),
-        beamline=twin, centring=Counting(twin, "fluorescence", twin_scene.EXPOSURE_S), chain=chain,
+        plan=part(plan, detector_axes() if of_detector else {**plan.axes, "z": twin_scene.translation()}),
+        settings=_settings(wanted, settings), beamline=twin,
+        centring=Counting(twin, "fluorescence", twin_scene.EXPOSURE_S), chain=chain, camera=camera,
     )  # fmt: skip
-    return *attempted(_procedure(wanted), bench), _truth(twin)
+    result, why = attempted(_procedure(wanted), bench)
+    return result, why, {"true_off_px": camera.off_px()} if of_detector else _truth(twin)
 
 
 def _truth(twin: TwinBeamline) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from service.alignment.methods.port import Method, Point
 from service.alignment.plan import Plan
 from service.alignment.procedures.bench import Bench, Result, attempted, bench_of
 from service.alignment.procedures.height import eucentric_height
+from service.alignment.procedures.reflection import centre_reflection
 from service.alignment.procedures.rocking import rocking_curve
 from service.alignment.procedures.rotation import centre_of_rotation
 from service.alignment.procedures.track import track
@@ -40,6 +41,10 @@ class ProcedureAlignment(Alignment):
     def eucentric_height(self) -> None:
         """Bring the crystal onto the axis of rotation."""
         self._start_procedure("EucentricHeight", eucentric_height, *self._rotating)
+
+    def centre_reflection(self) -> None:
+        """Bring a reflection's spot onto its pixel by the detector's axes."""
+        self._start_procedure("CentreReflection", centre_reflection, *self._settings.procedures.detector)
 
     def track(self, seconds: float) -> None:
         """Keep the crystal in the beam for some seconds, within those of the arming; a Stop ends it in order."""

@@ -449,6 +449,37 @@ def test_a_client_that_owns_its_motors_is_told_what_to_do(device: tango.DevicePr
     assert device.outcome == "aligned"
 
 
+CENTRING = """
+value = "{position}"
+trigger = "{streamer}"
+settle_s = 0.0
+[procedures]
+image = "{image}"
+target = [46.0, 47.0]
+[devices]
+delta = "{delta}"
+gamma = "{gamma}"
+"""
+
+
+def test_the_device_brings_a_reflection_onto_a_pixel(device: tango.DeviceProxy, names: dict[str, str]) -> None:
+    streamer = names["x"].replace("goniometer/x#", "streamer/1/{}#")
+    text = CENTRING.format(
+        position=names["delta"].replace("#", "/position#"), streamer=streamer.format("Start"),
+        image=streamer.format("image"), **{name: names[name] for name in ("delta", "gamma")},
+    )  # fmt: skip
+    for name in ("delta", "gamma"):
+        at = NOMINAL_POSITIONS[name]
+        limits = f"low = {at - 1.0}\nhigh = {at + 1.0}\nwidth = 0.12\ntolerance = 0.002\nlargest_step = 0.5"
+        text += f"[axes.{name}]\n{limits}\n"
+    device.Configure(text)
+    device.Arm(["a test", "120"])
+    device.CentreReflection()
+    until(lambda: device.phase == "ended", 100.0)
+    assert (device.outcome, device.procedure) == ("aligned", "CentreReflection")
+    assert json.loads(device.result)["off_px"] < 1.0
+
+
 def test_axes_of_the_server_are_not_suggested(device: tango.DeviceProxy, names: dict[str, str]) -> None:
     device.Configure(as_toml(names, "x"))
     with pytest.raises(tango.DevFailed, match="set client = true"):

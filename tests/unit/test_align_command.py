@@ -84,6 +84,7 @@ def test_what_is_said_of_devices_without_axes_is_not_taken_for_the_twin(given: s
     [
         ("rocking", ("--points", "31"), {"centre", "width", "height", "background", "width_deviation"}),
         ("rotation", ("--correct",), {"off", "deviation", "moves", "corrected"}),
+        ("reflection", (), {"positions", "off_px", "true_off_px"}),
         ("track", ("--exposures", "30", "--hours", "0.1"), {"walked", "ended"}),
     ],
 )
@@ -100,7 +101,7 @@ def test_a_procedure_tells_its_figures(what: str, options: tuple[str, ...], told
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("luck",), "choose one of crystal, rocking, rotation, height, track"),
+        (("luck",), "choose one of crystal, rocking, rotation, height, reflection, track"),
         (("--correct",), "--correct is for rotation, not for crystal"),
         (("rotation", "--hours", "2"), "--hours is for track, not for rotation"),
         (("track", "--far"), "--far is for a crystal, not for track"),

@@ -10,6 +10,7 @@ from models import peak
 from service.alignment.chain import Chain, ChainEnded, Stage, part
 from service.alignment.plan import AlignmentSettings, Plan, PlannedAxis
 from service.alignment.procedures.settings import ProcedureSettings
+from service.alignment.term import Term
 from service.errors import DataError, SettingsError, one_line, raised_as
 from service.ports import Beamline
 
@@ -24,13 +25,16 @@ class Result(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """`plan` of all axes; `beamline` counts what is driven up, `centring` what tells of the crystal at any angle."""
+    """`plan` of all axes; `beamline` counts what is driven up, `centring` what tells of the crystal at any angle,
+    `camera` less the squared distance, px, of a reflection's spot from where it is wanted; None where nobody looks.
+    """
 
     plan: Plan
     settings: ProcedureSettings
     beamline: Beamline
     centring: Beamline
     chain: Chain
+    camera: Beamline | None = None
 
     def axis(self, name: str) -> PlannedAxis:
         if name not in self.plan.axes:
@@ -64,7 +68,18 @@ def bench_of(
     beamline = open_beamline(settings)
     other = settings.procedures.value
     centring = open_beamline(settings.model_copy(update={"value": other})) if other else beamline
-    return Bench(plan=plan, settings=settings.procedures, beamline=beamline, centring=centring, chain=chain)
+    return Bench(
+        plan=plan, settings=settings.procedures, beamline=beamline, centring=centring, chain=chain,
+        camera=_camera_of(settings, open_beamline),
+    )  # fmt: skip
+
+
+def _camera_of(settings: AlignmentSettings, open_beamline: Callable[[AlignmentSettings], Beamline]) -> Beamline | None:
+    wanted = settings.procedures
+    if wanted.target is None:
+        return None
+    spot = Term(attribute=wanted.image, measure="centring", target=wanted.target)
+    return open_beamline(settings.model_copy(update={"value": "", "objective": {"spot": spot}}))
 
 
 def attempted(procedure: Callable[[Bench], Result], bench: Bench) -> tuple[Result | None, str]:

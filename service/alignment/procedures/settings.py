@@ -33,6 +33,13 @@ class ProcedureSettings(Section):
     rocking_widths: float = Field(2.5, gt=0, description="rocking curve: how far to each side, in widths of the axis")
     rocking_points: int = Field(41, ge=5, description="rocking curve: at how many places is counted")
 
+    detector: tuple[str, str] = Field(("delta", "gamma"), description="reflection centring: the detector's two axes")
+    image: str = Field("", description="reflection centring: Tango attribute of the detector's image")
+    target: tuple[float, float] | None = Field(
+        None, description="reflection centring: pixel [row, column] for the spot"
+    )
+    off_px: float = Field(1.0, gt=0, description="reflection centring: most that the spot may end off its pixel, px")
+
     @field_validator("angles_deg")
     @classmethod
     def _angles_differ(cls, angles: tuple[float, ...]) -> tuple[float, ...]:
@@ -47,4 +54,8 @@ class ProcedureSettings(Section):
         names = (self.rotation, self.across, self.along)
         if len(set(names)) < len(names):
             raise ValueError(f"rotation, across and along are {', '.join(names)}: expected three different axes")
+        if self.detector[0] == self.detector[1]:
+            raise ValueError(f"detector has {self.detector[0]} twice: expected two axes")
+        if bool(self.image) != (self.target is not None):
+            raise ValueError("image and target belong together: give both or none")
         return self

@@ -62,8 +62,9 @@ def track(bench: Bench, exposures: int | None = None, seconds: float = math.inf)
     left_s = bench.chain.left_s(bench.beamline)
     follow_s = max(min(seconds, left_s - min(LEFT_S, LEFT_SHARE * left_s)), LEAST_S)
     method = bench.plan.method if bench.plan.method in FOLLOWS else FOLLOWS[0]
-    # Along the beam there is no peak.
-    axes = [name for name in bench.plan.axes if name != bench.settings.along]
+    # Along the beam there is no peak, and the detector sees another one as it moves.
+    others = {bench.settings.along, *(bench.settings.detector if bench.settings.target else ())}
+    axes = [name for name in bench.plan.axes if name not in others]
     plan = bench.part(
         *axes, method=method, follow=True, follow_exposures=exposures, follow_s=follow_s,
         most_exposures=2**31, on_stop="best", collapse_share=bench.plan.collapse_share,
