@@ -16,7 +16,7 @@ from models.simulate.goniometer import offset, reflected_hz
 from service.adapters.twin_drifting import LATENTS, WIDTHS, Drifting, beside_latents, drifting, follow_plan
 from service.alignment.drive import Driver
 from service.alignment.loop import Loop
-from service.alignment.methods.port import Method, Point
+from service.alignment.methods.port import Around, Method, Point
 from service.alignment.methods.seeking import GAIN, Seeking
 from service.alignment.plan import Plan
 from service.alignment.progress import Outcome
@@ -45,32 +45,21 @@ class Moment(NamedTuple):
     left: float
 
 
-class Watched:
+class Watched(Around):
     """A method whose best point is compared with the truth, each time that it is told a value."""
 
     def __init__(self, method: Method, scene: Drifting, names: Sequence[str]) -> None:
-        self._method, self._scene, self._names = method, scene, names
+        super().__init__(method)
+        self._scene, self._names = scene, names
         self.moments: list[Moment] = []
 
-    def ask(self) -> Point | None:
-        return self._method.ask()
-
     def tell(self, at: Point, value: float, time_s: float) -> None:
-        self._method.tell(at, value, time_s)
+        super().tell(at, value, time_s)
         begun = {**self._scene.scene.start, **self._scene.start}
         off = _away(self._scene, {**begun, **self._named(self._method.best())}, time_s)
         walked = [-one for one in _away(self._scene, begun, time_s)]
         lit, left = (_lit(self._scene, positions, time_s) for positions in (self._named(at), begun))
         self.moments.append(Moment(off, walked, lit, left))
-
-    def refused(self) -> None:
-        self._method.refused()
-
-    def failure(self) -> str:
-        return self._method.failure()
-
-    def best(self) -> Point:
-        return self._method.best()
 
     def _named(self, point: Point) -> dict[str, float]:
         return dict(zip(self._names, point.tolist(), strict=True))

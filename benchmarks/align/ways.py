@@ -10,35 +10,27 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from service.alignment.methods.choose import chosen
-from service.alignment.methods.port import Axis, Method, Point
+from service.alignment.methods.port import Around, Axis, Method, Point
 from service.alignment.plan import Plan
 
 Choose = Callable[[Plan, Point], Method]
 Arrived = Callable[[Point], bool]
 
 
-class ToldWhen:
+class ToldWhen(Around):
     """A method that does not know its end, told by one who knows the truth: as soon as its best point is good."""
 
     def __init__(self, method: Method, arrived: Arrived) -> None:
-        self._method, self._arrived = method, arrived
+        super().__init__(method)
+        self._arrived = arrived
         self._there = False
 
     def ask(self) -> Point | None:
         return None if self._there else self._method.ask()
 
     def tell(self, at: Point, value: float, time_s: float) -> None:
-        self._method.tell(at, value, time_s)
+        super().tell(at, value, time_s)
         self._there = self._arrived(self._method.best())
-
-    def refused(self) -> None:
-        self._method.refused()
-
-    def failure(self) -> str:
-        return self._method.failure()
-
-    def best(self) -> Point:
-        return self._method.best()
 
 
 class Gains(NamedTuple):

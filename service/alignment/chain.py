@@ -12,7 +12,7 @@ from service.alignment.drive import Commands, Driver
 from service.alignment.journal import Journal
 from service.alignment.loop import Loop
 from service.alignment.methods.choose import chosen
-from service.alignment.methods.port import Method, Point
+from service.alignment.methods.port import Around, Method, Point
 from service.alignment.plan import Plan, PlannedAxis
 from service.alignment.progress import Outcome, Phase, Progress
 from service.errors import DeviceError
@@ -38,17 +38,16 @@ class ChainEnded(DeviceError):
     """A stage did not succeed; those after it make no sense."""
 
 
-class _Recorded:
+class _Recorded(Around):
     """A method whose measurements are kept."""
 
     def __init__(self, method: Method, kept: list[Told]) -> None:
+        super().__init__(method)
         self._kept = kept
-        self.ask, self.refused, self.failure, self.best = method.ask, method.refused, method.failure, method.best
-        self._tell = method.tell
 
     def tell(self, at: Point, value: float, time_s: float) -> None:
         self._kept.append(Told(at, value, time_s))
-        self._tell(at, value, time_s)
+        super().tell(at, value, time_s)
 
 
 @dataclass(slots=True, kw_only=True)

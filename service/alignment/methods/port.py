@@ -67,3 +67,25 @@ class Method(Protocol):
     def best(self) -> Point:
         """Return the estimate of the best point."""
         ...
+
+
+class Around:
+    """A method around another one, which answers where nothing else is said."""
+
+    def __init__(self, method: Method) -> None:
+        self._method = method
+
+    def ask(self) -> Point | None:
+        return self._method.ask()
+
+    def tell(self, at: Point, value: float, time_s: float) -> None:
+        self._method.tell(at, value, time_s)
+
+    def refused(self) -> None:
+        self._method.refused()
+
+    def failure(self) -> str:
+        return self._method.failure()
+
+    def best(self) -> Point:
+        return self._method.best()

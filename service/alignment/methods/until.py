@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 
-from service.alignment.methods.port import Method, Point
+from service.alignment.methods.port import Around, Method, Point
 
 
-class Until:
+class Until(Around):
     """Ends `method` after so many `exposures` (None: any number), or `seconds` after the first."""
 
     def __init__(self, method: Method, exposures: int | None, seconds: float) -> None:
-        self._method, self._seconds = method, seconds
+        super().__init__(method)
+        self._seconds = seconds
         self._left = math.inf if exposures is None else exposures
         self._begun_s: float | None = None
         self._over = False
@@ -23,13 +24,4 @@ class Until:
         self._begun_s = time_s if self._begun_s is None else self._begun_s
         self._left -= 1
         self._over = time_s - self._begun_s >= self._seconds
-        self._method.tell(at, value, time_s)
-
-    def refused(self) -> None:
-        self._method.refused()
-
-    def failure(self) -> str:
-        return self._method.failure()
-
-    def best(self) -> Point:
-        return self._method.best()
+        super().tell(at, value, time_s)
