@@ -1,0 +1,5 @@
+"""Setup of the session: nothing is written, for the writer of Bliss 2.1 does not run from PyPI alone."""
+
+from bliss import current_session
+
+current_session.scan_saving.writer = "null"

@@ -1,0 +1,54 @@
+"""All that is used of Bliss, and how: written on Bliss 2.1, compared with the sources of 2.2, 2.3 and 2.4.
+
+Where versions part ways, it is settled here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from bliss.common.axis import Axis
+from bliss.common.counter import Counter, SamplingCounter, SamplingMode
+from bliss.common.logtools import log_warning
+from bliss.common.motor_group import Group
+from bliss.common.scans import ct
+from bliss.common.tango import DevFailed, DeviceProxy
+from bliss.controllers.counter import SamplingCounterController
+
+__all__ = [
+    "Axis",
+    "Counter",
+    "DevFailed",
+    "DeviceProxy",
+    "SamplingCounter",
+    "SamplingCounterController",
+    "SamplingMode",
+    "counted",
+    "log_warning",
+    "move",
+    "stop",
+]
+
+
+def counted(counter: Counter, count_time_s: float) -> float:
+    """Count for so long, saving nothing, and return the counter's value."""
+    scan = ct(count_time_s, counter)
+    return float(scan.streams[counter.fullname][-1])
+
+
+def move(targets: Mapping[Axis, float]) -> None:
+    """Move axes together and wait; Bliss refuses what is beyond a limit, and stops all where one fails."""
+    Group(*targets).move(dict(targets))
+
+
+def stop(axes: Iterable[Axis]) -> None:
+    """Stop axes, all at once, and wait until they stand; raise RuntimeError once all were told, where one does not."""
+    axes, failed = list(axes), []
+    for act in (lambda axis: axis.stop(wait=False), lambda axis: axis.wait_move()):
+        for axis in axes:
+            try:
+                act(axis)
+            except Exception as error:  # noqa: BLE001 - the others must be stopped whatever this one says
+                failed.append(f"{axis.name}: {error}")
+    if failed:
+        raise RuntimeError(f"not stopped: {'; '.join(failed)}")
