@@ -55,8 +55,8 @@ class Alignment:
         return self.outcome in ALIGNED
 
     def __info__(self) -> str:
-        best = f"; best {self.best_value:g} at {places(self.best)}" if self.best else ""
-        return f"{self.outcome}: {self.reason}; {self.exposures} exposures{best}; axes at {places(self.positions)}"
+        most = f"; most counted: {self.best_value:g} at {places(self.best)}" if self.best else ""
+        return f"{self.outcome}: {self.reason}; axes at {places(self.positions)}; {self.exposures} exposures{most}"
 
     __str__ = __info__
 
@@ -198,7 +198,8 @@ class Braggloop:
             print(f"{self.name}: stopped by Ctrl-C; {self._given_up(hands)}")
             raise
         except Exception as error:
-            raise RuntimeError(f"{one_line(error)}; {self._given_up(hands)}") from error
+            who = f"{self._config['alignment']}: " if isinstance(error, DevFailed) else ""
+            raise RuntimeError(f"{who}{one_line(error)}; {self._given_up(hands)}") from error
 
     def _given_up(self, hands: Hands) -> str:
         """Stop the axes, end the loop, and say where they stand."""

@@ -15,6 +15,8 @@ from bliss.common.scans import ct
 from bliss.common.tango import DevFailed, DeviceProxy
 from bliss.controllers.counter import SamplingCounterController
 
+from braggloop_bliss.lines import one_line
+
 __all__ = [
     "Axis",
     "Counter",
@@ -49,6 +51,6 @@ def stop(axes: Iterable[Axis]) -> None:
             try:
                 act(axis)
             except Exception as error:  # noqa: BLE001 - the others must be stopped whatever this one says
-                failed.append(f"{axis.name}: {error}")
+                failed.append(f"{axis.name}: {one_line(error)}")
     if failed:
         raise RuntimeError(f"not stopped: {'; '.join(failed)}")

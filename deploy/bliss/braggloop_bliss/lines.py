@@ -10,7 +10,7 @@ from typing import Any
 def one_line(error: object) -> str:
     """Return an error as one line; of a Tango error what its server said first."""
     stack = getattr(error, "args", ())
-    said = stack[0].desc if stack and hasattr(stack[0], "desc") else str(error)
+    said = stack[0].desc.strip().split("\n")[0] if stack and hasattr(stack[0], "desc") else str(error)
     return " ".join(said.split()) or type(error).__name__
 
 
