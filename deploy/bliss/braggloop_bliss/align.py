@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from braggloop_bliss.bliss_api import Axis, Counter, DevFailed, DeviceProxy
+from braggloop_bliss.bliss_api import Axis, Counter, DevFailed, DeviceProxy, limits_of
 from braggloop_bliss.client import Client, Hands
 from braggloop_bliss.lines import Told, one_line, places
 from braggloop_bliss.plan import axis_settings, section
@@ -55,10 +55,15 @@ class Alignment:
         return self.outcome in ALIGNED
 
     def __info__(self) -> str:
+        """All of it, as the session shows what a call returns."""
+        known = {"reason": self.reason, "axes": places(self.positions), "exposures": self.exposures}
+        if self.best:
+            known["most counted"] = f"{self.best_value:g} at {places(self.best)}"
+        return str(Told(self.outcome, known))
+
+    def __str__(self) -> str:
         most = f"; most counted: {self.best_value:g} at {places(self.best)}" if self.best else ""
         return f"{self.outcome}: {self.reason}; axes at {places(self.positions)}; {self.exposures} exposures{most}"
-
-    __str__ = __info__
 
 
 class Braggloop:
@@ -168,7 +173,7 @@ class Braggloop:
             for item in self._config.get("axes", ())
         }
         return {
-            axis.name: axis_settings(axis.name, axis.limits, known.get(axis.name, {}), said.get(axis.name, {}))
+            axis.name: axis_settings(axis.name, limits_of(axis), known.get(axis.name, {}), said.get(axis.name, {}))
             for axis in axes
         }
 

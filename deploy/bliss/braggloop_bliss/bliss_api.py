@@ -11,9 +11,10 @@ from bliss.common.axis import Axis
 from bliss.common.counter import Counter, SamplingCounter, SamplingMode
 from bliss.common.logtools import log_warning
 from bliss.common.motor_group import Group
-from bliss.common.scans import ct
+from bliss.common.scans import DEFAULT_CHAIN
 from bliss.common.tango import DevFailed, DeviceProxy
 from bliss.controllers.counter import SamplingCounterController
+from bliss.scanning.scan import Scan
 
 from braggloop_bliss.lines import one_line
 
@@ -26,6 +27,7 @@ __all__ = [
     "SamplingCounterController",
     "SamplingMode",
     "counted",
+    "limits_of",
     "log_warning",
     "move",
     "stop",
@@ -33,9 +35,20 @@ __all__ = [
 
 
 def counted(counter: Counter, count_time_s: float) -> float:
-    """Count for so long, saving nothing, and return the counter's value."""
-    scan = ct(count_time_s, counter)
+    """Count for so long, as `ct` does but without a word, and return the counter's value; nothing is saved."""
+    how = {"type": "ct", "npoints": 1, "count_time": count_time_s}
+    scan = Scan(
+        DEFAULT_CHAIN.get(how, [counter]), name="align", scan_info={**how, "title": f"align {counter.name}"}, save=False
+    )
+    scan.run()
     return float(scan.streams[counter.fullname][-1])
+
+
+def limits_of(axis: Axis) -> tuple[float, float]:
+    """Return low and high limit in user units, infinite where there is none."""
+    _ = axis.position  # an axis learns its limits from its controller when it is first used
+    low, high = sorted(axis.limits)
+    return low, high
 
 
 def move(targets: Mapping[Axis, float]) -> None:

@@ -27,7 +27,7 @@ def axis_settings(
 
     Raises ValueError where something is missing, or beyond Bliss's limits.
     """
-    low, high = sorted(bliss_limits)
+    low, high = bliss_limits
     settings = {"low": low, "high": high, **known, **said}
     missing = [key for key in NEEDED if key not in settings]
     if missing:
