@@ -31,6 +31,7 @@ ARMED_S = 3600.0
 COUNT_TIME_S = 0.1
 RESTORED = ("start", "best")
 ALIGNED = ("aligned", "rehearsed")
+BY_A_PERSON = ("stopped", "aborted")  # who wants axes to stand
 SHOWN = {
     "alignment": ("outcome", "reason", "exposures", "moves", "refused", "value", "bestValue", "armedBy"),
     "reconstruction": (
@@ -91,7 +92,8 @@ class Braggloop:
         Without `axes` all of the YAML are moved; `settings` (axis name -> low, high, width ...) and `plan` (method,
         most_exposures ...; [alignment] in Braggloop's settings) stand above what the YAML says. Moves are allowed for
         `seconds`, by the name of the user or `by`. Where it does not succeed, axes go back to `restore`: "start",
-        "best", or nowhere. Raises ValueError for wrong use, RuntimeError where a device refuses or is gone.
+        "best", or nowhere, and nowhere if a person stopped it. Raises ValueError for wrong use, RuntimeError where a
+        device refuses or is gone.
         """
         if restore not in (None, *RESTORED):
             raise ValueError(f"restore={restore!r}, expected {' or '.join(map(repr, RESTORED))} or None")
@@ -100,7 +102,7 @@ class Braggloop:
         if not axes or counter is None:
             raise ValueError("nothing to align: name axes and counter=, or write them into the YAML")
         hands = Hands(axes, counter, count_time or float(self._config.get("count_time", COUNT_TIME_S)))
-        text = section(self._settings(axes, settings or {}), {**self._plain("plan"), **plan})
+        text = section(self._settings(axes, settings or {}), {**dict(self._config.get("plan") or {}), **plan})
         with _in_one_line():
             device = self._device("alignment")
             device.Configure(text)
@@ -109,7 +111,7 @@ class Braggloop:
         with self._stopping(hands):
             device.Start()
             end = self._follow(hands, counter.name)
-            if restore and end["outcome"] not in ALIGNED:
+            if restore and end["outcome"] not in (*ALIGNED, *BY_A_PERSON):
                 device.Restore(restore)
                 self._follow(hands, counter.name)
             result = self._result(end, hands)
@@ -177,9 +179,6 @@ class Braggloop:
             for axis in axes
         }
 
-    def _plain(self, key: str) -> dict[str, Any]:
-        return dict(self._config.get(key) or {})
-
     def _device(self, kind: str) -> Any:
         if kind not in self._proxies:
             self._proxies[kind] = DeviceProxy(self._config[kind])
@@ -199,19 +198,20 @@ class Braggloop:
         """Stop all axes and abort the loop on Ctrl-C and on any error; one line says where they stand."""
         try:
             yield
-        except KeyboardInterrupt:
-            print(f"{self.name}: stopped by Ctrl-C; {self._given_up(hands)}")
-            raise
         except Exception as error:
             who = f"{self._config['alignment']}: " if isinstance(error, DevFailed) else ""
             raise RuntimeError(f"{who}{one_line(error)}; {self._given_up(hands)}") from error
+        except BaseException as error:  # Ctrl-C, or the session ends what it runs
+            why = "Ctrl-C" if isinstance(error, KeyboardInterrupt) else type(error).__name__
+            print(f"{self.name}: stopped by {why}; {self._given_up(hands)}")
+            raise
 
     def _given_up(self, hands: Hands) -> str:
         """Stop the axes, end the loop, and say where they stand."""
         try:
             hands.stop()
             said = f"axes stopped at {places(hands.positions())}"
-        except RuntimeError as error:
+        except Exception as error:  # noqa: BLE001 - whatever an axis says, the loop must be ended too
             said = one_line(error)
         with contextlib.suppress(DevFailed):  # where the device is gone there is nothing to abort
             self._device("alignment").Abort()
