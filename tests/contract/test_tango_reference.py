@@ -15,7 +15,7 @@ from tango_devices.attributes import shown
 from tango_devices.reference import page
 
 ROOT = Path(__file__).resolve().parents[2]
-BEACON = yaml.safe_load((ROOT / "deploy/bliss/braggloop.yml").read_text())
+BEACON = yaml.safe_load((ROOT / "deploy/bliss/beacon/braggloop.yml").read_text())
 ATTRIBUTES = {device.__name__: {item.name: item for item in shown(device.status_class)} for device in DEVICES}
 
 
@@ -38,18 +38,18 @@ def test_the_example_settings_are_settings() -> None:
     assert set(settings.tango.alarms) <= known
 
 
-def test_the_counters_of_the_beacon_example_exist_and_are_numbers() -> None:
-    (counters,) = (entry for entry in BEACON if entry["class"] == "tango_attr_as_counter")
-    assert counters["uri"] in device_names(Settings())["Reconstruction"]
-    for counter in counters["counters"]:
-        item = ATTRIBUTES["Reconstruction"][counter["attr_name"]]
-        dtype = item.dtype[0] if "index" in counter else item.dtype
-        assert dtype in (int, float)
-        assert item.reading.format % 1.5 if dtype is float else item.reading.format % 2
+def test_the_devices_of_the_beacon_example_exist() -> None:
+    names = device_names(Settings())
+    counters = {entry["device"] for entry in BEACON if entry["class"] == "TangoCounters"}
+    assert counters == {*names["Reconstruction"], *names["CrystalAlignment"]}
+    (braggloop,) = (entry for entry in BEACON if entry["class"] == "Braggloop")
+    assert braggloop["alignment"] in names["CrystalAlignment"]
+    assert braggloop["reconstruction"] in names["Reconstruction"]
 
 
 def test_no_name_of_the_beacon_example_is_used_twice() -> None:
-    names = [item["name"] for entry in BEACON for item in (*entry.get("counters", ()), *entry.get("axes", ()))]
+    items = [item for entry in BEACON for item in (entry, *entry.get("axes", ())) if "name" in item]
+    names = [item["name"] for item in items]
     assert len(set(names)) == len(names), "Beacon would leave out the later entry without a word"
 
 

@@ -1,0 +1,256 @@
+"""`braggloop` in a session: aligns the session's own axes, and tells what the Tango devices know.
+
+- plugin: generic
+  package: braggloop_bliss.align
+  class: Braggloop
+  name: braggloop
+  alignment: braggloop/alignment/1
+  reconstruction: braggloop/reconstruction/1
+  counter: $diode           # what is driven up
+  count_time: 0.1
+  axes:                     # what no limit of Bliss tells
+    - {axis: $eta, width: 0.05, tolerance: 0.002, largest_step: 0.2}
+  plan: {most_exposures: 200}
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from braggloop_bliss.bliss_api import Axis, Counter, DevFailed, DeviceProxy, limits_of
+from braggloop_bliss.client import Client, Hands
+from braggloop_bliss.lines import Told, one_line, places
+from braggloop_bliss.plan import axis_settings, section
+
+ARMED_S = 3600.0
+COUNT_TIME_S = 0.1
+RESTORED = ("start", "best")
+ALIGNED = ("aligned", "rehearsed")
+BY_A_PERSON = ("stopped", "aborted")  # who wants axes to stand
+SHOWN = {
+    "alignment": ("outcome", "reason", "exposures", "moves", "refused", "value", "bestValue", "armedBy"),
+    "reconstruction": (
+        "seriesId", "seriesStatus", "rFactor", "resolution", "strainRms", "defectClass", "latency", "lastFile",
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """How an alignment ended: `outcome` and why, the best point and what was counted there."""
+
+    outcome: str
+    reason: str
+    best: Mapping[str, float]
+    best_value: float
+    exposures: int
+    positions: Mapping[str, float]
+
+    @property
+    def aligned(self) -> bool:
+        return self.outcome in ALIGNED
+
+    def __info__(self) -> str:
+        """All of it, as the session shows what a call returns."""
+        known = {"reason": self.reason, "axes": places(self.positions), "exposures": self.exposures}
+        if self.best:
+            known["most counted"] = f"{self.best_value:g} at {places(self.best)}"
+        return str(Told(self.outcome, known))
+
+    def __str__(self) -> str:
+        most = f"; most counted: {self.best_value:g} at {places(self.best)}" if self.best else ""
+        return f"{self.outcome}: {self.reason}; axes at {places(self.positions)}; {self.exposures} exposures{most}"
+
+
+class Braggloop:
+    """Braggloop's devices, as a session sees them."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.name = config["name"]
+        self._config = config
+        self._proxies: dict[str, Any] = {}
+        self._hands: Hands | None = None
+
+    def align(
+        self,
+        *axes: Axis,
+        counter: Counter | None = None,
+        count_time: float | None = None,
+        settings: Mapping[str, Mapping[str, Any]] | None = None,
+        seconds: float = ARMED_S,
+        by: str = "",
+        restore: str | None = None,
+        **plan: Any,
+    ) -> Alignment:
+        """Move axes to where most is counted, and return how that ended. Ctrl-C stops all axes.
+
+        Without `axes` all of the YAML are moved; `settings` (axis name -> low, high, width ...) and `plan` (method,
+        most_exposures ...; [alignment] in Braggloop's settings) stand above what the YAML says. Moves are allowed for
+        `seconds`, by the name of the user or `by`. Where it does not succeed, axes go back to `restore`: "start",
+        "best", or nowhere, and nowhere if a person stopped it. Raises ValueError for wrong use, RuntimeError where a
+        device refuses or is gone.
+        """
+        if restore not in (None, *RESTORED):
+            raise ValueError(f"restore={restore!r}, expected {' or '.join(map(repr, RESTORED))} or None")
+        axes = axes or tuple(item["axis"] for item in self._config.get("axes", ()))
+        counter = counter or self._config.get("counter")
+        if not axes or counter is None:
+            raise ValueError("nothing to align: name axes and counter=, or write them into the YAML")
+        hands = Hands(axes, counter, count_time or float(self._config.get("count_time", COUNT_TIME_S)))
+        text = section(self._settings(axes, settings or {}), {**dict(self._config.get("plan") or {}), **plan})
+        with _in_one_line():
+            device = self._device("alignment")
+            device.Configure(text)
+            device.Arm([by or getpass.getuser(), str(seconds)])
+        self._hands = hands
+        with self._stopping(hands):
+            device.Start()
+            end = self._follow(hands, counter.name)
+            if restore and end["outcome"] not in (*ALIGNED, *BY_A_PERSON):
+                device.Restore(restore)
+                self._follow(hands, counter.name)
+            result = self._result(end, hands)
+        print(f"{self.name}: {result}")
+        return result
+
+    def restore(self, to: str = "start") -> None:
+        """Bring the axes of the last alignment back to its "start" or "best" point, while it is armed."""
+        if self._hands is None:
+            raise ValueError("restore: nothing was aligned in this session")
+        with self._stopping(self._hands):
+            self._device("alignment").Restore(to)
+            end = self._follow(self._hands, "")
+        print(f"{self.name}: {end['why']}; axes at {places(self._hands.positions())}")
+
+    def status(self) -> Told:
+        """What both devices are doing, and their main figures."""
+        known: dict[str, Any] = {}
+        for kind, names in SHOWN.items():
+            try:
+                device = self._device(kind)
+                values = {name: _shown(value) for name, value in _read(device, names).items()}
+                known[kind] = f"{device.state()}: {one_line(device.status())}"
+            except DevFailed as error:
+                known[kind] = f"does not answer: {one_line(error)}"
+                continue
+            known.update({f"  {name}": value for name, value in values.items() if value})
+        return Told(f"{self.name}:", known)
+
+    def defects(self) -> Told:
+        """What is wrong with the last crystal, as Reconstruction knows it. Raises RuntimeError where it is gone."""
+        with _in_one_line():
+            found = _read(
+                self._device("reconstruction"), ("seriesId", "defectClass", "defectProbability", "defectCount", "hold")
+            )
+        if not found["defectClass"]:
+            return Told(
+                f"{self.name}: nobody asked for defects; [defects] classify = true in the worker's settings", {}
+            )
+        known = {
+            "class": f"{found['defectClass']}, probability {found['defectProbability']:.2f}",
+            "count": f"{found['defectCount']} at least",
+            "hold": "yes: wait for a person" if found["hold"] else "no",
+        }
+        return Told(f"{self.name}: defects of series {found['seriesId']}", known)
+
+    def __info__(self) -> str:
+        names = ", ".join(item["axis"].name for item in self._config.get("axes", ()))
+        counter = self._config.get("counter")
+        said = (
+            f"align() moves {names or 'the axes that it is given'} to the most {counter.name if counter else 'counts'}"
+        )
+        return f"{self.status()}\n  {said}; also restore(), status(), defects()"
+
+    def _settings(self, axes: tuple[Axis, ...], said: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+        strange = set(said) - {axis.name for axis in axes}
+        if strange:
+            raise ValueError(f"settings of {', '.join(sorted(strange))}, which is not aligned")
+        known = {
+            item["axis"].name: {key: item[key] for key in item if key != "axis"}
+            for item in self._config.get("axes", ())
+        }
+        return {
+            axis.name: axis_settings(axis.name, limits_of(axis), known.get(axis.name, {}), said.get(axis.name, {}))
+            for axis in axes
+        }
+
+    def _device(self, kind: str) -> Any:
+        if kind not in self._proxies:
+            self._proxies[kind] = DeviceProxy(self._config[kind])
+        return self._proxies[kind]
+
+    def _follow(self, hands: Hands, counter: str) -> dict[str, Any]:
+        return Client(self._device("alignment"), hands, _Table(counter, hands.positions())).follow()
+
+    def _result(self, end: Mapping[str, Any], hands: Hands) -> Alignment:
+        read = _read(self._device("alignment"), ("exposures", "bestValue"))
+        return Alignment(
+            end["outcome"], end["why"], end["best"], float(read["bestValue"]), int(read["exposures"]), hands.positions()
+        )
+
+    @contextlib.contextmanager
+    def _stopping(self, hands: Hands) -> Iterator[None]:
+        """Stop all axes and abort the loop on Ctrl-C and on any error; one line says where they stand."""
+        try:
+            yield
+        except Exception as error:
+            who = f"{self._config['alignment']}: " if isinstance(error, DevFailed) else ""
+            raise RuntimeError(f"{who}{one_line(error)}; {self._given_up(hands)}") from error
+        except BaseException as error:  # Ctrl-C, or the session ends what it runs
+            why = "Ctrl-C" if isinstance(error, KeyboardInterrupt) else type(error).__name__
+            print(f"{self.name}: stopped by {why}; {self._given_up(hands)}")
+            raise
+
+    def _given_up(self, hands: Hands) -> str:
+        """Stop the axes, end the loop, and say where they stand."""
+        try:
+            hands.stop()
+            said = f"axes stopped at {places(hands.positions())}"
+        except Exception as error:  # noqa: BLE001 - whatever an axis says, the loop must be ended too
+            said = one_line(error)
+        with contextlib.suppress(DevFailed):  # where the device is gone there is nothing to abort
+            self._device("alignment").Abort()
+            Client(self._device("alignment"), hands, lambda _: None).follow()
+        return said
+
+
+@contextlib.contextmanager
+def _in_one_line() -> Iterator[None]:
+    """Turn what a Tango device refuses into RuntimeError."""
+    try:
+        yield
+    except DevFailed as error:
+        raise RuntimeError(one_line(error)) from error
+
+
+def _read(device: Any, names: Sequence[str]) -> dict[str, Any]:
+    return {name: reading.value for name, reading in zip(names, device.read_attributes(list(names)), strict=True)}
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.6g}"
+    return str(value)
+
+
+class _Table:
+    """One line for each exposure, as it comes."""
+
+    def __init__(self, counter: str, axes: Mapping[str, float]) -> None:
+        self._exposures, self._best = 0, -math.inf
+        self._head = f"{'':>4} {counter:>12} {'best':>12} " + " ".join(f"{name:>12}" for name in axes)
+
+    def __call__(self, report: Mapping[str, Any]) -> None:
+        if report["kind"] != "exposed":
+            return
+        if not self._exposures:
+            print(self._head)
+        self._exposures += 1
+        self._best = max(self._best, report["value"])
+        standing = " ".join(f"{place:>12.6g}" for place in report["positions"].values())
+        print(f"{self._exposures:>4} {report['value']:>12.6g} {self._best:>12.6g} {standing}", flush=True)

@@ -1,0 +1,127 @@
+"""Counters of one of Braggloop's Tango devices: every number that it shows, read at once.
+
+- plugin: generic
+  package: braggloop_bliss.counters
+  class: TangoCounters
+  name: reconstruction
+  device: braggloop/reconstruction/1
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from tango import AttrDataFormat, AttrQuality, CmdArgType
+
+from braggloop_bliss.bliss_api import (
+    DevFailed,
+    DeviceProxy,
+    SamplingCounter,
+    SamplingCounterController,
+    SamplingMode,
+    log_warning,
+)
+from braggloop_bliss.lines import one_line
+
+NUMBERS = frozenset(
+    {
+        CmdArgType.DevBoolean,  # a flag, 0 or 1
+        CmdArgType.DevDouble,
+        CmdArgType.DevFloat,
+        CmdArgType.DevLong,
+        CmdArgType.DevLong64,
+        CmdArgType.DevShort,
+        CmdArgType.DevUChar,
+        CmdArgType.DevULong,
+        CmdArgType.DevULong64,
+        CmdArgType.DevUShort,
+    }
+)
+
+
+class TangoCounter(SamplingCounter):
+    """One scalar attribute; its unit, format and description are Tango's."""
+
+    def __init__(self, attribute: Any, controller: TangoCounters) -> None:
+        super().__init__(attribute.name, controller, unit=attribute.unit or None, mode=SamplingMode.SINGLE)
+        self.format, self.description = attribute.format, attribute.description
+
+    def shown(self, value: float) -> str:
+        """A value as people read it."""
+        if math.isnan(value):
+            return "none yet"
+        whole = self.format.endswith("d")
+        return f"{self.format % (int(value) if whole else value)} {self.unit or ''}".rstrip()
+
+    def __info__(self) -> str:
+        value = self.shown(self._counter_controller.read_all(self)[0])
+        return f"{self.fullname}: {value}\n  {self.description}"
+
+
+class TangoCounters(SamplingCounterController):
+    """Counters of one device, found when it is first reached.
+
+    A point reads all counters that are counted by one call, once, when it begins. What has no value yet is NaN; so is
+    everything while the device does not answer, which is said once: a scan goes on without it.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        super().__init__(config["name"])
+        self.max_sampling_frequency = None
+        self._device_name = config["device"]
+        self._proxy: Any = None
+        self._silent = False
+
+    @property
+    def device(self) -> Any:
+        """The Tango device; raises DevFailed where it cannot be reached."""
+        if self._proxy is None:
+            self._proxy = DeviceProxy(self._device_name)
+        return self._proxy
+
+    @property
+    def counters(self) -> Any:
+        """All counters; none while the device was not reached yet."""
+        if not self._counters:
+            self._asked(self._find, None)
+        return super().counters
+
+    def read_all(self, *counters: TangoCounter) -> list[float]:
+        """Read the values of counters by one call."""
+        names = [counter.name for counter in counters]
+        readings = self._asked(lambda: self.device.read_attributes(names), None)
+        return [_number(reading) for reading in readings] if readings else [math.nan] * len(counters)
+
+    def _find(self) -> None:
+        for attribute in self.device.attribute_list_query():
+            if attribute.data_format == AttrDataFormat.SCALAR and CmdArgType.values[attribute.data_type] in NUMBERS:
+                TangoCounter(attribute, self)
+
+    def _asked(self, ask: Any, otherwise: Any) -> Any:
+        """What the device answers; `otherwise` where it does not, and a word about that, once."""
+        try:
+            answer = ask()
+        except DevFailed as error:
+            if not self._silent:
+                log_warning(self, "%s: %s", self.name, one_line(error))
+            self._silent = True
+            return otherwise
+        self._silent = False
+        return answer
+
+    def __info__(self) -> str:
+        counters = list(self.counters)
+        if not counters:
+            return f"{self.name}: {self._device_name} does not answer"
+        width = max(len(counter.name) for counter in counters)
+        values = zip(counters, self.read_all(*counters), strict=True)
+        lines = [f"  {counter.name:<{width}}  {counter.shown(value)}" for counter, value in values]
+        return "\n".join([f"{self.name}: counters of {self._device_name}", *lines])
+
+
+def _number(reading: Any) -> float:
+    if reading.has_failed or reading.value is None or reading.quality == AttrQuality.ATTR_INVALID:
+        return math.nan
+    return float(reading.value)

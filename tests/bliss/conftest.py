@@ -1,0 +1,177 @@
+"""A lab with Braggloop's devices in its Tango database, and sessions of Bliss in it.
+
+Bliss has an environment of its own: a session is a script of `sessions/` that the lab's Python runs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tango
+
+from deploy.bliss import lab as bliss_lab
+from service.commands.children import Children
+from tests.helpers.streams import until
+
+LAB = "BRAGGLOOP_BLISS_LAB"
+ROOT = Path(__file__).resolve().parents[2]
+DISTRIBUTION = ROOT / "deploy" / "bliss"
+SESSIONS = Path(__file__).parent / "sessions"
+# Axes of Bliss's own, which live on when Braggloop's devices do not, and a peak over one of them.
+MORE = """
+- plugin: emotion
+  class: mockup
+  axes:
+    - name: eta
+      steps_per_unit: 10000
+      velocity: 0.05
+      acceleration: 1.0
+      low_limit: -5.0
+      high_limit: 5.0
+      unit: deg
+
+- plugin: generic
+  package: braggloop_bliss.rehearsal
+  class: SimulatedPeak
+  name: eta_peak
+  height: 10000.0
+  axes:
+    - {axis: $eta, centre: 0.31, width: 0.2}
+"""
+SETTINGS = """
+[goniometer.axes.theta]
+velocity = 5.0
+[goniometer.axes.chi]
+position = 90.0
+low_limit = 80.0
+high_limit = 100.0
+velocity = 5.0
+"""
+DEVICES = 5
+START_S = 60.0
+SESSION_S = 90.0
+
+
+class Lab:
+    """The running lab and Braggloop's devices in it."""
+
+    def __init__(self, running: bliss_lab.Lab, children: Children, folder: Path) -> None:
+        self._running, self._children, self._folder = running, children, folder
+        self._file = folder / "settings.toml"
+        self._file.write_text(f"out = {json.dumps(str(folder / 'results'))}\n{SETTINGS}")
+        self.environment = {
+            **bliss_lab.environment_of(running.prefix), **running.environment, "PYTHONPATH": str(DISTRIBUTION),
+        }  # fmt: skip
+
+    def register(self) -> None:
+        register = [sys.executable, str(ROOT / "deploy/tango/register.py"), "--server", "Braggloop/lab"]
+        subprocess.run(
+            [*register, "--settings", str(self._file)], check=True, stdout=subprocess.DEVNULL, cwd=ROOT,
+            env={**os.environ, **self._running.environment, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+
+    def start_devices(self) -> None:
+        arguments = ("Braggloop", "lab", "--settings", str(self._file))
+        self._children.start("devices", "tango_devices", *arguments, environment=self._running.environment)
+        log = self._children.log_of("devices")
+        self._children.wait_until(lambda: log.read_text().count("ready:") == DEVICES, "the devices", START_S)
+
+    def device(self, name: str) -> Any:
+        return tango.DeviceProxy(f"tango://{self._running.environment['TANGO_HOST']}/braggloop/{name}")
+
+    def kill_devices(self) -> None:
+        os.kill(self._children.pid("devices"), signal.SIGKILL)
+
+    def restart_devices(self) -> None:
+        self._children.stop()
+        self.start_devices()
+
+    def session(self, script: str, *arguments: str) -> Session:
+        return Session(
+            [str(self._running.python), "-W", "ignore", str(SESSIONS / script), *arguments],
+            self.environment,
+            self._folder / f"{time.monotonic_ns()}_{script}.log",
+        )
+
+
+class Session:
+    """A session that runs: what it prints, line by line, and what it says of itself at its end, as JSON."""
+
+    def __init__(self, command: list[str], environment: dict[str, str], output: Path) -> None:
+        self._output, self._seen = output, 0
+        with open(output, "wb") as file:
+            self.process = subprocess.Popen(
+                command, env=environment, cwd=SESSIONS, stdin=subprocess.DEVNULL, stdout=file,
+                stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def wait_for(self, words: str) -> None:
+        """Wait until it says them; `end` returns what comes after."""
+        until(lambda: words in self._said() or self.process.poll() is not None, SESSION_S)
+        assert words in self._said(), self._said()
+        self._seen = self._said().index(words) + len(words)
+
+    def end(self) -> list[str]:
+        """Wait for its end and return what it still printed."""
+        self.process.wait(SESSION_S)
+        assert self.process.returncode == 0, self._said()
+        return self._said()[self._seen :].strip().splitlines()
+
+    def _said(self) -> str:
+        return self._output.read_text()
+
+    def told(self) -> dict[str, Any]:
+        """Wait for its end and return what it tells in its last line."""
+        return dict(json.loads(self.end()[-1]))
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    prefix = os.environ.get(LAB, "")
+    if not prefix:
+        pytest.skip(f"{LAB} names no lab; python deploy/bliss/lab.py make --prefix DIR")
+    folder = tmp_path_factory.mktemp("bliss")
+    configuration = folder / "beacon"
+    shutil.copytree(bliss_lab.CONFIGURATION, configuration)
+    (configuration / "more.yml").write_text(MORE)
+    with (
+        bliss_lab.running(Path(prefix).absolute(), configuration, folder / "logs") as running,
+        Children(folder / "logs") as children,
+    ):
+        one = Lab(running, children, folder)
+        one.register()
+        one.start_devices()
+        yield one
+
+
+@pytest.fixture
+def standing(lab: Lab) -> None:
+    """Axes where every test begins, and at their full speed."""
+    for name, position in (("theta", 0.5), ("chi", 90.0)):
+        axis = lab.device(f"goniometer/{name}")
+        axis.velocity, axis.position = 5.0, position
+        until(lambda axis=axis: axis.state() is tango.DevState.ON)
+
+
+def stands(axis: Any) -> bool:
+    """Whether an axis does not move, by its device."""
+    before = axis.position
+    time.sleep(0.2)
+    return bool(axis.state() is tango.DevState.ON and axis.position == before)

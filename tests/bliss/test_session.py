@@ -1,0 +1,123 @@
+"""Braggloop in a real Bliss session: counters in a scan, align() on the session's axes, and what ends it early."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import statistics
+
+import pytest
+import tango
+
+from tests.bliss.conftest import Lab, stands
+from tests.helpers.streams import until
+
+pytestmark = [pytest.mark.bliss, pytest.mark.usefixtures("standing")]
+
+PEAK = {"theta": 0.31, "chi": 89.6}  # of `rehearsal` in deploy/bliss/beacon/braggloop.yml
+WITHIN = {"theta": 0.02, "chi": 0.05}  # a tenth of the widths
+ETA_PEAK = 0.31
+MOST_S = 0.02  # that both devices together may add to a point
+
+
+def test_a_scan_reads_every_number_of_both_devices_once_a_point(lab: Lab) -> None:
+    with lab.session("scan.py") as session:
+        told = session.told()
+    values, points = told["values"], told["points"]
+    for name, asked in told["asked"].items():
+        reads = [line for line in asked if "read_attributes" in line]
+        assert len(reads) == points, f"{name} was read {len(reads)} times at {points} points"
+    assert len(values["axis:theta"]) == points
+    assert values["reconstruction:received"] == [0.0] * points
+    assert all(math.isnan(value) for value in values["reconstruction:rFactor"])
+    assert values["alignment:exposures"] == [0.0] * points
+    assert max(values["rehearsal_controller:rehearsal"]) > 1000.0
+    counted = {name for name in values if name.startswith(("reconstruction:", "alignment:"))}
+    assert counted >= {"reconstruction:resolution", "reconstruction:defectProbability", "reconstruction:latency"}
+    assert "reconstruction:lastFile" not in values
+    assert (told["units"]["resolution"], told["units"]["latency"]) == ("nm", "s")
+    assert len(told["spent_s"]) == 2 * points
+    assert 2.0 * statistics.median(told["spent_s"]) < MOST_S
+    assert "rFactor" in told["info"]["reconstruction"]
+    assert "align() moves theta, chi" in told["info"]["braggloop"]
+    assert "none yet" in told["counter"]
+
+
+def test_align_brings_the_sessions_axes_to_the_peak(lab: Lab) -> None:
+    with lab.session("align.py") as session:
+        told = session.told()
+    for result in told["found"]:
+        assert result["outcome"] == "aligned", result
+        assert result["at"] == {name: pytest.approx(place, abs=WITHIN[name]) for name, place in PEAK.items()}
+        assert result["exposures"] < 40
+    for name in ("theta", "chi"):
+        assert stands(lab.device(f"goniometer/{name}"))
+    assert told["alone"]["at"] == {"chi": pytest.approx(PEAK["chi"], abs=0.1)}
+    assert told["kept"] == pytest.approx(0.5, abs=1e-6), "it was not to be moved"
+    assert told["restored"] == {"theta": pytest.approx(0.5, abs=1e-6), "chi": pytest.approx(90.0, abs=1e-6)}
+    assert told["wide"].startswith("ValueError: theta: limits")
+    assert told["strange"] == "ValueError: settings of chi, which is not aligned"
+    assert told["wrong"].startswith("ValueError: restore='home'")
+    assert "method" in told["unknown"]
+    assert told["limited"]["outcome"] == "failed"
+    assert "would exceed" in told["limited"]["said"]
+    for line in (told["limited"]["said"], told["unknown"]):
+        assert "\n" not in line
+    assert told["status"].startswith("braggloop:")
+    assert "nobody asked for defects" in told["defects"]
+
+
+def test_ctrl_c_stops_the_axes_and_leaves_one_line(lab: Lab) -> None:
+    with lab.session("slow.py") as session:
+        session.wait_for("moving\n")
+        os.kill(session.process.pid, signal.SIGINT)
+        *lines, last = session.end()
+    assert '"how": "Ctrl-C"' in last
+    assert '"moving": false' in last
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("braggloop: stopped by Ctrl-C; axes stopped at theta")
+    _the_axes_stand_off_the_peak(lab)
+    alignment = lab.device("alignment/1")
+    assert alignment.outcome == "aborted"
+
+
+def test_a_stop_from_elsewhere_is_obeyed_while_axes_move(lab: Lab) -> None:
+    with lab.session("slow.py") as session:
+        session.wait_for("moving\n")
+        lab.device("alignment/1").Stop()
+        told = session.told()
+    assert told["how"] == ""
+    assert told["result"].startswith("stopped: Stop")
+    _the_axes_stand_off_the_peak(lab)
+
+
+def test_a_session_that_is_killed_ends_its_loop(lab: Lab) -> None:
+    with lab.session("slow.py") as session:
+        session.wait_for("moving\n")
+        session.process.kill()
+        alignment = lab.device("alignment/1")
+        until(lambda: alignment.phase == "ended", 30.0)
+    assert "heartbeat" in alignment.reason
+    alignment.Reset()
+
+
+def test_a_device_server_that_is_killed_stops_the_axes(lab: Lab) -> None:
+    with lab.session("slow.py", "eta", "eta_peak") as session:
+        session.wait_for("moving\n")
+        lab.kill_devices()
+        told = session.told()
+    lab.restart_devices()
+    assert "; axes stopped at eta" in told["how"]
+    assert "braggloop/alignment/1" in told["how"]
+    assert "\n" not in told["how"]
+    assert not told["moving"]
+    assert abs(told["at"]["eta"] - ETA_PEAK) > 0.1
+    assert math.isnan(told["value"])
+
+
+def _the_axes_stand_off_the_peak(lab: Lab) -> None:
+    axes = {name: lab.device(f"goniometer/{name}") for name in PEAK}
+    assert all(axis.state() is tango.DevState.ON for axis in axes.values())
+    assert all(stands(axis) for axis in axes.values())
+    assert any(abs(axis.position - PEAK[name]) > WITHIN[name] for name, axis in axes.items())
