@@ -42,7 +42,7 @@ from service.alignment.loop import Loop
 from service.alignment.methods.port import Point
 from service.alignment.progress import Outcome
 
-MOST = 600
+MOST, MOST_BAYESIAN = 600, 60
 TUNED_ON = 30
 TUNING_SEED = 10_000
 # The best of `tune`, on starts of its own.
@@ -96,7 +96,7 @@ def seek(starts: int, bayesian: int, ways: Sequence[str], tell: Callable[[object
     for name in ways:
         method, choose = ("peak", xopt(XOPT)) if name == "xopt" else (name, ours)
         some = scenes[:bayesian] if name == "bayesian" else scenes
-        most = 100 if name == "bayesian" else MOST
+        most = MOST_BAYESIAN if name == "bayesian" else MOST
         rows.append(row(name, [run(each, method, choose, most, name not in KNOWS_ITS_END) for each in some]))
         tell(rows[-1])
     return rows

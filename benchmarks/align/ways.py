@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from service.alignment.methods.bayesian import Bayesian
 from service.alignment.methods.choose import chosen
 from service.alignment.methods.port import Around, Axis, Method, Point
 from service.alignment.plan import Plan
@@ -100,4 +101,7 @@ def xopt(gains: Gains) -> Choose:
 
 
 def ours(plan: Plan, start: Point) -> Method:
+    """The plan's method; Bayesian optimisation, which is told when to end, does not end by itself."""
+    if plan.method == "bayesian":
+        return Bayesian(plan.sought(), start, seed=plan.seed, ends=False)
     return chosen(plan, start)

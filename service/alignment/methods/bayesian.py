@@ -21,12 +21,13 @@ class Bayesian:
     """Measures where the logarithm of the expected improvement is largest, of `levelled` values.
 
     BoTorch's SingleTaskGP and LogNoisyExpectedImprovement (Balandat et al., NeurIPS 2020; Ament et al., NeurIPS 2023).
-    Raises SettingsError where BoTorch is not installed.
+    `ends` by itself, where its proposals come to stand. Raises SettingsError where BoTorch is not installed.
     """
 
     def __init__(
-        self, axes: Sequence[Axis], start: Point, reach: float = 3.0, seed: int = 0, levelled: Levelled = logarithm
-    ) -> None:
+        self, axes: Sequence[Axis], start: Point, reach: float = 3.0, seed: int = 0, levelled: Levelled = logarithm,
+        ends: bool = True,
+    ) -> None:  # fmt: skip
         try:
             import botorch  # noqa: F401
         except ImportError as error:
@@ -37,7 +38,7 @@ class Bayesian:
         self._high = np.minimum([axis.high for axis in axes], start + reach * self._widths) / self._widths
         self._start = start / self._widths
         self._random = np.random.default_rng(seed)
-        self._seed, self._levelled = seed, levelled
+        self._seed, self._levelled, self._ends = seed, levelled, ends
         self._places: list[Point] = []
         self._values: list[float] = []
         self._next: Point | None = None
@@ -66,7 +67,7 @@ class Bayesian:
         return np.asarray(self._most_likely() * self._widths)
 
     def _still(self) -> bool:
-        if len(self._places) < FIRST + STILL:
+        if not self._ends or len(self._places) < FIRST + STILL:
             return False
         last = np.array(self._places[-STILL:])
         if not np.all(np.ptp(last, axis=0) <= 2.0 * self._tolerances):
