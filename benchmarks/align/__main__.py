@@ -10,6 +10,7 @@ guard: orders outside limits, zones, steps, rates, travel or arming, and runs th
 processes: the same of CrystalAlignment with motors, counter and alignment in processes that are killed or hung.
 follow: crystals that walk out of beam and reflection and change meanwhile, followed by extremum seeking over motors and
 latents together for --exposures, beside motors alone and nothing followed; a page of the errors over time (--plot PNG).
+beams: seek by the fit of a peak in beams of other shapes, and where side lobes of x and y are told of (`fringed`).
 tune: gains of Xopt's extremum seeking, on starts of their own.
 """
 
@@ -29,6 +30,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.align import follow, processes
+from benchmarks.align.beams import BEAMS
 from benchmarks.align.safety import faulty_run
 from benchmarks.align.ways import Choose, Gains, ToldWhen, ours, xopt
 from benchmarks.defects.scores import share
@@ -57,8 +59,10 @@ class Run(NamedTuple):
     own_s: float
 
 
-def run(scene: Scene, method: str, choose: Choose, most: int, told: bool) -> Run:
-    """Align one start; where `told`, the way hears from the truth when its best point is good."""
+def run(scene: Scene, method: str, choose: Choose, most: int, told: bool, fringed: bool = False) -> Run:
+    """Align one start; where `told`, the way hears from the truth when its best point is good; all axes are `fringed`
+    where that is said.
+    """
     twin = beamline(scene)
     began_s = time.monotonic()
 
@@ -67,6 +71,9 @@ def run(scene: Scene, method: str, choose: Choose, most: int, told: bool) -> Run
         return aligned(offset(scene.goniometer, positions, twin.now_s()))
 
     asked = plan(method, most)
+    if fringed:
+        axes = {name: axis.model_copy(update={"fringed": True}) for name, axis in asked.axes.items()}
+        asked = asked.model_copy(update={"axes": axes})
     loop = Loop(asked, (lambda each, start: ToldWhen(choose(each, start), there)) if told else choose)
     progress = Driver(loop, twin).align("benchmark", seconds=1e6)
     right = aligned(twin.off()) and progress.outcome is Outcome.ALIGNED
@@ -98,6 +105,16 @@ def seek(starts: int, bayesian: int, ways: Sequence[str], tell: Callable[[object
         some = scenes[:bayesian] if name == "bayesian" else scenes
         most = MOST_BAYESIAN if name == "bayesian" else MOST
         rows.append(row(name, [run(each, method, choose, most, name not in KNOWS_ITS_END) for each in some]))
+        tell(rows[-1])
+    return rows
+
+
+def beams(starts: int, tell: Callable[[object], None]) -> list[dict[str, object]]:
+    """How well a fitted peak does where the beam is of another shape."""
+    rows = []
+    for (name, beam), fringed in itertools.product(BEAMS.items(), (False, True)):
+        runs = [run(near(seed, beam), "peak", ours, MOST, told=False, fringed=fringed) for seed in range(starts)]
+        rows.append(row(f"{name}, x and y fringed" if fringed else name, runs))
         tell(rows[-1])
     return rows
 
@@ -189,7 +206,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--only",
         nargs="*",
-        choices=("seek", "find", "safety", "processes", "follow", "tune"),
+        choices=("seek", "find", "safety", "processes", "follow", "beams", "tune"),
         default=["seek", "find", "safety"],
     )
     parser.add_argument("--starts", type=int, default=200)
@@ -213,6 +230,8 @@ def main(arguments: Sequence[str]) -> int:
         figures["tune"] = tune(tell)
     if "seek" in options.only:
         figures["seek"] = seek(options.starts, options.bayesian, options.ways, tell)
+    if "beams" in options.only:
+        figures["beams"] = beams(options.starts, tell)
     if "find" in options.only:
         figures["find"] = find(options.starts, tell)
     if "safety" in options.only:

@@ -12,7 +12,7 @@ Nothing here knows a clock or draws a random number: noise is the caller's, time
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import NamedTuple
@@ -48,15 +48,25 @@ class Drift:
         return self.rate * time_s + self.swing * sum(swings)
 
 
+Profile = Callable[[float | NDArray[np.float64]], NDArray[np.float64]]
+"""profile(off, in widths at half height) -> share of what hits in the middle, of the same shape."""
+
+
+def beam_profile(off: float | NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the share of the beam that hits a crystal `off` (any shape, in widths at half height) its middle."""
+    square = np.square(np.asarray(off, dtype=np.float64))
+    return np.asarray((1.0 - TAIL) * np.exp(-4.0 * math.log(2.0) * square) + TAIL / (1.0 + 4.0 * square))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goniometer:
     """The crystal, its mount and the beam.
 
     `crystal_m` of the crystal in the turning frame when x, y and z stand at 0; `reflection_deg`, where `eta` meets the
     reflection; `skew_deg`, by which y leans towards x; `confusion_m`, amplitude of the wobble of the axis of `eta`
-    along x and y, once a turn; `drifts` of x, y (m) and eta (degrees). `beam_fwhm_m` (x, y) and `rocking_fwhm_deg`;
-    `counts_hz` of the crystal in the middle of everything, `fluorescence_hz` of it in the beam at any angle, and what
-    both counters tell without a crystal, `background_hz`.
+    along x and y, once a turn; `drifts` of x, y (m) and eta (degrees). `beam_fwhm_m` (x, y), the shape of the `beam`,
+    `rocking_fwhm_deg`; `counts_hz` of the crystal in the middle of everything, `fluorescence_hz` of it in the beam at
+    any angle, and what both counters tell without a crystal, `background_hz`.
     """
 
     crystal_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -65,6 +75,7 @@ class Goniometer:
     confusion_m: float = 0.0
     drifts: Mapping[str, Drift] = field(default_factory=dict)
     beam_fwhm_m: tuple[float, float] = (500e-9, 500e-9)
+    beam: Profile = beam_profile
     rocking_fwhm_deg: float = 0.05
     counts_hz: float = 1e5
     fluorescence_hz: float = 2e3
@@ -109,12 +120,6 @@ def fluorescence_hz(goniometer: Goniometer, off: Offset) -> float:
     return goniometer.fluorescence_hz * _lit(goniometer, off) + goniometer.background_hz
 
 
-def beam_profile(off: float | NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the share of the beam that hits a crystal `off` (any shape, in widths at half height) its middle."""
-    square = np.square(np.asarray(off, dtype=np.float64))
-    return np.asarray((1.0 - TAIL) * np.exp(-4.0 * math.log(2.0) * square) + TAIL / (1.0 + 4.0 * square))
-
-
 def rocking_curve(off: float | NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the reflected share `off` (any shape, in widths at half height) the reflection: sinc squared, blurred.
 
@@ -138,7 +143,7 @@ def _waves() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 def _lit(goniometer: Goniometer, off: Offset) -> float:
     width_x, width_y = goniometer.beam_fwhm_m
-    return float(beam_profile(off.x_m / width_x) * beam_profile(off.y_m / width_y))
+    return float(goniometer.beam(off.x_m / width_x) * goniometer.beam(off.y_m / width_y))
 
 
 def _drift(goniometer: Goniometer, axis: str, time_s: float) -> float:

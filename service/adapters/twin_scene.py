@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
-from models.simulate.goniometer import Drift, Goniometer, Offset, offset, reflected_hz
+from models.simulate.goniometer import Drift, Goniometer, Offset, Profile, beam_profile, offset, reflected_hz
 from service.adapters.twin_beamline import TwinBeamline
 from service.alignment.plan import Plan, PlannedAxis
 from service.settings import AxisSettings
@@ -31,10 +32,11 @@ class Scene(NamedTuple):
     seed: int
 
 
-def near(seed: int) -> Scene:
+def near(seed: int, beam: Profile = beam_profile) -> Scene:
     """A start within two beam sizes and two rocking widths, where the signal is three deviations of the background."""
     random = np.random.default_rng((seed, 0))
     goniometer, aligned = _mounted(random)
+    goniometer = replace(goniometer, beam=beam)
     while True:
         start = {
             axis: at + random.uniform(-NEAR_WIDTHS, NEAR_WIDTHS) * (ROCKING_DEG if axis == "eta" else BEAM_M)
