@@ -76,9 +76,12 @@ def _calibration_error(sure: NDArray[np.float64], right: NDArray[np.bool_]) -> f
 
 
 def answered(told: Sequence[Told], sure: float) -> tuple[Share, Share]:
-    """Return the share that is answered where a class must be as likely as `sure`, and how many of those are right."""
-    likely, right = _sure_and_right(told)
-    some = likely >= sure
+    """Return the share that is answered where a class must be as likely as `sure`, and how many of those are right.
+
+    Who calls a crystal unknown does not answer, however sure of that.
+    """
+    _, right = _sure_and_right(told)
+    some = np.array([call != "unknown" for call in called(told, sure)], bool)
     return share(some), share(right[some])
 
 
