@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,14 +12,12 @@ from typing import Any
 from service.adapters import twin_scene
 from service.adapters.twin_beamline import COUNTERS, Counting, TwinBeamline
 from service.alignment.chain import Chain
-from service.alignment.drive import Driver
 from service.alignment.find import Finder
-from service.alignment.journal import Journal, new_name, stage_journals
-from service.alignment.loop import Loop
-from service.alignment.methods.choose import chosen
-from service.alignment.plan import AlignmentSettings, Plan
+from service.alignment.journal import new_name, stage_journals
+from service.alignment.plan import Plan
 from service.alignment.progress import Outcome, Progress
 from service.commands.align_view import AlignView
+from service.commands.motors import driven, must_go_by_itself, must_own_motors, who
 from service.commands.report import Advance, Report
 from service.errors import DeviceError, SettingsError
 from service.ports import Beamline
@@ -139,9 +136,7 @@ def _run(
     alive: Callable[[], None] = lambda: None,
 ) -> tuple[Progress, Path]:  # fmt: skip
     path = name.with_suffix(".jsonl")
-    with Journal(path, plan) as journal:
-        driver = Driver(Loop(plan, chosen), beamline, journal, told=told, alive=alive)
-        return driver.align(who(asked.by), asked.seconds), path
+    return driven(plan, beamline, path, asked.by, asked.seconds, told, alive), path
 
 
 def _found(
@@ -153,27 +148,6 @@ def _found(
         chain=Chain(by=who(asked.by), seconds=asked.seconds, told=told, journal=stage_journals(name, journals)),
     ).run()  # fmt: skip
     return stages[-1].progress
-
-
-def who(by: str) -> str:
-    """Return the name that arms: the one that is given, or that of whoever runs the command."""
-    return by.strip() or f"{getpass.getuser()} (braggloop)"
-
-
-def must_own_motors(settings: AlignmentSettings) -> None:
-    """Raise SettingsError where the motors are a client's."""
-    if settings.client:
-        raise SettingsError(
-            "alignment: client = true hands the motors to a client of CrystalAlignment, not to a command"
-        )
-
-
-def must_go_by_itself(settings: AlignmentSettings, use: str) -> None:
-    """Raise SettingsError where each move waits for a person; `use` says what asks one."""
-    if settings.approve:
-        raise SettingsError(
-            f"alignment.approve: each move waits for a person, whom this command cannot ask; leave it out, or use {use}"
-        )
 
 
 def changes_of(asked: Asked) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from service.alignment.plan import Plan
 from service.alignment.progress import Outcome, Progress
 from service.alignment.reflection import Hkl, shown, two_theta_deg
 from service.alignment.reflection_list import Kept
-from service.commands.align import must_go_by_itself, must_own_motors, who
+from service.commands.motors import driven, must_go_by_itself, must_own_motors
 from service.commands.report import Advance, Report
 from service.errors import BraggloopError, DeviceError, SettingsError
 from service.results.durable import require_writable
@@ -166,17 +166,13 @@ def _gone(
 def _driven(plan: Plan, going: Going, settings: Settings, told: Callable[[Progress], None]) -> tuple[Progress, Path]:
     from service.adapters.tango_beamline import TangoBeamline
     from service.alignment.dead_man import DeadMan
-    from service.alignment.drive import Driver
-    from service.alignment.journal import Journal, new_name
-    from service.alignment.loop import Loop
-    from service.alignment.methods.choose import chosen
+    from service.alignment.journal import new_name
 
     beamline = TangoBeamline(settings.alignment)
     require_way(plan, {axis: motor.read() for axis, motor in beamline.axes.items()})
     path = new_name(settings.out).with_suffix(".jsonl")
-    with DeadMan(settings.alignment.devices, settings.alignment.dead_man_s) as dead_man, Journal(path, plan) as journal:
-        driver = Driver(Loop(plan, chosen), beamline, journal, told=told, alive=dead_man.beat)
-        return driver.align(who(going.by), going.seconds), path
+    with DeadMan(settings.alignment.devices, settings.alignment.dead_man_s) as dead_man:
+        return driven(plan, beamline, path, going.by, going.seconds, told, dead_man.beat), path
 
 
 def _following(plan: Plan, advance: Advance) -> Callable[[Progress], None]:

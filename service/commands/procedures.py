@@ -23,8 +23,9 @@ from service.alignment.procedures.rocking import RockingCurve, rocking_curve
 from service.alignment.procedures.rotation import centre_of_rotation
 from service.alignment.procedures.settings import ProcedureSettings
 from service.alignment.procedures.track import HOUR_S, track
-from service.commands.align import Asked, Followed, changes_of, must_go_by_itself, must_own_motors, said, who
+from service.commands.align import Asked, Followed, changes_of, said
 from service.commands.align_view import AlignView
+from service.commands.motors import must_go_by_itself, must_own_motors, who
 from service.commands.report import Report
 from service.errors import DeviceError, SettingsError
 from service.results.alignment_picture import write_alignment

@@ -58,10 +58,8 @@ class ProcedureAlignment(Alignment):
         return names.rotation, names.across, names.along
 
     def _start_procedure(self, name: str, procedure: Callable[[Bench], Result], *axes: str) -> None:
-        self._must_rest(name)
+        self.must_be_armed(name)
         armed = self._loop.progress
-        if armed.phase is not Phase.ARMED or armed.armed_until_s is None:
-            raise RefusedError(f"{name}: the loop is {armed.phase}; Arm it first")
         if self._settings.client:
             raise RefusedError(f"{name}: a client moves these axes; procedures want axes of the server")
         if missing := [axis for axis in axes if axis not in self._settings.axes]:
@@ -73,7 +71,7 @@ class ProcedureAlignment(Alignment):
             by=armed.armed_by, seconds=0.0, told=self._stage_told, commands=self._next, journal=self._stage_journal,
             make=self._stage_loop,
         )  # fmt: skip
-        until_s = armed.armed_until_s
+        until_s = armed.armed_until_s or time.monotonic()
         self._begin(lambda: self._go_through(procedure, chain, until_s))
 
     def _go_through(self, procedure: Callable[[Bench], Result], chain: Chain, until_s: float) -> None:
