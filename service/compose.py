@@ -38,13 +38,13 @@ if TYPE_CHECKING:
     from service.tiers import Tiers
     from service.worker.compute import Compute
     from service.worker.ingest import Ingest
-    from service.worker.inverter import Invert
+    from service.worker.inverter import Invert, Preview
     from service.worker.journal import Journal
     from service.worker.supervisor import Commands, Supervisor
 
 log = logging.getLogger(__name__)
 
-MakeInvert = Callable[[Path | None, Settings], "Invert"]
+MakeInvert = Callable[[Path | None, Settings], "tuple[Invert, Preview]"]
 
 JOURNAL = "journal.jsonl"
 TAKE_OVER_S = 30.0  # how long a stage waits for one that a dead supervisor left behind
@@ -174,7 +174,7 @@ def compute(
         reader = SpoolReader(folder, read_cursor(folder))
         intake = Intake(reader, settings, journal.finished, journal.knows)
         endpoints = {"results": publisher.results, "requests": publisher.requests}
-        inverter = Inverter(inversion(journal.last_file, settings))
+        inverter = Inverter(*inversion(journal.last_file, settings))
         yield Compute(intake, inverter, journal, publisher, answers.wishes, settings), endpoints
 
 
@@ -189,10 +189,10 @@ def result_publisher(settings: Settings, handlers: Mapping[str, Handler], journa
         raise SettingsError(f"worker.results {worker.results}, worker.requests {worker.requests}: {error}") from error
 
 
-def inversion(last_file: Path | None, settings: Settings) -> Invert:
-    """What the worker does with a volume: the pipeline, the result's file, its picture; `last_file` gives the hand.
+def inversion(last_file: Path | None, settings: Settings) -> tuple[Invert, Preview]:
+    """What the worker does with a volume (pipeline, the result's file, its picture) and with that of an open series.
 
-    Its tiers have run once, so that the first series is shown as soon as the next one.
+    `last_file` gives the hand. Its tiers have run once, so that the first series is shown as soon as the next one.
     """
     from service.worker.inversion import Inversion
 
@@ -203,7 +203,8 @@ def inversion(last_file: Path | None, settings: Settings) -> Invert:
         log.warning("no crystal will be shown before the search: %s", one_line(error))
     except Exception:  # whatever a network does, series must be inverted
         log.exception("no crystal will be shown before the search")
-    return Inversion(last_file, *use)
+    made = Inversion(last_file, *use)
+    return made, made.preview
 
 
 def networks(settings: EngineSettings) -> list[Network]:
