@@ -280,12 +280,15 @@ def runners() -> Runners:
 
 
 def _twin(settings: Settings, chosen: StreamerSettings) -> FrameSource:
-    from service.adapters.twin import TwinSource
+    from service.adapters.twin import NOMINAL_POSITIONS, ROCKING_STEP_DEG, TwinSource
 
-    series = None if chosen.loop else 1
-    if not settings.twin.axes:
-        return TwinSource(settings.twin, series=series)
-    return TwinSource(settings.twin, axis_positions(settings.twin.axes), series=series)
+    axes = {axis: device for axis, device in settings.twin.axes.items() if axis in NOMINAL_POSITIONS}
+    return TwinSource(
+        settings.twin,
+        axis_positions(axes) if axes else lambda: NOMINAL_POSITIONS,
+        series=None if chosen.loop else 1,
+        step_deg=0.0 if chosen.trigger == "software" else ROCKING_STEP_DEG,
+    )
 
 
 def _replay(chosen: StreamerSettings) -> FrameSource:

@@ -90,6 +90,7 @@ def streamer(stage: Stage) -> Iterator[Any]:
     proxy.Reset()
     until(lambda: proxy.state() is tango.DevState.STANDBY)
     proxy.source, proxy.rate, proxy.loop = "twin", 200.0, False
+    proxy.write_attribute("trigger", "internal")
 
 
 @pytest.fixture
@@ -216,6 +217,33 @@ def test_abort_and_stop_end_a_series(stage: Stage, streamer: Any) -> None:
         assert isinstance(last, SeriesEnd)
         assert last.aborted is (verb == "Abort")
     assert len(names) == 2
+
+
+def test_triggered_frames_are_counted_when_the_command_returns(stage: Stage, streamer: Any) -> None:
+    streamer.write_attribute("trigger", "software")  # `streamer.trigger` is the command to PyTango
+    streamer.Announce('{"frames": 5, "count_time_s": 0.1, "title": "ascan", "positions": {"chi": 90.0}}')
+    streamer.Start()
+    with pytest.raises(tango.DevFailed, match="Stop or Abort first"):
+        streamer.Announce("{}")
+    for number in range(4):
+        streamer.Trigger()
+        assert (streamer.sent, streamer.frameCounts) == (number + 1, 24.0 * number)
+    assert streamer.frames == 5
+    streamer.Stop()
+    until(lambda: streamer.state() is tango.DevState.STANDBY)
+    start, *frames, end = stage.sink.taken[-6:]
+    assert start.user_data == {"title": "ascan", "positions": {"chi": 90.0}}
+    assert len(frames) == 4
+    assert isinstance(end, SeriesEnd)
+    assert not end.aborted
+
+
+def test_triggers_and_announcements_are_refused_with_a_reason(streamer: Any) -> None:
+    with pytest.raises(tango.DevFailed, match="set it to software before Start") as refusal:
+        streamer.Trigger()
+    assert refusal.value.args[0].reason == "RefusedError"
+    with pytest.raises(tango.DevFailed, match="Announce: frames"):
+        streamer.Announce('{"frames": 0}')
 
 
 def test_dropped_frames_end_in_a_fault_that_init_keeps_and_reset_ends(stage: Stage, streamer: Any) -> None:
