@@ -98,8 +98,8 @@ class StreamerStatus(Status):
         limits=(0, 100),
     )
     frame_counts: float = reading(
-        0.0, label="Frame counts", description="All counts of the last frame, of pixels that count.", format="%.9g",
-        limits=(0, None),
+        0.0, label="Frame counts", description="All counts of the last frame, of pixels that count.",
+        unit="counts", format="%.9g", limits=(0, None),
     )  # fmt: skip
     image: NDArray[np.float32] = field(
         default_factory=no_image,

@@ -67,7 +67,8 @@ class ByTrigger:
         with self._one_pull, self._changed:
             self._pulled += 1
             self._changed.notify_all()
-            if self._changed.wait_for(self._settled, timeout_s) and self._done == self._pulled:
+            self._changed.wait_for(self._settled, timeout_s)
+            if self._done == self._pulled:
                 return
             if self._ended:
                 raise RefusedError("Trigger: the series ended before its frame")
@@ -75,7 +76,7 @@ class ByTrigger:
                 raise RefusedError(f"Trigger: its frame is on its way since {timeout_s:g} s; `sent` tells when it left")
             self._pulled -= 1
             raise RefusedError(
-                f"Trigger: no series is open after {timeout_s:g} s, no frame was taken; Status tells why"
+                f"Trigger: no series is open after {timeout_s:g} s, no frame was taken; Prepare before Start"
             )
 
     def end(self) -> None:
