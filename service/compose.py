@@ -19,6 +19,7 @@ import zmq
 
 from service.adapters.requests import WorkerRequests
 from service.adapters.zmq import Handler, ResultPublisher, ResultSubscriber, ZmqFrameSink
+from service.devices.counter import Counter
 from service.devices.goniometer import VirtualAxis
 from service.devices.monitor import Monitor
 from service.devices.streamer import Streamer
@@ -93,6 +94,19 @@ def virtual_axis(settings: Settings, axis: str) -> VirtualAxis:
     return VirtualAxis(axis, known[axis])
 
 
+def virtual_counter(settings: Settings) -> Counter:
+    """The controller behind VirtualCounter, of the crystal that `braggloop align` has with this seed."""
+    from models.simulate.goniometer import AXES
+    from service.adapters.tango import COUNTED
+    from service.adapters.twin_scene import near
+
+    counter = settings.counter
+    if missing := sorted(COUNTED - set(counter.axes)):
+        raise SettingsError(f"counter.axes lacks {', '.join(missing)}; name their devices, or have them in goniometer")
+    axes: dict[str, str] = {axis: device for axis, device in counter.axes.items() if axis in AXES}
+    return Counter(near(counter.seed).goniometer, axis_positions(axes), counter.exposure_s, counter.seed)
+
+
 def alignment(settings: Settings) -> Alignment:
     """The controller behind CrystalAlignment."""
     from service.adapters.tango_beamline import TangoBeamline
@@ -114,6 +128,7 @@ def controllers_of_devices() -> Mapping[str, Callable[[Settings, str], Any]]:
         "FrameStreamer": lambda settings, _: streamer(settings),
         "Reconstruction": lambda settings, _: monitor(settings),
         "VirtualGoniometer": virtual_axis,
+        "VirtualCounter": lambda settings, _: virtual_counter(settings),
         "CrystalAlignment": lambda settings, _: alignment(settings),
     }
 
@@ -281,12 +296,15 @@ def runners() -> Runners:
 
 
 def _twin(settings: Settings, chosen: StreamerSettings) -> FrameSource:
-    from service.adapters.twin import TwinSource
+    from service.adapters.twin import NOMINAL_POSITIONS, ROCKING_STEP_DEG, TwinSource
 
-    series = None if chosen.loop else 1
-    if not settings.twin.axes:
-        return TwinSource(settings.twin, series=series)
-    return TwinSource(settings.twin, axis_positions(settings.twin.axes), series=series)
+    axes = {axis: device for axis, device in settings.twin.axes.items() if axis in NOMINAL_POSITIONS}
+    return TwinSource(
+        settings.twin,
+        axis_positions(axes) if axes else lambda: NOMINAL_POSITIONS,
+        series=None if chosen.loop else 1,
+        step_deg=0.0 if chosen.trigger == "software" else ROCKING_STEP_DEG,
+    )
 
 
 def _replay(chosen: StreamerSettings) -> FrameSource:
