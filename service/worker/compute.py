@@ -136,7 +136,10 @@ class Compute:
         return read or bool(self._waiting)
 
     def _begin_next(self) -> bool:
-        if not self._waiting or self._inverter.job is not None:
+        if not self._waiting:
+            return False
+        if self._inverter.job is not None:
+            self._inverter.give_way()
             return False
         self._begin(self._waiting.pop(0))
         return True
@@ -178,7 +181,7 @@ class Compute:
             return False
         identity, accounting = inverted.job.identity, inverted.accounting
         if inverted.job.preview and inverted.product is None:
-            log.warning("series %s shows nothing so far: %s", identity[0], inverted.error)
+            log.info("series %s shows nothing so far: %s", identity[0], inverted.error)
             return True
         if inverted.preliminary or inverted.job.preview:
             self._tell(identity, accounting, SeriesStatus.PRELIMINARY, inverted)

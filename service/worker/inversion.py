@@ -19,7 +19,7 @@ from service.results.picture import write_picture
 from service.results.slices import before_and_after, central_slices
 from service.settings import Settings
 from service.tiers import Tiers
-from service.worker.inverter import Product, Show
+from service.worker.inverter import GoOn, Product, Show
 
 log = logging.getLogger(__name__)
 
@@ -62,9 +62,12 @@ class Inversion:
             draw=partial(_draw, reconstruction, volume, picture),
         )
 
-    def preview(self, volume: Volume, settings: Settings) -> Product:
-        """Return what a series that is still open shows so far; no file, and no hand for the next result."""
-        return _product(self._run(volume, settings, previous=self._previous))
+    def preview(self, volume: Volume, settings: Settings, go_on: GoOn) -> Product:
+        """Return what a series that is still open shows so far; no file, and no hand for the next result.
+
+        `go_on` is called often, and ends it by raising.
+        """
+        return _product(self._run(volume, settings, previous=self._previous, progress=lambda *_: go_on()))
 
 
 def _product(reconstruction: Reconstruction) -> Product:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import BraggloopError, one_line
+from service.errors import BraggloopError, SeriesError, one_line
 from service.records import Accounting, Figures, Volume
 from service.settings import Settings
 from service.worker.journal import Identity
@@ -40,7 +40,8 @@ class Product:
 
 Show = Callable[[Product], None]
 Invert = Callable[[Volume, Settings, Show], Product]  # which may show what it has before it is done
-Preview = Callable[[Volume, Settings], Product]  # of a series that is still open: it leaves no file
+GoOn = Callable[[], None]  # raises where what is done is not wanted any more
+Preview = Callable[[Volume, Settings, GoOn], Product]  # of a series that is still open: it leaves no file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +82,7 @@ class Inverter:
 
     def __init__(self, invert: Invert, preview: Preview) -> None:
         self._invert, self._preview = invert, preview
+        self._given_way = threading.Event()
         self._jobs: queue.Queue[Job] = queue.Queue(1)
         self._done: queue.Queue[Inverted] = queue.Queue()
         self.job: Job | None = None
@@ -90,7 +92,13 @@ class Inverter:
     def submit(self, job: Job) -> None:
         """Begin a job; only while `job` is None."""
         self.job = job
+        self._given_way.clear()
         self._jobs.put_nowait(job)
+
+    def give_way(self) -> None:
+        """Give up the preview that runs, if one does: something waits that is more than that."""
+        if self.job is not None and self.job.preview:
+            self._given_way.set()
 
     def poll(self, timeout_s: float = 0.0) -> Inverted | None:
         """Return what the job shows or what became of it, None where nothing is ready within `timeout_s`."""
@@ -125,7 +133,7 @@ class Inverter:
             accounting, before = volume.accounting, _before(volume)
             whole = Inverted(job=job, accounting=accounting, product=None, last_frame_at=volume.last_frame_at)
             if job.preview:
-                return _with(whole, self._preview(volume, job.settings), before)
+                return _with(whole, self._preview(volume, job.settings, self._go_on), before)
             product = self._invert(
                 volume, job.settings, lambda early: self._done.put(_with(whole, early, before, preliminary=True))
             )
@@ -136,6 +144,10 @@ class Inverter:
             log.exception("series %s (%s)", *job.identity[:2])
             text = f"{type(error).__name__}: {one_line(error)}"
             return Inverted(job=job, accounting=accounting, product=None, error=text)
+
+    def _go_on(self) -> None:
+        if self._given_way.is_set():
+            raise SeriesError("given up for a series that is over")
 
 
 def _with(job: Inverted, product: Product, before: Mapping[str, float], preliminary: bool = False) -> Inverted:

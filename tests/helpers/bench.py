@@ -16,12 +16,14 @@ from service.wire.summaries import encode_summary
 from service.worker.answers import Answers
 from service.worker.compute import Compute
 from service.worker.intake import Intake
-from service.worker.inverter import Invert, Inverter, Product, Show
+from service.worker.inverter import GoOn, Invert, Inverter, Product, Show
 from service.worker.journal import Journal
 from service.worker.spool import SpoolReader, oldest_segment, read_cursor
 from service.worker.spool_writer import SpoolWriter
 from tests.helpers.results import make_figures
 from tests.helpers.workers import worker_settings
+
+SLOW = "slow"
 
 
 class EncodedResults(MemoryResults):
@@ -75,7 +77,11 @@ class Bench:
     def told(self) -> list[tuple[str, str, int]]:
         return [(told.series_unique_id, str(told.status), told.accounting.received) for told in self.run()]
 
-    def preview(self, volume: Volume, settings: Settings) -> Product:
+    def preview(self, volume: Volume, settings: Settings, go_on: GoOn) -> Product:
+        """Five seconds of work where the series is called SLOW, then what `invert` makes of it."""
+        for _ in range(500 if volume.series_unique_id == SLOW else 0):
+            go_on()
+            time.sleep(0.01)
         return replace(self.invert(volume, settings, lambda _: None), path=None)
 
     @staticmethod

@@ -41,7 +41,7 @@ def summing(_: Path | None, __: Settings) -> tuple[Invert, Preview]:
             notes=("only summed",),
         )
 
-    return invert, lambda volume, settings: invert(volume, settings, lambda _: None)
+    return invert, lambda volume, settings, _: invert(volume, settings, lambda _: None)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from service.worker.intake import Intake, reread
 from service.worker.inverter import Inverter, Job, Product, Show
 from service.worker.spool import Position, SpoolReader, read_cursor, segment_path
 from service.worker.spool_writer import SpoolWriter
-from tests.helpers.bench import Bench
+from tests.helpers.bench import SLOW, Bench
 from tests.helpers.results import make_volume
 from tests.helpers.streams import until
 from tests.helpers.workers import messages, worker_settings
@@ -100,6 +100,17 @@ def test_what_cannot_be_inverted_yet_is_not_told(tmp_path: Path) -> None:
     assert bench.run() == []
     bench.spool([last, end])
     assert bench.told() == [("a", "done", 4)]
+
+
+def test_a_preview_gives_way_to_a_series_that_is_over(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, worker={"preview_frames": 2})
+    *most, last, end = messages(1, SLOW, 4)
+    bench.spool(most)
+    bench.run(until=lambda: bool(bench.compute.report.inverting))
+    bench.spool([last, end])
+    began_s = time.monotonic()
+    assert bench.told() == [(SLOW, "done", 4)]
+    assert time.monotonic() - began_s < 2.5
 
 
 def test_death_while_inverting_inverts_again_and_tells_once(tmp_path: Path) -> None:
