@@ -1,1 +1,1 @@
-"""Braggloop in a Bliss session: counters, and the alignment of the session's own axes."""
+"""Braggloop in a Bliss session: counters, alignment of the session's own axes, and scans that are watched."""
