@@ -2,8 +2,9 @@
 
     python keep.py FOLDER COMMAND [ARGUMENT ...]
 
-Standard input is a pipe that whoever asked holds. When it closes the program is asked to end, what is left of it after
-a while is killed with all that it started, and FOLDER is removed. A byte in it kills at once and leaves FOLDER.
+Standard input is a pipe that whoever asked holds. `t` in it asks the program to end, and what is left of it after a
+while is killed with all that it started; `k` kills at once. When it closes, the program ends as by `t`, and FOLDER is
+removed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import sys
 from collections.abc import Sequence
 
 GRACE_S = 15.0
+KILL, CLOSED = b"k", b""
 PR_SET_PDEATHSIG = 1  # of Linux: the signal that a process gets when its parent is gone
 _LIBC = ctypes.CDLL(None)
 
@@ -34,15 +36,15 @@ def keep(folder: str, command: Sequence[str]) -> int:
         command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_tied  # one thread: safe
     )  # fmt: skip
     ready, _, _ = select.select([sys.stdin.fileno(), os.pidfd_open(program.pid)], [], [])
-    closed = sys.stdin.fileno() in ready and not os.read(sys.stdin.fileno(), 1)
-    if closed:
+    order = os.read(sys.stdin.fileno(), 1) if sys.stdin.fileno() in ready else KILL  # what an ended program left
+    if order != KILL:
         program.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             program.wait(GRACE_S)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(program.pid, signal.SIGKILL)  # what it started itself, Redis for instance
     code = program.wait()
-    if closed:
+    if order == CLOSED:
         shutil.rmtree(folder, ignore_errors=True)
     return code if code >= 0 else 128 - code
 

@@ -52,7 +52,7 @@ BEACON_READY = "start listening on TCP port"
 START_S = 90.0
 ATTEMPTS = 3  # a port may be taken before it is listened on, and Beacon gives Redis three seconds
 STOP_S = 45.0
-KILL = b"k"
+END, KILL, CLOSED = b"t", b"k", b""  # orders to keep.py
 POLL_S = 0.1
 PORTS = range(20000, 32768)  # below those that systems give to connections
 
@@ -68,10 +68,11 @@ class _Ended(LabError):
 
 @dataclass(frozen=True, kw_only=True)
 class Lab:
-    """A lab that runs: what finds it, and its logs."""
+    """A lab that runs: what finds it, the copy of Beacon's configuration, where Redis saves too, and its logs."""
 
     prefix: Path
     environment: Mapping[str, str]
+    configuration: Path
     logs: Path
     _children: _Children = field(repr=False)
 
@@ -79,12 +80,16 @@ class Lab:
     def python(self) -> Path:
         return python_of(self.prefix)
 
+    def end(self, name: str) -> None:
+        """End "tango" or "beacon" in order: Redis, which Beacon starts, saves what it holds."""
+        self._children.end(name, END)
+
     def kill(self, name: str) -> None:
-        """Kill "tango" or "beacon" at once with all that it started: of Beacon, Redis and what it had not saved."""
-        self._children.kill(name)
+        """Kill "tango" or "beacon" at once with all that it started: what Redis had not saved is lost."""
+        self._children.end(name, KILL)
 
     def start_again(self, name: str) -> None:
-        """Start what was killed, on its ports; raise LabError where it does not come up."""
+        """Start what was ended, on its ports; raise LabError where it does not come up."""
         self._children.start_again(name)
 
 
@@ -161,7 +166,9 @@ def _tried(stack: contextlib.ExitStack, prefix: Path, folder: Path, logs: Path) 
     )  # fmt: skip
     for name in ("tango", "beacon"):
         children.wait_for(name)
-    return Lab(prefix=prefix, environment=environment, logs=logs, _children=children)
+    return Lab(
+        prefix=prefix, environment=environment, configuration=folder / "beacon", logs=logs, _children=children
+    )
 
 
 def free_ports(count: int) -> list[int]:
@@ -193,7 +200,7 @@ class _Children:
 
     def __exit__(self, *_: object) -> None:
         for name in reversed(self.keepers):
-            self._end(name, b"")
+            self.end(name, CLOSED)
 
     def start(self, name: str, ready: str, *arguments: str) -> None:
         """Start a Python program of the lab, which says `ready` once it is."""
@@ -218,17 +225,14 @@ class _Children:
                 start_new_session=True,  # Ctrl-C is the lab's alone
             )
 
-    def kill(self, name: str) -> None:
-        self._end(name, KILL)
-
     def start_again(self, name: str) -> None:
         ready, arguments = self.commands[name]
         self.start(name, ready, *arguments)
         self.wait_for(name)
 
-    def _end(self, name: str, word: bytes) -> None:
+    def end(self, name: str, order: bytes) -> None:
         with contextlib.suppress(BrokenPipeError):  # it ended by itself
-            self.keepers[name].communicate(word)
+            self.keepers[name].communicate(order)
 
     def log_of(self, name: str) -> Path:
         return self.logs / f"{name}.log"

@@ -96,6 +96,19 @@ class Lab:
         self._children.stop()
         self.start_devices()
 
+    def end_beacon(self) -> None:
+        """Its Redis saves what it holds."""
+        self._running.end("beacon")
+
+    def kill_beacon(self) -> None:
+        """With its Redis and all that it held."""
+        self._running.kill("beacon")
+        for saved in self._running.configuration.glob("*.rdb"):
+            saved.unlink()
+
+    def restart_beacon(self) -> None:
+        self._running.start_again("beacon")
+
     def session(self, script: str, *arguments: str) -> Session:
         return Session(
             [str(self._running.python), "-W", "ignore", str(SESSIONS / script), *arguments],

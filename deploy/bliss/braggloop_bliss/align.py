@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from braggloop_bliss.bliss_api import Axis, Counter, DevFailed, DeviceProxy, limits_of
+from braggloop_bliss.bliss_api import Axis, Counter, DevFailed, DeviceProxy, RedisError, limits_of, reason
 from braggloop_bliss.client import Client, Hands
 from braggloop_bliss.lines import Told, one_line, places
 from braggloop_bliss.plan import axis_settings, section
@@ -102,8 +102,8 @@ class Braggloop:
         if not axes or counter is None:
             raise ValueError("nothing to align: name axes and counter=, or write them into the YAML")
         hands = Hands(axes, counter, count_time or float(self._config.get("count_time", COUNT_TIME_S)))
-        text = section(self._settings(axes, settings or {}), {**dict(self._config.get("plan") or {}), **plan})
         with _in_one_line():
+            text = section(self._settings(axes, settings or {}), {**dict(self._config.get("plan") or {}), **plan})
             device = self._device("alignment")
             device.Configure(text)
             device.Arm([by or getpass.getuser(), str(seconds)])
@@ -200,7 +200,7 @@ class Braggloop:
             yield
         except Exception as error:
             who = f"{self._config['alignment']}: " if isinstance(error, DevFailed) else ""
-            raise RuntimeError(f"{who}{one_line(error)}; {self._given_up(hands)}") from error
+            raise RuntimeError(f"{who}{reason(error)}; {self._given_up(hands)}") from error
         except BaseException as error:  # Ctrl-C, or the session ends what it runs
             why = "Ctrl-C" if isinstance(error, KeyboardInterrupt) else type(error).__name__
             print(f"{self.name}: stopped by {why}; {self._given_up(hands)}")
@@ -210,9 +210,9 @@ class Braggloop:
         """Stop the axes, end the loop, and say where they stand."""
         try:
             hands.stop()
-            said = f"axes stopped at {places(hands.positions())}"
+            said = f"axes stopped{_where(hands)}"
         except Exception as error:  # noqa: BLE001 - whatever an axis says, the loop must be ended too
-            said = one_line(error)
+            said = reason(error)
         with contextlib.suppress(DevFailed):  # where the device is gone there is nothing to abort
             self._device("alignment").Abort()
             Client(self._device("alignment"), hands, lambda _: None).follow()
@@ -221,11 +221,19 @@ class Braggloop:
 
 @contextlib.contextmanager
 def _in_one_line() -> Iterator[None]:
-    """Turn what a Tango device refuses into RuntimeError."""
+    """Turn what a Tango device refuses, or that Beacon is gone, into RuntimeError."""
     try:
         yield
-    except DevFailed as error:
-        raise RuntimeError(one_line(error)) from error
+    except (DevFailed, RedisError) as error:
+        raise RuntimeError(reason(error)) from error
+
+
+def _where(hands: Hands) -> str:
+    """` at eta 25.01`; nothing where Bliss cannot tell, without its Redis for instance."""
+    try:
+        return f" at {places(hands.positions())}"
+    except Exception:  # noqa: BLE001 - that they stand is said all the same
+        return ""
 
 
 def _read(device: Any, names: Sequence[str]) -> dict[str, Any]:

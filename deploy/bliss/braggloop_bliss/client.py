@@ -8,8 +8,7 @@ from typing import Any
 
 import gevent
 
-from braggloop_bliss.bliss_api import Axis, Counter, DevFailed, counted, move, stop
-from braggloop_bliss.lines import one_line
+from braggloop_bliss.bliss_api import Axis, Counter, DevFailed, counted, move, reason, stop
 
 # How often is asked whether the suggestion still holds: a sign of life, and how soon a Stop from elsewhere is obeyed.
 LOOK_S = 0.5
@@ -42,13 +41,13 @@ class Hands:
                 self.stop()
             return {"kind": "standing", "positions": self.positions()}
         except Exception as error:  # noqa: BLE001 - whatever an axis or Bliss says, the loop must hear that it failed
-            return {"kind": "axes failed", "what": one_line(error)}
+            return {"kind": "axes failed", "what": reason(error)}
 
     def _expose(self) -> dict[str, Any]:
         try:
             value = counted(self._counter, self._count_time_s)
         except Exception as error:  # noqa: BLE001 - a counter that fails is a value that does not come
-            return {"kind": "result lost", "what": f"{self._counter.name}: {one_line(error)}"}
+            return {"kind": "result lost", "what": f"{self._counter.name}: {reason(error)}"}
         return {"kind": "exposed", "value": value, "positions": self.positions()}
 
 
