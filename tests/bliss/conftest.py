@@ -21,6 +21,7 @@ import tango
 
 from deploy.bliss import lab as bliss_lab
 from service.commands.children import Children
+from service.settings import Settings
 from tests.helpers.streams import until
 
 LAB = "BRAGGLOOP_BLISS_LAB"
@@ -74,20 +75,34 @@ class Lab:
         }  # fmt: skip
 
     def register(self) -> None:
-        register = [sys.executable, str(ROOT / "deploy/tango/register.py"), "--server", "Braggloop/lab"]
+        self._register("Braggloop/lab", self._file)
+
+    def _register(self, server: str, settings: Path, *devices: str) -> None:
+        register = [sys.executable, str(ROOT / "deploy/tango/register.py"), "--server", server]
         subprocess.run(
-            [*register, "--settings", str(self._file)], check=True, stdout=subprocess.DEVNULL, cwd=ROOT,
+            [*register, "--settings", str(settings), *devices], check=True, stdout=subprocess.DEVNULL, cwd=ROOT,
             env={**os.environ, **self._running.environment, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
 
     def start_devices(self) -> None:
-        arguments = ("Braggloop", "lab", "--settings", str(self._file))
-        self._children.start("devices", "tango_devices", *arguments, environment=self._running.environment)
-        log = self._children.log_of("devices")
-        self._children.wait_until(lambda: log.read_text().count("ready:") == DEVICES, "the devices", START_S)
+        self._start("devices", "lab", self._file, DEVICES)
+
+    def _start(self, name: str, instance: str, settings: Path, devices: int) -> None:
+        arguments = ("Braggloop", instance, "--settings", str(settings))
+        self._children.start(name, "tango_devices", *arguments, environment=self._running.environment)
+        log = self._children.log_of(name)
+        self._children.wait_until(lambda: log.read_text().count("ready:") == devices, "the devices", START_S)
 
     def device(self, name: str) -> Any:
         return tango.DeviceProxy(f"tango://{self._running.environment['TANGO_HOST']}/braggloop/{name}")
+
+    def reconstruction_of(self, settings: Settings) -> Any:
+        """Another Reconstruction, which shows the worker of those settings, by a server of its own."""
+        file, worker = self._folder / "second.toml", settings.worker
+        file.write_text(f'[worker]\nresults = "{worker.results}"\nrequests = "{worker.requests}"\n')
+        self._register("Braggloop/second", file, "Reconstruction::braggloop/reconstruction/2")
+        self._start("second", "second", file, 1)
+        return self.device("reconstruction/2")
 
     def kill_devices(self) -> None:
         os.kill(self._children.pid("devices"), signal.SIGKILL)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.bliss.conftest import Lab, stands
+from tests.helpers.streams import until
+from tests.helpers.workers import READY_S, Sender, Worker, messages, running, worker_settings
 
 pytestmark = [pytest.mark.bliss, pytest.mark.usefixtures("standing")]
 
@@ -45,3 +50,26 @@ def _beacon_gone(lab: Lab, go: Callable[[], None]) -> dict[str, Any]:
     assert told["meanwhile"].startswith(GONE)
     assert all("\n" not in told[name] for name in ("how", "meanwhile", "afterwards"))
     return told
+
+
+def test_a_worker_that_is_killed_leaves_counters_without_value_and_ends_the_loop(lab: Lab, tmp_path: Path) -> None:
+    with (
+        contextlib.closing(Sender()) as sender,
+        running(Worker(worker_settings(tmp_path, sender.endpoint), tmp_path / "worker.log")) as worker,
+    ):
+        figures = lab.reconstruction_of(worker.settings)
+        until(lambda: figures.workerAnswers, READY_S)
+        sender.send_all(messages(1, "one", frames=12))
+        until(lambda: figures.sequence == 1, READY_S)
+        with lab.session("worker.py", figures.dev_name()) as session:
+            session.wait_for("moving\n")
+            worker.process.kill()
+            worker.process.wait()
+            told = session.told()
+    assert told["before"] == {"fluxCounts": pytest.approx(figures.fluxCounts), "sequence": 1.0}
+    assert all(map(math.isnan, told["after"].values()))
+    assert told["outcome"] == "lost"
+    assert "fluxCounts has no value" in told["reason"]
+    assert not told["moving"]
+    assert stands(lab.device("goniometer/theta"))
+    assert "silent" in told["status"]

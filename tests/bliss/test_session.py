@@ -29,8 +29,7 @@ def test_a_scan_reads_every_number_of_both_devices_once_a_point(lab: Lab) -> Non
         reads = [line for line in asked if "read_attributes" in line]
         assert len(reads) == points, f"{name} was read {len(reads)} times at {points} points"
     assert len(values["axis:theta"]) == points
-    assert values["reconstruction:received"] == [0.0] * points
-    assert all(math.isnan(value) for value in values["reconstruction:rFactor"])
+    assert all(math.isnan(value) for value in values["reconstruction:rFactor"]), "there is no worker"
     assert len(set(values["alignment:exposures"])) == 1
     assert max(values["rehearsal_controller:rehearsal"]) > 1000.0
     counted = {name for name in values if name.startswith(("reconstruction:", "alignment:"))}

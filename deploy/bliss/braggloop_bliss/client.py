@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -48,6 +49,8 @@ class Hands:
             value = counted(self._counter, self._count_time_s)
         except Exception as error:  # noqa: BLE001 - a counter that fails is a value that does not come
             return {"kind": "result lost", "what": f"{self._counter.name}: {reason(error)}"}
+        if math.isnan(value):
+            return {"kind": "result lost", "what": f"{self._counter.name} has no value"}
         return {"kind": "exposed", "value": value, "positions": self.positions()}
 
 
