@@ -94,7 +94,18 @@ class Lab:
         self._children.wait_until(lambda: log.read_text().count("ready:") == devices, "the devices", START_S)
 
     def device(self, name: str) -> Any:
-        return tango.DeviceProxy(f"tango://{self._running.environment['TANGO_HOST']}/braggloop/{name}")
+        return self.device_named(f"braggloop/{name}")
+
+    def device_named(self, name: str) -> Any:
+        return tango.DeviceProxy(f"tango://{self._running.environment['TANGO_HOST']}/{name}")
+
+    def put(self, server: str, kind: str, name: str, **properties: str) -> None:
+        """Enter a device of another server into the Tango database."""
+        database = tango.Database(*self._running.environment["TANGO_HOST"].split(":"))
+        entry = tango.DbDevInfo()
+        entry.server, entry._class, entry.name = server, kind, name
+        database.add_device(entry)
+        database.put_device_property(name, {key: [value] for key, value in properties.items()})
 
     def reconstruction_of(self, settings: Settings) -> Any:
         """Another Reconstruction, which shows the worker of those settings, by a server of its own."""
@@ -125,11 +136,19 @@ class Lab:
         self._running.start_again("beacon")
 
     def session(self, script: str, *arguments: str) -> Session:
-        return Session(
-            [str(self._running.python), "-W", "ignore", str(SESSIONS / script), *arguments],
-            self.environment,
-            self._folder / f"{time.monotonic_ns()}_{script}.log",
-        )
+        return self.program(str(self._running.python), "-W", "ignore", str(SESSIONS / script), *arguments)
+
+    def program(self, *command: str) -> Session:
+        """A program of Bliss's environment."""
+        return Session(list(command), self.environment, self._log())
+
+    def module(self, *arguments: str) -> Session:
+        """A module of Braggloop's own environment."""
+        environment = {**os.environ, **self._running.environment, "PYTHONPATH": str(ROOT)}
+        return Session([sys.executable, "-m", *arguments], environment, self._log())
+
+    def _log(self) -> Path:
+        return self._folder / f"{time.monotonic_ns()}.log"
 
 
 class Session:
