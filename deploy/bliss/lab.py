@@ -57,7 +57,6 @@ POLL_S = 0.1
 PORTS = range(20000, 32768)  # below those that systems give to connections
 
 
-
 class LabError(Exception):
     """The lab cannot be made, started or found; one line that says why."""
 
@@ -166,9 +165,7 @@ def _tried(stack: contextlib.ExitStack, prefix: Path, folder: Path, logs: Path) 
     )  # fmt: skip
     for name in ("tango", "beacon"):
         children.wait_for(name)
-    return Lab(
-        prefix=prefix, environment=environment, configuration=folder / "beacon", logs=logs, _children=children
-    )
+    return Lab(prefix=prefix, environment=environment, configuration=folder / "beacon", logs=logs, _children=children)
 
 
 def free_ports(count: int) -> list[int]:

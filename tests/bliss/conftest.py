@@ -48,6 +48,16 @@ MORE = """
   height: 10000.0
   axes:
     - {axis: $eta, centre: 0.31, width: 0.2}
+
+- plugin: generic
+  package: braggloop_bliss.align
+  class: Braggloop
+  name: early
+  alignment: braggloop/alignment/1
+  reconstruction: braggloop/reconstruction/1
+  counter: $eta_peak.regions.roi1
+  axes:
+    - {axis: $eta, width: 0.2, tolerance: 0.01, largest_step: 0.5}
 """
 SETTINGS = """
 [goniometer.axes.theta]

@@ -59,6 +59,8 @@ def test_align_brings_the_sessions_axes_to_the_peak(lab: Lab) -> None:
     assert told["strange"] == "ValueError: settings of chi, which is not aligned"
     assert told["wrong"].startswith("ValueError: restore='home'")
     assert "method" in told["unknown"]
+    assert told["roi"].startswith("ValueError: no counter $eta_peak.regions.roi1: ")
+    assert "no counter $eta_peak.regions.roi1" in told["info"]
     assert told["limited"]["outcome"] == "failed"
     assert "would exceed" in told["limited"]["said"]
     for line in (told["limited"]["said"], told["unknown"]):

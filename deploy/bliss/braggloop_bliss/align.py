@@ -98,7 +98,7 @@ class Braggloop:
         if restore not in (None, *RESTORED):
             raise ValueError(f"restore={restore!r}, expected {' or '.join(map(repr, RESTORED))} or None")
         axes = axes or tuple(item["axis"] for item in self._config.get("axes", ()))
-        counter = counter or self._config.get("counter")
+        counter = counter or self._counter()
         if not axes or counter is None:
             raise ValueError("nothing to align: name axes and counter=, or write them into the YAML")
         hands = Hands(axes, counter, count_time or float(self._config.get("count_time", COUNT_TIME_S)))
@@ -160,10 +160,12 @@ class Braggloop:
 
     def __info__(self) -> str:
         names = ", ".join(item["axis"].name for item in self._config.get("axes", ()))
-        counter = self._config.get("counter")
-        said = (
-            f"align() moves {names or 'the axes that it is given'} to the most {counter.name if counter else 'counts'}"
-        )
+        try:
+            counter = self._counter()
+            most = counter.name if counter else "counts"
+        except ValueError as error:
+            most = f"counts ({error})"
+        said = f"align() moves {names or 'the axes that it is given'} to the most {most}"
         return f"{self.status()}\n  {said}; also restore(), status(), defects()"
 
     def _settings(self, axes: tuple[Axis, ...], said: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -178,6 +180,13 @@ class Braggloop:
             axis.name: axis_settings(axis.name, limits_of(axis), known.get(axis.name, {}), said.get(axis.name, {}))
             for axis in axes
         }
+
+    def _counter(self) -> Counter | None:
+        """The counter of the YAML; raises ValueError where it is not there yet, a detector's region for instance."""
+        try:
+            return self._config.get("counter")
+        except (AttributeError, DevFailed) as error:
+            raise ValueError(f"no counter {self._config.raw_get('counter').encode()}: {one_line(error)}") from error
 
     def _device(self, kind: str) -> Any:
         if kind not in self._proxies:
