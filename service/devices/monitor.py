@@ -160,15 +160,19 @@ class Monitor:
     def _judge(self) -> None:
         """State and Status from what was heard last; nothing is published where nothing changed."""
         state, message = self._verdict()
-        worker = str(self._health.get("status", ""))
+        worker, answers = str(self._health.get("status", "")), self._heard_s is not None and not self._silent
         now = self.status
-        if (state, message, worker) != (now.state, now.message, now.worker):
-            self._board.update(state=state, message=message, worker=worker)
+        if (state, message, worker, answers) != (now.state, now.message, now.worker, now.worker_answers):
+            self._board.update(state=state, message=message, worker=worker, worker_answers=answers)
+
+    @property
+    def _silent(self) -> bool:
+        return self._heard_s is not None and self._clock_s() - self._heard_s > SILENT_S
 
     def _verdict(self) -> tuple[State, str]:
         if self._heard_s is None:
             return State.UNKNOWN, "nothing heard of the worker yet; is it up?"
-        if self._clock_s() - self._heard_s > SILENT_S:
+        if self._silent:
             return State.ALARM, f"the worker has been silent for more than {SILENT_S:g} s; is it up?"
         if self._failure:
             return State.ALARM, f"{self._failure}; Reset acknowledges"

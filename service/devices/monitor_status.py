@@ -17,6 +17,9 @@ class MonitorStatus(Status):
     """What is known of the worker and of its last result; images are float32 [row, column]."""
 
     worker: str = reading("", label="Worker", description="What the worker says of its health.")
+    worker_answers: bool = reading(
+        False, label="Worker answers", description="True while the worker answers: what is shown is of now."
+    )
     sequence: int = count("Result", "Number of the last result.")
     series_id: int = count("Series", "Series of the last result.")
     series_unique_id: str = reading("", label="Series name", description="Unique name of the last result's series.")

@@ -21,6 +21,7 @@ import tango
 
 from deploy.bliss import lab as bliss_lab
 from service.commands.children import Children
+from service.settings import Settings
 from tests.helpers.streams import until
 
 LAB = "BRAGGLOOP_BLISS_LAB"
@@ -47,6 +48,16 @@ MORE = """
   height: 10000.0
   axes:
     - {axis: $eta, centre: 0.31, width: 0.2}
+
+- plugin: generic
+  package: braggloop_bliss.align
+  class: Braggloop
+  name: early
+  alignment: braggloop/alignment/1
+  reconstruction: braggloop/reconstruction/1
+  counter: $eta_peak.regions.roi1
+  axes:
+    - {axis: $eta, width: 0.2, tolerance: 0.01, largest_step: 0.5}
 """
 SETTINGS = """
 [twin]
@@ -82,17 +93,23 @@ class Lab:
         }  # fmt: skip
 
     def register(self) -> None:
-        register = [sys.executable, str(ROOT / "deploy/tango/register.py"), "--server", "Braggloop/lab"]
+        self._register("Braggloop/lab", self._file)
+
+    def _register(self, server: str, settings: Path, *devices: str) -> None:
+        register = [sys.executable, str(ROOT / "deploy/tango/register.py"), "--server", server]
         subprocess.run(
-            [*register, "--settings", str(self._file)], check=True, stdout=subprocess.DEVNULL, cwd=ROOT,
+            [*register, "--settings", str(settings), *devices], check=True, stdout=subprocess.DEVNULL, cwd=ROOT,
             env={**os.environ, **self._running.environment, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
 
     def start_devices(self) -> None:
-        arguments = ("Braggloop", "lab", "--settings", str(self._file))
-        self._children.start("devices", "tango_devices", *arguments, environment=self._running.environment)
-        log = self._children.log_of("devices")
-        self._children.wait_until(lambda: log.read_text().count("ready:") == DEVICES, "the devices", START_S)
+        self._start("devices", "lab", self._file, DEVICES)
+
+    def _start(self, name: str, instance: str, settings: Path, devices: int) -> None:
+        arguments = ("Braggloop", instance, "--settings", str(settings))
+        self._children.start(name, "tango_devices", *arguments, environment=self._running.environment)
+        log = self._children.log_of(name)
+        self._children.wait_until(lambda: log.read_text().count("ready:") == devices, "the devices", START_S)
 
     def start_worker(self, children: Children) -> None:
         """Start the worker that the devices listen to, and wait until it takes frames."""
@@ -101,7 +118,26 @@ class Lab:
         children.wait_until(lambda: reconstruction.state() is tango.DevState.ON, "the worker", START_S)
 
     def device(self, name: str) -> Any:
-        return tango.DeviceProxy(f"tango://{self._running.environment['TANGO_HOST']}/braggloop/{name}")
+        return self.device_named(f"braggloop/{name}")
+
+    def device_named(self, name: str) -> Any:
+        return tango.DeviceProxy(f"tango://{self._running.environment['TANGO_HOST']}/{name}")
+
+    def put(self, server: str, kind: str, name: str, **properties: str) -> None:
+        """Enter a device of another server into the Tango database."""
+        database = tango.Database(*self._running.environment["TANGO_HOST"].split(":"))
+        entry = tango.DbDevInfo()
+        entry.server, entry._class, entry.name = server, kind, name
+        database.add_device(entry)
+        database.put_device_property(name, {key: [value] for key, value in properties.items()})
+
+    def reconstruction_of(self, settings: Settings) -> Any:
+        """Another Reconstruction, which shows the worker of those settings, by a server of its own."""
+        file, worker = self._folder / "second.toml", settings.worker
+        file.write_text(f'[worker]\nresults = "{worker.results}"\nrequests = "{worker.requests}"\n')
+        self._register("Braggloop/second", file, "Reconstruction::braggloop/reconstruction/2")
+        self._start("second", "second", file, 1)
+        return self.device("reconstruction/2")
 
     def kill_devices(self) -> None:
         os.kill(self._children.pid("devices"), signal.SIGKILL)
@@ -110,12 +146,33 @@ class Lab:
         self._children.stop()
         self.start_devices()
 
+    def end_beacon(self) -> None:
+        """Its Redis saves what it holds."""
+        self._running.end("beacon")
+
+    def kill_beacon(self) -> None:
+        """With its Redis and all that it held."""
+        self._running.kill("beacon")
+        for saved in self._running.configuration.glob("*.rdb"):
+            saved.unlink()
+
+    def restart_beacon(self) -> None:
+        self._running.start_again("beacon")
+
     def session(self, script: str, *arguments: str) -> Session:
-        return Session(
-            [str(self._running.python), "-W", "ignore", str(SESSIONS / script), *arguments],
-            self.environment,
-            self._folder / f"{time.monotonic_ns()}_{script}.log",
-        )
+        return self.program(str(self._running.python), "-W", "ignore", str(SESSIONS / script), *arguments)
+
+    def program(self, *command: str) -> Session:
+        """A program of Bliss's environment."""
+        return Session(list(command), self.environment, self._log())
+
+    def module(self, *arguments: str) -> Session:
+        """A module of Braggloop's own environment."""
+        environment = {**os.environ, **self._running.environment, "PYTHONPATH": str(ROOT)}
+        return Session([sys.executable, "-m", *arguments], environment, self._log())
+
+    def _log(self) -> Path:
+        return self._folder / f"{time.monotonic_ns()}.log"
 
 
 def _wiring(folder: Path) -> str:

@@ -184,12 +184,15 @@ def test_a_worker_that_was_never_there_is_unknown() -> None:
 
 def test_a_worker_that_falls_silent_is_an_alarm_and_its_return_ends_it(bench: Bench) -> None:
     bench.in_state(State.ON)
+    assert bench.monitor.status.worker_answers
     bench.worker.up = False
     bench.now_s += SILENT_S + 0.1
     assert "silent for more than 5 s" in bench.in_state(State.ALARM)
+    assert not bench.monitor.status.worker_answers
     bench.worker.up = True
     bench.now_s += 2.0
     bench.in_state(State.ON)
+    assert bench.monitor.status.worker_answers
 
 
 def test_the_worker_says_that_it_is_busy_or_not_well(bench: Bench) -> None:

@@ -22,7 +22,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from braggloop_bliss.bliss_api import METADATA, Axis, Counter, DevFailed, DeviceProxy, Scan, ScanState, limits_of
+from braggloop_bliss.bliss_api import (
+    METADATA,
+    Axis,
+    Counter,
+    DevFailed,
+    DeviceProxy,
+    RedisError,
+    Scan,
+    ScanState,
+    limits_of,
+    reason,
+)
 from braggloop_bliss.client import Client, Hands
 from braggloop_bliss.counters import numbers
 from braggloop_bliss.lines import Told, one_line, places
@@ -102,12 +113,12 @@ class Braggloop:
         if restore not in (None, *RESTORED):
             raise ValueError(f"restore={restore!r}, expected {' or '.join(map(repr, RESTORED))} or None")
         axes = axes or tuple(item["axis"] for item in self._config.get("axes", ()))
-        counter = counter or self._config.get("counter")
+        counter = counter or self._counter()
         if not axes or counter is None:
             raise ValueError("nothing to align: name axes and counter=, or write them into the YAML")
         hands = Hands(axes, counter, count_time or float(self._config.get("count_time", COUNT_TIME_S)))
-        text = section(self._settings(axes, settings or {}), {**dict(self._config.get("plan") or {}), **plan})
         with _in_one_line():
+            text = section(self._settings(axes, settings or {}), {**dict(self._config.get("plan") or {}), **plan})
             device = self._device("alignment")
             device.Configure(text)
             device.Arm([by or getpass.getuser(), str(seconds)])
@@ -214,10 +225,12 @@ class Braggloop:
 
     def __info__(self) -> str:
         names = ", ".join(item["axis"].name for item in self._config.get("axes", ()))
-        counter = self._config.get("counter")
-        said = (
-            f"align() moves {names or 'the axes that it is given'} to the most {counter.name if counter else 'counts'}"
-        )
+        try:
+            counter = self._counter()
+            most = counter.name if counter else "counts"
+        except ValueError as error:
+            most = f"counts ({error})"
+        said = f"align() moves {names or 'the axes that it is given'} to the most {most}"
         also = "restore(), status(), defects(), watch(), reconstruct(), reprocess(), resume()"
         return f"{self.status()}\n  {said}; also {also}"
 
@@ -250,6 +263,13 @@ class Braggloop:
         last = results.before or "none"
         raise RuntimeError(f"{self.name}: no result of series {series} within {wait_s:g} s; the last one is of {last}")
 
+    def _counter(self) -> Counter | None:
+        """The counter of the YAML; raises ValueError where it is not there yet, a detector's region for instance."""
+        try:
+            return self._config.get("counter")
+        except (AttributeError, DevFailed) as error:
+            raise ValueError(f"no counter {self._config.raw_get('counter').encode()}: {one_line(error)}") from error
+
     def _device(self, kind: str) -> Any:
         if kind not in self._proxies:
             self._proxies[kind] = DeviceProxy(self._config[kind])
@@ -272,7 +292,7 @@ class Braggloop:
             yield
         except Exception as error:
             who = f"{self._config['alignment']}: " if isinstance(error, DevFailed) else ""
-            raise RuntimeError(f"{who}{one_line(error)}; {self._given_up(hands)}") from error
+            raise RuntimeError(f"{who}{reason(error)}; {self._given_up(hands)}") from error
         except BaseException as error:  # Ctrl-C, or the session ends what it runs
             why = "Ctrl-C" if isinstance(error, KeyboardInterrupt) else type(error).__name__
             print(f"{self.name}: stopped by {why}; {self._given_up(hands)}")
@@ -282,9 +302,9 @@ class Braggloop:
         """Stop the axes, end the loop, and say where they stand."""
         try:
             hands.stop()
-            said = f"axes stopped at {places(hands.positions())}"
+            said = f"axes stopped{_where(hands)}"
         except Exception as error:  # noqa: BLE001 - whatever an axis says, the loop must be ended too
-            said = one_line(error)
+            said = reason(error)
         hands.points.give_up()
         with contextlib.suppress(DevFailed):  # where the device is gone there is nothing to abort
             self._device("alignment").Abort()
@@ -294,11 +314,19 @@ class Braggloop:
 
 @contextlib.contextmanager
 def _in_one_line() -> Iterator[None]:
-    """Turn what a Tango device refuses into RuntimeError."""
+    """Turn what a Tango device refuses, or that Beacon is gone, into RuntimeError."""
     try:
         yield
-    except DevFailed as error:
-        raise RuntimeError(one_line(error)) from error
+    except (DevFailed, RedisError) as error:
+        raise RuntimeError(reason(error)) from error
+
+
+def _where(hands: Hands) -> str:
+    """` at eta 25.01`; nothing where Bliss cannot tell, without its Redis for instance."""
+    try:
+        return f" at {places(hands.positions())}"
+    except Exception:  # noqa: BLE001 - that they stand is said all the same
+        return ""
 
 
 def _read(device: Any, names: Sequence[str]) -> dict[str, Any]:

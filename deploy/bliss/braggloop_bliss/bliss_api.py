@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import gevent
+import redis
 from bliss import current_session
 from bliss.common import event
 from bliss.common.axis import Axis
@@ -46,6 +48,7 @@ __all__ = [
     "Counter",
     "DevFailed",
     "DeviceProxy",
+    "RedisError",
     "SamplingCounter",
     "SamplingCounterAcquisitionSlave",
     "SamplingCounterController",
@@ -62,12 +65,28 @@ __all__ = [
     "metadata_of",
     "move",
     "planned",
+    "reason",
     "stop",
     "title_of",
 ]
 
 METADATA = "instrument"  # the category of a scan's metadata; a writer of NeXus makes a group of the same name
 _METADATA: MutableMapping[Scan, dict[str, dict[str, Any]]] = WeakKeyDictionary()
+RedisError = redis.RedisError
+STOP_S = 10.0  # an axis that brakes for longer than that is told of
+POLL_S = 0.05
+
+
+def reason(error: BaseException) -> str:
+    """Return why Bliss failed, in one line: where it was for want of Beacon's Redis, that comes first."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, redis.ConnectionError):
+            return f"Beacon's Redis does not answer ({one_line(cause)})"
+        if isinstance(cause, redis.ResponseError) and "Function not found" in str(cause):
+            return "Beacon's Redis has lost what it held, Bliss cannot count: leave the session and start it again"
+        cause = cause.__cause__ or cause.__context__
+    return one_line(error)
 
 
 def planned(acquisition: AcquisitionObject) -> dict[str, list[float]]:
@@ -113,12 +132,28 @@ def move(targets: Mapping[Axis, float]) -> None:
 
 def stop(axes: Iterable[Axis]) -> None:
     """Stop axes, all at once, and wait until they stand; raise RuntimeError once all were told, where one does not."""
-    axes, failed = list(axes), []
+    axes, failed = list(axes), {}
     for act in (lambda axis: axis.stop(wait=False), lambda axis: axis.wait_move()):
         for axis in axes:
             try:
                 act(axis)
             except Exception as error:  # noqa: BLE001 - the others must be stopped whatever this one says
-                failed.append(f"{axis.name}: {one_line(error)}")
-    if failed:
-        raise RuntimeError(f"not stopped: {'; '.join(failed)}")
+                failed[axis] = error
+    # That Bliss failed does not tell where the motor is: without Redis it stops motors and then fails.
+    moving = {axis.name: said for axis, error in failed.items() if (said := _unstopped(axis, error))}
+    if moving:
+        raise RuntimeError(f"not stopped: {'; '.join(f'{name}: {said}' for name, said in moving.items())}")
+
+
+def _unstopped(axis: Axis, error: Exception) -> str:
+    """Stop an axis by its controller alone, and return why it is not known to stand; empty where it is."""
+    try:
+        if axis.hw_state.MOVING:
+            axis.controller.stop(axis)
+        with gevent.Timeout(STOP_S, False):
+            while axis.hw_state.MOVING:
+                gevent.sleep(POLL_S)
+            return ""
+    except Exception:  # noqa: BLE001 - what failed first tells more
+        return reason(error)
+    return f"still moving after {STOP_S:g} s; {reason(error)}"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gevent
 
-from braggloop_bliss.bliss_api import Axis, Counter, DevFailed, move, stop
-from braggloop_bliss.lines import one_line
+from braggloop_bliss.bliss_api import Axis, Counter, DevFailed, move, reason, stop
 from braggloop_bliss.points import Points
 
 # How often is asked whether the suggestion still holds: a sign of life, and how soon a Stop from elsewhere is obeyed.
@@ -44,13 +44,15 @@ class Hands:
                 self.stop()
             return {"kind": "standing", "positions": self.positions()}
         except Exception as error:  # noqa: BLE001 - whatever an axis or Bliss says, the loop must hear that it failed
-            return {"kind": "axes failed", "what": one_line(error)}
+            return {"kind": "axes failed", "what": reason(error)}
 
     def _expose(self) -> dict[str, Any]:
         try:
             value = self.points.count()
         except Exception as error:  # noqa: BLE001 - a counter that fails is a value that does not come
-            return {"kind": "result lost", "what": f"{self._counter.name}: {one_line(error)}"}
+            return {"kind": "result lost", "what": f"{self._counter.name}: {reason(error)}"}
+        if math.isnan(value):
+            return {"kind": "result lost", "what": f"{self._counter.name} has no value"}
         return {"kind": "exposed", "value": value, "positions": self.positions()}
 
 

@@ -5,12 +5,13 @@
   class: TangoCounters
   name: reconstruction
   device: braggloop/reconstruction/1
+  valid_if: workerAnswers   # a flag of the device, without which its numbers are none; can be left out
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tango import AttrDataFormat, AttrQuality, CmdArgType
@@ -41,6 +42,10 @@ NUMBERS = frozenset(
 )
 
 
+class Stale(Exception):
+    """A device answers, but its numbers are not of now; its Status tells why."""
+
+
 class TangoCounter(SamplingCounter):
     """One scalar attribute; its unit, format and description are Tango's."""
 
@@ -64,13 +69,13 @@ class TangoCounters(SamplingCounterController):
     """Counters of one device, found when it is first reached.
 
     A point reads all counters that are counted by one call, once, when it begins. What has no value yet is NaN; so is
-    everything while the device does not answer, which is said once: a scan goes on without it.
+    everything while the device does not answer, or `valid_if` is false, which is said once: a scan goes on without it.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__(config["name"])
         self.max_sampling_frequency = None
-        self._device_name = config["device"]
+        self._device_name, self._valid_if = config["device"], config.get("valid_if", "")
         self._proxy: Any = None
         self._silent = False
 
@@ -85,28 +90,34 @@ class TangoCounters(SamplingCounterController):
     def counters(self) -> Any:
         """All counters; none while the device was not reached yet."""
         if not self._counters:
-            self._asked(self._find, None)
+            self._asked(self._find)
         return super().counters
 
     def read_all(self, *counters: TangoCounter) -> list[float]:
         """Read the values of counters by one call."""
         names = [counter.name for counter in counters]
-        readings = self._asked(lambda: self.device.read_attributes(names), None)
-        return [_number(reading) for reading in readings] if readings else [math.nan] * len(counters)
+        return self._asked(lambda: self._read(names)) or [math.nan] * len(counters)
+
+    def _read(self, names: list[str]) -> list[float]:
+        asked = list(dict.fromkeys([*names, self._valid_if] if self._valid_if else names))
+        values = dict(zip(asked, map(_number, self.device.read_attributes(asked)), strict=True))
+        if self._valid_if and values[self._valid_if] != 1.0:
+            raise Stale(self.device.status())
+        return [values[name] for name in names]
 
     def _find(self) -> None:
         for attribute in numbers(self.device):
             TangoCounter(attribute, self)
 
-    def _asked(self, ask: Any, otherwise: Any) -> Any:
-        """What the device answers; `otherwise` where it does not, and a word about that, once."""
+    def _asked(self, ask: Callable[[], Any]) -> Any:
+        """What the device answers; None where it does not, and a word about that, once."""
         try:
             answer = ask()
-        except DevFailed as error:
+        except (DevFailed, Stale) as error:
             if not self._silent:
                 log_warning(self, "%s: %s", self.name, one_line(error))
             self._silent = True
-            return otherwise
+            return None
         self._silent = False
         return answer
 

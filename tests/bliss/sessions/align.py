@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bliss.common.standard import mv
+from bliss.config.static import get_config
 from lab_session import opened, refusal, tell
 
 STARTS = ((0.5, 90.0), (0.1, 89.2), (0.6, 89.3))
@@ -31,6 +32,9 @@ strange = refusal(lambda: braggloop.align(theta, settings={"chi": {"width": 1.0}
 wrong = refusal(lambda: braggloop.align(theta, restore="home"))
 unknown = refusal(lambda: braggloop.align(theta, method="guess"))
 
+early = get_config().get("early")
+roi = refusal(early.align)
+
 drawn, limits = rehearsal.drawn, theta.limits
 
 
@@ -57,6 +61,8 @@ tell(
     wrong=wrong,
     unknown=unknown,
     limited=limited,
+    roi=roi,
+    info=early.__info__(),
     status=str(braggloop.status()),
     defects=str(braggloop.defects()),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from bliss.common.scans import ascan
@@ -30,7 +31,10 @@ for counters in devices.values():
 scan = ascan(here["theta"], -0.5, 0.5, POINTS, 0.01, here["rehearsal"], *devices.values())
 # What a device was asked is read before anything else asks it.
 tell(
-    asked={name: [str(line) for line in counters.device.black_box(50)] for name, counters in devices.items()},
+    asked={
+        name: [str(line) for line in counters.device.black_box(50) if f"PID {os.getpid()})" in str(line)]
+        for name, counters in devices.items()
+    },
     points=POINTS + 1,
     spent_s=list(spent_s),
     values={name: stream[:].tolist() for name, stream in scan.streams.items()},
