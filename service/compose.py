@@ -303,7 +303,7 @@ def _twin(settings: Settings, chosen: StreamerSettings) -> FrameSource:
         settings.twin,
         axis_positions(axes) if axes else lambda: NOMINAL_POSITIONS,
         series=None if chosen.loop else 1,
-        step_deg=0.0 if chosen.trigger == "software" else ROCKING_STEP_DEG,
+        step_deg=0.0 if chosen.trigger_mode == "software" else ROCKING_STEP_DEG,
     )
 
 

@@ -294,7 +294,7 @@ class StreamerSettings(Section):
     source: Literal["twin", "replay", "lima"] = Field("twin", description="where frames come from")
     path: str = Field("", description="replay: file or folder; lima: Tango device name")
     scan: str = Field("", description="replay: scan N.M of an ESRF master; empty for the first")
-    trigger: Literal["internal", "software"] = Field(
+    trigger_mode: Literal["internal", "software"] = Field(
         "internal", description="internal: frames leave at `rate_hz`; software: one for each `Trigger` of FrameStreamer"
     )
     rate_hz: float = Field(100.0, gt=0, description="frames a second")

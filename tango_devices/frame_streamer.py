@@ -34,7 +34,7 @@ class FrameStreamer(rendered(StreamerStatus, ControlledDevice)):  # type: ignore
 
     @command
     def Trigger(self) -> None:
-        """Send one frame now; it has left or was dropped when this returns. Refused unless `trigger` is software."""
+        """Send one frame now; it has left or was dropped on return. Refused unless `triggerMode` is software."""
         with refusals(self):
             self.controller.trigger()
 

@@ -22,8 +22,10 @@ def stream(settings: Settings, report: Report) -> None:
     """
     if settings.streamer.source != "twin" and not settings.streamer.path:
         raise SettingsError(f"--source {settings.streamer.source} needs --path")
-    if settings.streamer.trigger != "internal":
-        raise SettingsError("streamer.trigger software: only FrameStreamer takes triggers; `braggloop serve` has one")
+    if settings.streamer.trigger_mode != "internal":
+        raise SettingsError(
+            "streamer.trigger_mode software: only FrameStreamer takes triggers; `braggloop serve` has one"
+        )
     require_address(settings.streamer.endpoint)
     report.note(f"{settings.streamer.source} to {settings.streamer.endpoint}, {settings.streamer.rate_hz:g} frames/s")
     streamer = make_streamer(settings)

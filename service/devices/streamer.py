@@ -40,7 +40,7 @@ ZERO: Mapping[str, Any] = {
     "frame_counts": 0.0,
     "image": no_image(),
 }
-SHOWN = ("source", "path", "scan", "endpoint", "compression", "trigger", "rate_hz", "loop")
+SHOWN = ("source", "path", "scan", "endpoint", "compression", "trigger_mode", "rate_hz", "loop")
 
 OpenSource = Callable[[StreamerSettings], FrameSource]
 OpenSink = Callable[[StreamerSettings], FrameSink]
@@ -63,8 +63,8 @@ class StreamerStatus(Status):
     compression: str = reading(
         "", label="Compression", description="Compression of the frames: none, lz4 or bslz4.", writable=True
     )
-    trigger: str = reading(
-        "internal", label="Trigger", description="internal: frames leave at the rate; software: one a Trigger.",
+    trigger_mode: str = reading(
+        "internal", label="Trigger mode", description="internal: frames leave at the rate; software: one a Trigger.",
         writable=True,
     )  # fmt: skip
     rate_hz: float = reading(
@@ -170,8 +170,10 @@ class Streamer:
         Raises RefusedError where no series runs by software trigger, or no frame comes.
         """
         state, message = self.status.state, self.status.message
-        if self._settings.trigger != "software":
-            raise RefusedError(f"Trigger: trigger is {self._settings.trigger}; set it to software before Start")
+        if self._settings.trigger_mode != "software":
+            raise RefusedError(
+                f"Trigger: triggerMode is {self._settings.trigger_mode}; set it to software before Start"
+            )
         if state is not State.RUNNING:
             raise RefusedError(f"Trigger: the streamer is {state}: {message}; Start first")
         self._triggers.pull(TRIGGER_S)
@@ -254,7 +256,7 @@ class Streamer:
 
     def _pass_source_on(self, halt: Halt, triggers: ByTrigger, announced: Announcement | None = None) -> None:
         source, sink = self._open()
-        by_trigger, patience_s = self._settings.trigger == "software", self._settings.patience_s
+        by_trigger, patience_s = self._settings.trigger_mode == "software", self._settings.patience_s
         relay = Relay(
             sink,
             _BoardTally(self._board),

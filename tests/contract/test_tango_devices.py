@@ -103,7 +103,7 @@ def streamer(stage: Stage) -> Iterator[Any]:
     proxy.Reset()
     until(lambda: proxy.state() is tango.DevState.STANDBY)
     proxy.source, proxy.rate, proxy.loop = "twin", 200.0, False
-    proxy.write_attribute("trigger", "internal")
+    proxy.triggerMode = "internal"
 
 
 @pytest.fixture
@@ -233,7 +233,7 @@ def test_abort_and_stop_end_a_series(stage: Stage, streamer: Any) -> None:
 
 
 def test_triggered_frames_are_counted_when_the_command_returns(stage: Stage, streamer: Any) -> None:
-    streamer.write_attribute("trigger", "software")  # `streamer.trigger` is the command to PyTango
+    streamer.triggerMode = "software"
     streamer.Announce('{"frames": 5, "count_time_s": 0.1, "title": "ascan", "positions": {"chi": 90.0}}')
     streamer.Start()
     with pytest.raises(tango.DevFailed, match="Stop or Abort first"):

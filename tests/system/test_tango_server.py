@@ -122,7 +122,7 @@ def test_the_twin_streams_and_obeys_the_virtual_goniometer(lab: Lab) -> None:
 
 def test_the_twin_shows_where_the_axis_stands_at_each_trigger(lab: Lab) -> None:
     streamer, theta = lab.proxy("streamer/1"), lab.proxy("goniometer/theta")
-    streamer.write_attribute("trigger", "software")
+    streamer.triggerMode = "software"
     streamer.Prepare()
     until(lambda: streamer.state() is tango.DevState.ON)
     source = ZmqFrameSource(lab.settings.streamer.endpoint)
@@ -141,7 +141,7 @@ def test_the_twin_shows_where_the_axis_stands_at_each_trigger(lab: Lab) -> None:
     assert max(counted) == counted[1] > 2.0 * min(counted)
     assert isinstance(end, SeriesEnd)
     until(lambda: streamer.state() is tango.DevState.STANDBY)
-    streamer.write_attribute("trigger", "internal")
+    streamer.triggerMode = "internal"
     theta.position = 0.0
 
 

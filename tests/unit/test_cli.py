@@ -79,7 +79,7 @@ def test_wrong_use_is_one_line_and_one_json_object() -> None:
 
 
 def test_a_stream_that_nobody_would_trigger_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BRAGGLOOP__STREAMER__TRIGGER", "software")
+    monkeypatch.setenv("BRAGGLOOP__STREAMER__TRIGGER_MODE", "software")
     result = runner.invoke(app, ["stream", "--json"])
     assert result.exit_code == WRONG_USE
     assert "only FrameStreamer takes triggers" in json.loads(result.stdout)["error"]

@@ -18,7 +18,7 @@ from service.settings import StreamerSettings
 from tests.helpers.streams import ListSink, ListSource, series, until
 
 FAST = StreamerSettings(rate_hz=100_000, patience_s=0.15)
-TRIGGERED = FAST.model_copy(update={"trigger": "software"})
+TRIGGERED = FAST.model_copy(update={"trigger_mode": "software"})
 
 
 class Bench:
@@ -406,10 +406,10 @@ def test_a_loop_goes_on_by_trigger(bench: Any) -> None:
 
 def test_a_trigger_is_refused_in_one_line_where_nothing_is_triggered(bench: Any) -> None:
     one = bench(lambda: ListSource(series(1)))
-    with pytest.raises(RefusedError, match=r"^Trigger: trigger is internal; set it to software before Start$"):
+    with pytest.raises(RefusedError, match=r"^Trigger: triggerMode is internal; set it to software before Start$"):
         one.streamer.trigger()
-    one.streamer.write("trigger", "software")
-    assert one.streamer.status.trigger == "software"
+    one.streamer.write("trigger_mode", "software")
+    assert one.streamer.status.trigger_mode == "software"
     with pytest.raises(RefusedError, match="the streamer is STANDBY: not prepared; Start first"):
         one.streamer.trigger()
 

@@ -106,7 +106,7 @@ class FrameSeries(SamplingCounterAcquisitionSlave):
 
     name_of_series = ""
     _begun = _early = False
-    _trigger = ""
+    _trigger_mode = ""
 
     def end_early(self) -> None:
         """Let the series be closed at the end of the scan, with the frames that it has."""
@@ -123,8 +123,8 @@ class FrameSeries(SamplingCounterAcquisitionSlave):
         with self.device.in_one_line():
             self._wait_until(lambda: streamer.state() != DevState.RUNNING, END_S, "still sends a series")
             former = streamer.seriesUniqueId
-            self._trigger = self._trigger or streamer.read_attribute("trigger").value
-            streamer.write_attribute("trigger", "software")  # by name: the command is called the same
+            self._trigger_mode = self._trigger_mode or streamer.triggerMode
+            streamer.triggerMode = "software"
             streamer.Announce(json.dumps(self._announcement()))
             self._begun = True
             streamer.Start()
@@ -143,7 +143,7 @@ class FrameSeries(SamplingCounterAcquisitionSlave):
             if self._nb_acq_points < self.npoints:
                 (streamer.Stop if self._early else streamer.Abort)()
             self._wait_until(lambda: streamer.state() != DevState.RUNNING, END_S, "did not end its series")
-            streamer.write_attribute("trigger", self._trigger)
+            streamer.triggerMode = self._trigger_mode
 
     def get_acquisition_metadata(self, timing: Any = None) -> Any:
         if timing == self.META_TIMING.END and self.name_of_series:

@@ -79,7 +79,7 @@ def interrupted():
         scan.run()
     except BaseException as error:  # noqa: BLE001 - Ctrl-C, as Bliss tells it
         how = type(error).__name__
-    tell(how=how, trigger=streamer.read_attribute("trigger").value, state=str(streamer.state()), **outcome(scan))
+    tell(how=how, trigger=streamer.triggerMode, state=str(streamer.state()), **outcome(scan))
 
 
 def elsewhere():
