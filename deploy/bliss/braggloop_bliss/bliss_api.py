@@ -6,6 +6,7 @@ Where versions part ways, it is settled here and nowhere else.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from bliss.common.axis import Axis
 from bliss.common.counter import Counter, SamplingCounter, SamplingMode
@@ -27,6 +28,7 @@ __all__ = [
     "SamplingCounterController",
     "SamplingMode",
     "counted",
+    "flint_of_session",
     "limits_of",
     "log_warning",
     "move",
@@ -42,6 +44,17 @@ def counted(counter: Counter, count_time_s: float) -> float:
     )
     scan.run()
     return float(scan.streams[counter.fullname][-1])
+
+
+def flint_of_session(*, creation_allowed: bool) -> Any:
+    """Return Flint's proxy, opened where it is not open and that is allowed; None where it is neither.
+
+    Raises ImportError where Flint is not installed (from Bliss 2.2 on it is a package of its own), RuntimeError where
+    it cannot be opened.
+    """
+    from bliss.common.plot import get_flint  # late: a session without Flint counts and aligns
+
+    return get_flint(creation_allowed=creation_allowed, mandatory=creation_allowed)
 
 
 def limits_of(axis: Axis) -> tuple[float, float]:
