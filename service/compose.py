@@ -19,6 +19,7 @@ import zmq
 
 from service.adapters.requests import WorkerRequests
 from service.adapters.zmq import Handler, ResultPublisher, ResultSubscriber, ZmqFrameSink
+from service.devices.counter import Counter
 from service.devices.goniometer import VirtualAxis
 from service.devices.monitor import Monitor
 from service.devices.streamer import Streamer
@@ -38,13 +39,13 @@ if TYPE_CHECKING:
     from service.tiers import Tiers
     from service.worker.compute import Compute
     from service.worker.ingest import Ingest
-    from service.worker.inverter import Invert
+    from service.worker.inverter import Invert, Preview
     from service.worker.journal import Journal
     from service.worker.supervisor import Commands, Supervisor
 
 log = logging.getLogger(__name__)
 
-MakeInvert = Callable[[Path | None, Settings], "Invert"]
+MakeInvert = Callable[[Path | None, Settings], "tuple[Invert, Preview]"]
 
 JOURNAL = "journal.jsonl"
 TAKE_OVER_S = 30.0  # how long a stage waits for one that a dead supervisor left behind
@@ -93,6 +94,19 @@ def virtual_axis(settings: Settings, axis: str) -> VirtualAxis:
     return VirtualAxis(axis, known[axis])
 
 
+def virtual_counter(settings: Settings) -> Counter:
+    """The controller behind VirtualCounter, of the crystal that `braggloop align` has with this seed."""
+    from models.simulate.goniometer import AXES
+    from service.adapters.tango import COUNTED
+    from service.adapters.twin_scene import near
+
+    counter = settings.counter
+    if missing := sorted(COUNTED - set(counter.axes)):
+        raise SettingsError(f"counter.axes lacks {', '.join(missing)}; name their devices, or have them in goniometer")
+    axes: dict[str, str] = {axis: device for axis, device in counter.axes.items() if axis in AXES}
+    return Counter(near(counter.seed).goniometer, axis_positions(axes), counter.exposure_s, counter.seed)
+
+
 def alignment(settings: Settings) -> Alignment:
     """The controller behind CrystalAlignment."""
     from service.adapters.tango_beamline import TangoBeamline
@@ -114,6 +128,7 @@ def controllers_of_devices() -> Mapping[str, Callable[[Settings, str], Any]]:
         "FrameStreamer": lambda settings, _: streamer(settings),
         "Reconstruction": lambda settings, _: monitor(settings),
         "VirtualGoniometer": virtual_axis,
+        "VirtualCounter": lambda settings, _: virtual_counter(settings),
         "CrystalAlignment": lambda settings, _: alignment(settings),
     }
 
@@ -174,7 +189,7 @@ def compute(
         reader = SpoolReader(folder, read_cursor(folder))
         intake = Intake(reader, settings, journal.finished, journal.knows)
         endpoints = {"results": publisher.results, "requests": publisher.requests}
-        inverter = Inverter(inversion(journal.last_file, settings))
+        inverter = Inverter(*inversion(journal.last_file, settings))
         yield Compute(intake, inverter, journal, publisher, answers.wishes, settings), endpoints
 
 
@@ -189,10 +204,10 @@ def result_publisher(settings: Settings, handlers: Mapping[str, Handler], journa
         raise SettingsError(f"worker.results {worker.results}, worker.requests {worker.requests}: {error}") from error
 
 
-def inversion(last_file: Path | None, settings: Settings) -> Invert:
-    """What the worker does with a volume: the pipeline, the result's file, its picture; `last_file` gives the hand.
+def inversion(last_file: Path | None, settings: Settings) -> tuple[Invert, Preview]:
+    """What the worker does with a volume (pipeline, the result's file, its picture) and with that of an open series.
 
-    Its tiers have run once, so that the first series is shown as soon as the next one.
+    `last_file` gives the hand. Its tiers have run once, so that the first series is shown as soon as the next one.
     """
     from service.worker.inversion import Inversion
 
@@ -203,7 +218,8 @@ def inversion(last_file: Path | None, settings: Settings) -> Invert:
         log.warning("no crystal will be shown before the search: %s", one_line(error))
     except Exception:  # whatever a network does, series must be inverted
         log.exception("no crystal will be shown before the search")
-    return Inversion(last_file, *use)
+    made = Inversion(last_file, *use)
+    return made, made.preview
 
 
 def networks(settings: EngineSettings) -> list[Network]:
@@ -280,12 +296,15 @@ def runners() -> Runners:
 
 
 def _twin(settings: Settings, chosen: StreamerSettings) -> FrameSource:
-    from service.adapters.twin import TwinSource
+    from service.adapters.twin import NOMINAL_POSITIONS, ROCKING_STEP_DEG, TwinSource
 
-    series = None if chosen.loop else 1
-    if not settings.twin.axes:
-        return TwinSource(settings.twin, series=series)
-    return TwinSource(settings.twin, axis_positions(settings.twin.axes), series=series)
+    axes = {axis: device for axis, device in settings.twin.axes.items() if axis in NOMINAL_POSITIONS}
+    return TwinSource(
+        settings.twin,
+        axis_positions(axes) if axes else lambda: NOMINAL_POSITIONS,
+        series=None if chosen.loop else 1,
+        step_deg=0.0 if chosen.trigger == "software" else ROCKING_STEP_DEG,
+    )
 
 
 def _replay(chosen: StreamerSettings) -> FrameSource:

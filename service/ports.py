@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from service.announcement import Announcement
 from service.records import Exposure, Light, Message, ResultSummary
 
 
@@ -18,6 +19,13 @@ class FrameSource(Protocol):
     def close(self) -> None:
         """Release what the source holds; safe to call twice."""
         ...
+
+
+@runtime_checkable
+class Announceable(Protocol):
+    """A source that makes its next series as it is announced, where others can only tell it so: the twin."""
+
+    def announce(self, series: Announcement) -> None: ...
 
 
 class EndOfStream(Exception):

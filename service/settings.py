@@ -269,6 +269,9 @@ class WorkerSettings(Section):
     stall_s: float = Field(30.0, gt=0, description="an open series without frames for this long is closed, s")
     warn_s: float = Field(5.0, gt=0, description="an open series without frames for this long fails /healthz, s")
     late_s: float = Field(2.0, ge=0, description="how long missing frames may come after the end of a series, s")
+    preview_frames: int = Field(
+        0, ge=0, description="what came of an open series is inverted whenever so many new frames came; 0: never"
+    )
     series_max_bytes: int = Field(
         16_000_000_000, gt=0, description="largest series that is assembled: 5 bytes a pixel and frame, bytes"
     )
@@ -291,6 +294,9 @@ class StreamerSettings(Section):
     source: Literal["twin", "replay", "lima"] = Field("twin", description="where frames come from")
     path: str = Field("", description="replay: file or folder; lima: Tango device name")
     scan: str = Field("", description="replay: scan N.M of an ESRF master; empty for the first")
+    trigger: Literal["internal", "software"] = Field(
+        "internal", description="internal: frames leave at `rate_hz`; software: one for each `Trigger` of FrameStreamer"
+    )
     rate_hz: float = Field(100.0, gt=0, description="frames a second")
     loop: bool = Field(False, description="begin again at the end")
     compression: Literal["none", "lz4", "bslz4"] = Field("bslz4", description="compression of the frames")
@@ -331,6 +337,18 @@ class GoniometerSettings(Section):
     )
 
 
+class CounterSettings(Section):
+    """A virtual counter, which is there where axes x, y (m) and eta (deg) are."""
+
+    axes: Mapping[Literal["x", "y", "z", "eta"], str] = Field(
+        default_factory=dict,
+        description="x, y, z (m) and eta (deg) -> Tango device whose `position` is read; empty: the virtual ones of its"
+        " server",
+    )
+    seed: int = Field(0, ge=0, description="seed of the crystal, that of `braggloop align --seed`, and of the counts")
+    exposure_s: float = Field(0.1, gt=0, description="how long each count is exposed, s")
+
+
 class TangoSettings(Section):
     host: str = Field("127.0.0.1", description="address that devices without a database listen on")
     port: int = Field(0, ge=0, le=65535, description="port of devices without a database; 0 chooses a free one")
@@ -358,6 +376,7 @@ class Settings(Section):
     alignment: AlignmentSettings = AlignmentSettings()
     orientation: OrientationSettings = OrientationSettings()
     twin: TwinSettings = TwinSettings()
+    counter: CounterSettings = CounterSettings()
     tango: TangoSettings = TangoSettings()
 
 

@@ -26,9 +26,10 @@ from tango_devices.controllers import Controllers
 from tango_devices.crystal_alignment import CrystalAlignment
 from tango_devices.frame_streamer import FrameStreamer
 from tango_devices.reconstruction import Reconstruction
+from tango_devices.virtual_counter import VirtualCounter
 from tango_devices.virtual_goniometer import VirtualGoniometer
 
-DEVICES = (FrameStreamer, Reconstruction, CrystalAlignment, VirtualGoniometer)
+DEVICES = (FrameStreamer, Reconstruction, CrystalAlignment, VirtualGoniometer, VirtualCounter)
 
 
 def main(argv: Sequence[str]) -> int:

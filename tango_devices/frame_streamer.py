@@ -20,11 +20,23 @@ class FrameStreamer(rendered(StreamerStatus, ControlledDevice)):  # type: ignore
         with refusals(self):
             self.controller.prepare()
 
+    @command(doc_in="JSON: frames, count_time_s, positions (axis -> one, or one a frame), title, sample; all optional")
+    def Announce(self, series: str) -> None:
+        """Tell what is known of the next series, and of no other; refused while frames flow."""
+        with refusals(self):
+            self.controller.announce(series)
+
     @command
     def Start(self) -> None:
         """Stream; prepares where that was not done. RUNNING until the end of the source."""
         with refusals(self):
             self.controller.start()
+
+    @command
+    def Trigger(self) -> None:
+        """Send one frame now; it has left or was dropped when this returns. Refused unless `trigger` is software."""
+        with refusals(self):
+            self.controller.trigger()
 
     @command
     def Stop(self) -> None:

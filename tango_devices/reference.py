@@ -44,6 +44,10 @@ STATES = {
         "alarm limits. Unit and limits are those of the axis in the settings (`goniometer.axes`); velocity is in that "
         "unit a second."
     ),
+    "VirtualCounter": (
+        "ON; ALARM an axis did not answer, until the next count or `Reset`. It is there where the settings have axes "
+        "x, y and eta (`counter.axes`, or else `goniometer.axes`)."
+    ),
 }
 
 

@@ -15,6 +15,7 @@ from service.settings import Settings
 
 TIMEOUT_S = 3.0  # Tango's own; a device of ours answers within it
 SERVER = "Braggloop"
+COUNTED = {"x", "y", "eta"}  # axes without which there is no VirtualCounter
 
 
 @contextlib.contextmanager
@@ -109,13 +110,14 @@ class AxisPositions:
 
 
 def device_names(settings: Settings) -> dict[str, tuple[str, ...]]:
-    """Class -> devices that one installation has."""
-    domain = settings.tango.domain
+    """Class -> devices that one installation has; the counter where its axes are."""
+    domain, axes = settings.tango.domain, settings.counter.axes or settings.goniometer.axes
     return {
         "FrameStreamer": (f"{domain}/streamer/1",),
         "Reconstruction": (f"{domain}/reconstruction/1",),
         "CrystalAlignment": (f"{domain}/alignment/1",),
         "VirtualGoniometer": tuple(f"{domain}/goniometer/{axis}" for axis in settings.goniometer.axes),
+        "VirtualCounter": (f"{domain}/counter/1",) if set(axes) >= COUNTED else (),
     }
 
 
@@ -130,11 +132,13 @@ def virtual_axes(devices: Iterable[str]) -> dict[str, str]:
 
 
 def obeying(settings: Settings, axes: Mapping[str, str]) -> Settings:
-    """Settings whose twin follows `axes` (axis -> device), where they do not say whom it follows."""
-    twin = settings.twin
-    if twin.axes or not axes:
-        return settings
-    return settings.model_copy(update={"twin": twin.model_copy(update={"axes": dict(axes)})})
+    """Settings whose twin and counter follow `axes` (axis -> device), where they do not say whom they follow."""
+    changes = {
+        name: part.model_copy(update={"axes": dict(axes)})
+        for name, part in (("twin", settings.twin), ("counter", settings.counter))
+        if not part.axes
+    }
+    return settings.model_copy(update=changes) if axes and changes else settings
 
 
 def device_server_arguments(settings: Settings, port: int, settings_file: Path | None = None) -> list[str]:

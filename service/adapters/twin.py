@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 import numpy as np
@@ -19,6 +19,7 @@ from models.simulate.displacement import strained
 from models.simulate.draws import seeded, uniform
 from models.simulate.grid import Grid
 from models.simulate.rocking import pattern_shift, sample_frame
+from service.announcement import Announcement
 from service.ports import EndOfStream
 from service.records import Frame, Message, SeriesEnd, SeriesStart
 from service.settings import TwinSettings
@@ -38,7 +39,7 @@ ROCKING_STEP_DEG = 0.013
 ENERGY_KEV = 9.0
 DISTANCE_M = 0.5
 PIXEL_SIZE_M = 55e-6
-COUNT_TIME_S = 0.01
+COUNT_TIME_S = 0.01  # exposure that `twin.peak_counts` is for, and of series that nobody announced
 # A scan of fewer frames is the middle of one with so many, in which the crystal's fringes find room.
 FEWEST_FRAMES = 32
 # Samples a voxel, beyond the two of the Nyquist limit: phase retrieval needs the crystal to fill less than half of
@@ -76,14 +77,19 @@ class Truth:
 class TwinSource:
     """Rocking scans of one virtual crystal, as a FrameSource: start, frames, end, `series` times (None: endless).
 
-    The rocking scan is centred on the rocking axis' position; every other axis that `positions` names moves the
-    pattern, off the detector if need be. Positions are read again at every frame. One thread may receive.
+    The rocking scan is centred on the rocking axis' position, `step_deg` from frame to frame: 0 where somebody else
+    rocks that axis. Every other axis that `positions` names moves the pattern, off the detector if need be. Positions
+    are read again at every frame. What is announced says how many frames the next series has, and how long each is
+    exposed: counts grow with it. One thread may receive.
     """
 
     def __init__(
-        self, settings: TwinSettings, positions: Positions = lambda: NOMINAL_POSITIONS, series: int | None = 1
-    ) -> None:
+        self, settings: TwinSettings, positions: Positions = lambda: NOMINAL_POSITIONS, series: int | None = 1,
+        step_deg: float = ROCKING_STEP_DEG,
+    ) -> None:  # fmt: skip
         generator = seeded(settings.seed)
+        self._step_deg = step_deg
+        self._announced = Announcement()
         self._settings = settings
         self._positions = positions
         self._geometry = nominal_geometry(settings)
@@ -99,6 +105,10 @@ class TwinSource:
             return next(self._messages)
         except StopIteration:
             raise EndOfStream("the twin has shown all its series") from None
+
+    def announce(self, series: Announcement) -> None:
+        """Take what is known of the next series; those after it are as the settings say."""
+        self._announced = series
 
     def close(self) -> None:
         """End the stream; safe to call twice."""
@@ -128,37 +138,44 @@ class TwinSource:
         unique_id = f"twin-{uuid.uuid4().hex}"
         seed = np.random.SeedSequence([self._settings.seed, series_id]).generate_state(1)
         generator = seeded(int(seed[0]))
-        yield self._start(series_id, unique_id)
-        for image_id in range(self._settings.frames):
+        announced, self._announced = self._announced, Announcement()
+        frames = announced.number_of_images or self._settings.frames
+        count_time_s = announced.count_time_s or COUNT_TIME_S
+        yield self._start(series_id, unique_id, frames, count_time_s)
+        for image_id in range(frames):
             here = self._here()
-            here[ROCKING_AXIS] += ROCKING_STEP_DEG * (image_id - self._settings.frames // 2)
+            here[ROCKING_AXIS] += self._step_deg * (image_id - frames // 2)
             yield Frame(
                 series_id=series_id,
                 series_unique_id=unique_id,
                 image_id=image_id,
-                data={"default": self._exposed(generator, here)},
+                data={"default": self._exposed(generator, here, count_time_s)},
                 positions={ROCKING_AXIS: here[ROCKING_AXIS]},
-                start_time_s=image_id * COUNT_TIME_S,
-                count_time_s=COUNT_TIME_S,
+                start_time_s=image_id * count_time_s,
+                count_time_s=count_time_s,
             )
         yield SeriesEnd(series_id=series_id, series_unique_id=unique_id)
 
-    def _exposed(self, generator: torch.Generator, positions: Mapping[str, float]) -> NDArray[np.uint32]:
-        expected = torch.from_numpy(self.expected_frame(positions))
-        counts = expose(generator, expected[None, None], self._detector)[0, 0]
+    def _exposed(
+        self, generator: torch.Generator, positions: Mapping[str, float], count_time_s: float
+    ) -> NDArray[np.uint32]:
+        longer = count_time_s / COUNT_TIME_S
+        detector = replace(self._detector, added_counts=longer * self._detector.added_counts)
+        expected = torch.from_numpy(self.expected_frame(positions)) * longer
+        counts = expose(generator, expected[None, None], detector)[0, 0]
         return np.asarray(counts.clamp(max=MOST_COUNTS).numpy(), dtype=np.uint32)
 
     def _here(self) -> dict[str, float]:
         return {**NOMINAL_POSITIONS, **self._positions()}
 
-    def _start(self, series_id: int, unique_id: str) -> SeriesStart:
+    def _start(self, series_id: int, unique_id: str, frames: int, count_time_s: float) -> SeriesStart:
         settings, geometry = self._settings, self._geometry
         row, column = geometry.beam_center_px or (0.0, 0.0)
         still = {axis: angle for axis, angle in self._here().items() if axis != ROCKING_AXIS}
         return SeriesStart(
             series_id=series_id,
             series_unique_id=unique_id,
-            number_of_images=settings.frames,
+            number_of_images=frames,
             channels=("default",),
             shape=(settings.rows, settings.columns),
             dtype="uint32",
@@ -180,8 +197,8 @@ class TwinSource:
                 "beam_center_x": column,
                 "beam_center_y": row,
                 "detector_translation": [0.0, 0.0, DISTANCE_M],
-                "count_time": COUNT_TIME_S,
-                "frame_time": COUNT_TIME_S,
+                "count_time": count_time_s,
+                "frame_time": count_time_s,
             },
         )
 

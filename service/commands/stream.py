@@ -18,10 +18,12 @@ def stream(settings: Settings, report: Report) -> None:
     """Stream one pass (or many, with `streamer.loop`) and tell how many frames left.
 
     Ctrl-C or SIGTERM ends the series after the current frame. Raises StopError where the streamer fails,
-    SettingsError where a path is missing or the endpoint is no address.
+    SettingsError where a path is missing, the endpoint is no address or frames would wait for triggers.
     """
     if settings.streamer.source != "twin" and not settings.streamer.path:
         raise SettingsError(f"--source {settings.streamer.source} needs --path")
+    if settings.streamer.trigger != "internal":
+        raise SettingsError("streamer.trigger software: only FrameStreamer takes triggers; `braggloop serve` has one")
     require_address(settings.streamer.endpoint)
     report.note(f"{settings.streamer.source} to {settings.streamer.endpoint}, {settings.streamer.rate_hz:g} frames/s")
     streamer = make_streamer(settings)

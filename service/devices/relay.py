@@ -1,19 +1,19 @@
-"""One pass of a source into a sink: a fresh identity for each series, a steady rate, and every frame counted."""
+"""One pass of a source into a sink: a fresh identity for each series, frames when it is their turn, each counted."""
 
 from __future__ import annotations
 
 import dataclasses
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from service.devices.halt import Halt
+from service.devices.turns import Turn
 from service.ports import EndOfStream, FrameSink, FrameSource
 from service.records import Frame, Message, SeriesEnd, SeriesStart
 
 POLL_S = 0.1  # how long one wait lasts before a halt is looked at
-BURST_S = 0.1  # lateness that is caught up; more is forgotten, or a stall would end in a burst
 
 
 class Tally(Protocol):
@@ -25,58 +25,33 @@ class Tally(Protocol):
 
     def sent(self, frame: Frame) -> None: ...
 
-    def dropped(self) -> None: ...
+    def dropped(self, frame: Frame) -> None: ...
 
     def closed(self, taken: bool) -> None: ...
-
-
-class Halt:
-    """How a relay is told to end: after the current frame with the end of the series, or at once, giving it up."""
-
-    def __init__(self) -> None:
-        self._stop, self._abort = threading.Event(), threading.Event()
-
-    def stop(self) -> None:
-        self._stop.set()
-
-    def abort(self) -> None:
-        self._abort.set()
-        self._stop.set()
-
-    @property
-    def aborted(self) -> bool:
-        return self._abort.is_set()
-
-    def wait(self, timeout_s: float) -> bool:
-        """Return True at once where told to end, else False after `timeout_s`."""
-        return self._stop.wait(timeout_s)
-
-    @property
-    def called(self) -> bool:
-        return self._stop.is_set()
 
 
 class Relay:
     """Moves messages from sources into one sink; used by one thread.
 
-    `rate_hz` is asked before every frame, so it may change in mid-series. A frame that the sink does not take within
-    `patience_s` is dropped and counted; the opening of a series waits for its receiver for as long as it takes.
+    `turn` says when a frame may leave; a source that announces its frames is not asked for one before. A frame that the
+    sink does not take within `patience_s` is dropped and counted; the opening of a series waits for its receiver for as
+    long as it takes.
     `enough` is asked after each series, for sources that have no end of their own.
     """
 
     def __init__(
-        self, sink: FrameSink, tally: Tally, halt: Halt, *, rate_hz: Callable[[], float], patience_s: float,
+        self, sink: FrameSink, tally: Tally, halt: Halt, *, turn: Turn, patience_s: float,
         enough: Callable[[], bool], series_ids: Iterator[int],
     ) -> None:  # fmt: skip
         self._sink, self._tally, self._halt = sink, tally, halt
-        self._rate_hz, self._patience_s, self._enough = rate_hz, patience_s, enough
+        self._turn, self._patience_s, self._enough = turn, patience_s, enough
         self._series_ids = series_ids
         self._open: SeriesStart | None = None
-        self._due_s = 0.0
+        self._awaited = 0
 
     def run(self, source: FrameSource) -> None:
         """Pass the source on until its end or until the halt, and close the series that is open then."""
-        while not self._halt.called:
+        while self._turn.come() if self._awaited else not self._halt.called:
             try:
                 message = source.receive(POLL_S)
             except EndOfStream:
@@ -104,39 +79,36 @@ class Relay:
         self._tally.opened(named)
         while not self._halt.called:
             if self._sink.send(named, POLL_S):
-                self._open, self._due_s = named, time.monotonic()
+                self._open, self._awaited = named, named.number_of_images or 0
+                self._turn.begin()
                 return
             self._tally.waiting()
 
     def _send_frame(self, frame: Frame) -> None:
-        if self._open is None or self._wait_for_turn():
+        if self._open is None or not self._turn.come():
             return
         series_id, series_unique_id = self._open.series_id, self._open.series_unique_id
         taken = self._deliver(dataclasses.replace(frame, series_id=series_id, series_unique_id=series_unique_id))
+        if self._halt.aborted and not taken:
+            return
+        self._awaited = max(0, self._awaited - 1)
         if taken:
             self._tally.sent(frame)
-        elif not self._halt.aborted:
-            self._tally.dropped()
-
-    def _wait_for_turn(self) -> bool:
-        """Sleep until the next frame is due; True where the halt came first."""
-        now_s = time.monotonic()
-        self._due_s = max(self._due_s, now_s - BURST_S)
-        delay_s = self._due_s - now_s
-        self._due_s += 1.0 / self._rate_hz()
-        return self._halt.wait(delay_s) if delay_s > 0 else self._halt.called
+        else:
+            self._tally.dropped(frame)
+        self._turn.over()
 
     def _close_series(self) -> None:
         if self._open is not None:
             end = SeriesEnd(series_id=self._open.series_id, series_unique_id=self._open.series_unique_id)
-            self._open = None
+            self._open, self._awaited = None, 0
             self._tally.closed(self._deliver(end))
 
     def _give_up_series(self) -> None:
         """Say so to a receiver that is there; an abort waits for nobody."""
         if self._open is not None:
             series_id, series_unique_id = self._open.series_id, self._open.series_unique_id
-            self._open = None
+            self._open, self._awaited = None, 0
             self._sink.send(SeriesEnd(series_id=series_id, series_unique_id=series_unique_id, aborted=True), POLL_S)
 
     def _deliver(self, message: Message) -> bool:

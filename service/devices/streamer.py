@@ -1,4 +1,4 @@
-"""Streams frames from a source into a sink at a steady rate: the controller behind FrameStreamer and `stream`."""
+"""Streams frames from a source into a sink, at a rate or by trigger: the controller of FrameStreamer and `stream`."""
 
 from __future__ import annotations
 
@@ -8,20 +8,27 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.spot import counting_pixels
-from service.devices.relay import Halt, Relay
+from service.adapters.announced import Announced
+from service.announcement import Announcement, parse_announcement
+from service.devices.halt import Halt
+from service.devices.relay import Relay
 from service.devices.status import Board, State, Status, count, described, no_image, reading
-from service.errors import SourceBusy, StopError
+from service.devices.turns import ByRate, ByTrigger
+from service.errors import RefusedError, SourceBusy, StopError
 from service.ports import FrameSink, FrameSource
 from service.records import Frame, SeriesStart
 from service.settings import StreamerSettings, parse_section
 
 RELEASE_S = 2.0  # how long Reset waits for the source: a Tango command returns within 3 s
+# How long Trigger waits for its frame, and a triggered frame for its receiver, so that Trigger knows what came of it.
+TRIGGER_S, TRIGGERED_PATIENCE_S = 2.5, 1.5
 BUSY = (State.INIT, State.RUNNING)
 WAYS_OUT = {State.INIT: "wait, or Reset", State.RUNNING: "Stop or Abort first", State.FAULT: "Reset first"}
 LIVE = {"rate_hz", "loop"}  # what may change while frames flow
@@ -30,9 +37,10 @@ ZERO: Mapping[str, Any] = {
     "dropped": 0,
     "progress_percent": 0.0,
     "measured_rate_hz": 0.0,
+    "frame_counts": 0.0,
     "image": no_image(),
 }
-SHOWN = ("source", "path", "scan", "endpoint", "compression", "rate_hz", "loop")
+SHOWN = ("source", "path", "scan", "endpoint", "compression", "trigger", "rate_hz", "loop")
 
 OpenSource = Callable[[StreamerSettings], FrameSource]
 OpenSink = Callable[[StreamerSettings], FrameSink]
@@ -55,6 +63,10 @@ class StreamerStatus(Status):
     compression: str = reading(
         "", label="Compression", description="Compression of the frames: none, lz4 or bslz4.", writable=True
     )
+    trigger: str = reading(
+        "internal", label="Trigger", description="internal: frames leave at the rate; software: one a Trigger.",
+        writable=True,
+    )  # fmt: skip
     rate_hz: float = reading(
         0.0, label="Rate", description="Frames a second that are asked for.", unit="Hz", format="%.3f",
         limits=(0.001, 1e6), writable=True,
@@ -85,6 +97,10 @@ class StreamerStatus(Status):
         format="%.1f",
         limits=(0, 100),
     )
+    frame_counts: float = reading(
+        0.0, label="Frame counts", description="All counts of the last frame, of pixels that count.",
+        unit="counts", format="%.9g", limits=(0, None),
+    )  # fmt: skip
     image: NDArray[np.float32] = field(
         default_factory=no_image,
         metadata=described(
@@ -96,10 +112,11 @@ class StreamerStatus(Status):
 
 
 class Streamer:
-    """Prepare, start, stop, abort and reset a stream; every method returns at once, `status` tells the rest.
+    """Prepare, announce, start, stop, abort and reset a stream; these return at once, `status` tells the rest.
 
     One thread owns source and sink. Each series leaves under a name of its own, so a receiver never takes a replay
-    for a repetition. Stop ends the series after the current frame; Abort sends no further frame and gives it up.
+    for a repetition. Stop ends the series after the current frame; Abort sends no further frame and gives it up. With
+    software trigger each `trigger` sends one frame, and returns when it has left.
     """
 
     def __init__(self, settings: StreamerSettings, open_source: OpenSource, open_sink: OpenSink) -> None:
@@ -110,6 +127,8 @@ class Streamer:
         self._looping = False
         self._series_ids = itertools.count(1)
         self._halt = Halt()
+        self._triggers = ByTrigger(self._halt)
+        self._announcement: Announcement | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="streamer")
         self._closed = False
         self._board = Board(StreamerStatus(state=State.STANDBY, message="not prepared", **_shown(settings)))
@@ -132,8 +151,30 @@ class Streamer:
         """Stream, after preparing where that was not done."""
         self._refuse_in(*BUSY, State.FAULT)
         self._halt = Halt()
+        self._triggers = ByTrigger(self._halt)
+        announced, self._announcement = self._announcement, None
         self._board.update(state=State.RUNNING, message="starting", **ZERO)
-        self._submit(self._stream)
+        self._submit(partial(self._stream, announced))
+
+    def announce(self, text: str) -> None:
+        """Take what is known of the next series alone, the JSON object of an Announcement; {} takes it back.
+
+        Raises SettingsError where it is none, SourceBusy while frames flow.
+        """
+        self._refuse_in(State.RUNNING)
+        self._announcement = parse_announcement(text)
+
+    def trigger(self) -> None:
+        """Send one frame now; return when it has left or was dropped, and is counted so.
+
+        Raises RefusedError where no series runs by software trigger, or no frame comes.
+        """
+        state, message = self.status.state, self.status.message
+        if self._settings.trigger != "software":
+            raise RefusedError(f"Trigger: trigger is {self._settings.trigger}; set it to software before Start")
+        if state is not State.RUNNING:
+            raise RefusedError(f"Trigger: the streamer is {state}: {message}; Start first")
+        self._triggers.pull(TRIGGER_S)
 
     def stop(self) -> None:
         """Send the current frame, then the end of the series."""
@@ -144,8 +185,9 @@ class Streamer:
         self._halt.abort()
 
     def reset(self) -> None:
-        """Acknowledge a fault and the dropped frames: let go of source and sink, back to STANDBY."""
+        """Acknowledge a fault and the dropped frames: let go of source, sink and announcement, back to STANDBY."""
         self.abort()
+        self._announcement = None
         self._let_go("resetting", **ZERO)
 
     def write(self, field: str, value: Any) -> None:
@@ -200,25 +242,29 @@ class Streamer:
             self._sink = self._open_sink(self._settings)
         return self._source, self._sink
 
-    def _stream(self) -> None:
-        halt = self._halt
-        self._pass_source_on(halt)
-        while self._settings.loop and not halt.called:
-            self._pass_source_on(halt)
-        self._board.update(state=State.STANDBY, message=_farewell(self.status, halt))
+    def _stream(self, announced: Announcement | None) -> None:
+        halt, triggers = self._halt, self._triggers
+        try:
+            self._pass_source_on(halt, triggers, announced)
+            while self._settings.loop and not halt.called:
+                self._pass_source_on(halt, triggers)
+            self._board.update(state=State.STANDBY, message=_farewell(self.status, halt))
+        finally:
+            triggers.end()
 
-    def _pass_source_on(self, halt: Halt) -> None:
+    def _pass_source_on(self, halt: Halt, triggers: ByTrigger, announced: Announcement | None = None) -> None:
         source, sink = self._open()
+        by_trigger, patience_s = self._settings.trigger == "software", self._settings.patience_s
         relay = Relay(
             sink,
             _BoardTally(self._board),
             halt,
-            rate_hz=lambda: self._settings.rate_hz,
-            patience_s=self._settings.patience_s,
+            turn=triggers if by_trigger else ByRate(halt, lambda: self._settings.rate_hz),
+            patience_s=min(patience_s, TRIGGERED_PATIENCE_S) if by_trigger else patience_s,
             enough=self._loop_was_ended,
             series_ids=self._series_ids,
         )
-        relay.run(source)
+        relay.run(Announced(source, announced) if announced else source)
         self._close_source()
 
     def _loop_was_ended(self) -> bool:
@@ -269,26 +315,28 @@ class _BoardTally:
             message=f"streaming series {status.series_id}",
             measured_rate_hz=(self._sent - 1) / elapsed_s if elapsed_s else 0.0,
             progress_percent=100.0 * self._sent / self._frames if self._frames else 0.0,
-            **self._brighter(next(iter(frame.data.values()))),
+            **self._seen(frame),
         )
 
-    def _brighter(self, counts: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
-        """The image of a frame, counts [row, column], that is brighter than those before; else nothing."""
+    def dropped(self, frame: Frame) -> None:
+        status = self._board.status
+        self._board.update(
+            dropped=status.dropped + 1,
+            message=f"series {status.series_id}: frames dropped, as nobody takes them: {status.dropped + 1}",
+            **self._seen(frame),
+        )
+
+    def _seen(self, frame: Frame) -> dict[str, Any]:
+        """The counts of a frame, and its image where it is brighter than those before."""
+        counts = next(iter(frame.data.values()))  # [row, column]
         good = counting_pixels(counts)
         if self._mask is not None and self._mask.shape == good.shape:
             good &= self._mask
         total = float(np.sum(counts, where=good, dtype=np.float64))
         if total <= self._brightest:
-            return {}
+            return {"frame_counts": total}
         self._brightest = total
-        return {"image": np.where(good, counts, np.nan).astype(np.float32)}
-
-    def dropped(self) -> None:
-        status = self._board.status
-        self._board.update(
-            dropped=status.dropped + 1,
-            message=f"series {status.series_id}: frames dropped, as nobody takes them: {status.dropped + 1}",
-        )
+        return {"frame_counts": total, "image": np.where(good, counts, np.nan).astype(np.float32)}
 
     def closed(self, taken: bool) -> None:
         if not taken:

@@ -6,6 +6,7 @@ from the spool; one whose line is there is neither inverted nor counted again.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -25,6 +26,8 @@ from service.worker.inverter import Inverted, Inverter, Job
 from service.worker.journal import Identity, Journal
 from service.worker.lifeline import Lifeline
 from service.worker.spool import Position, read_cursor, write_cursor
+
+log = logging.getLogger(__name__)
 
 IDLE_S = (0.001, 0.02)  # shortest and longest sleep while the spool has nothing new
 ATTEMPTS = 3  # inversions of one series that may kill the process before it is given up
@@ -52,6 +55,7 @@ class Compute:
         self._settings = settings
         self._waiting: list[Closed] = []
         self._inverting: Position | None = None  # None too while a series is inverted again
+        self._previewed: tuple[Identity | None, int] = (None, 0)  # the last one, and the frames that it had
         self._caught_up = False
         self._cursor = read_cursor(settings.spool.folder)
         self._idle_s = IDLE_S[0]
@@ -71,6 +75,7 @@ class Compute:
     def step(self, spool_full: bool = False) -> bool:
         """Do what there is to do; False where there was nothing."""
         busy = self._grant() | self._finish(self._inverter.poll()) | self._read() | self._begin_next()
+        busy |= self._preview()
         if spool_full and self._caught_up and self._inverting is None and not self._waiting:
             self._move_cursor(self._intake.read_to)  # the open series alone fills the spool: let its beginning go
         elif not busy or self._needed().segment > self._cursor.segment:
@@ -136,6 +141,21 @@ class Compute:
         self._begin(self._waiting.pop(0))
         return True
 
+    def _preview(self) -> bool:
+        """Invert what came of the open series, where enough is new and the inverter has nothing better to do."""
+        every, identity, frames = (
+            self._settings.worker.preview_frames, self._intake.open_identity, self._intake.open_accounting,
+        )  # fmt: skip
+        if not every or identity is None or frames is None:
+            return False
+        received, seen = frames.received, self._previewed[1] if self._previewed[0] == identity else 0
+        if received - seen < every or self._inverter.job is not None or self._waiting or not self._caught_up:
+            return False
+        self._previewed = (identity, received)
+        load = partial(reread, self._settings.spool.folder, identity, self._settings)
+        self._inverter.submit(Job(identity=identity, load=load, settings=self._settings, preview=True))
+        return True
+
     def _begin(self, closed: Closed) -> None:
         outcome = closed.outcome
         identity = (outcome.series_id, outcome.series_unique_id, closed.position)
@@ -157,7 +177,10 @@ class Compute:
         if inverted is None:
             return False
         identity, accounting = inverted.job.identity, inverted.accounting
-        if inverted.preliminary:
+        if inverted.job.preview and inverted.product is None:
+            log.warning("series %s shows nothing so far: %s", identity[0], inverted.error)
+            return True
+        if inverted.preliminary or inverted.job.preview:
             self._tell(identity, accounting, SeriesStatus.PRELIMINARY, inverted)
             return True
         self._inverting = None

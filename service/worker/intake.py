@@ -106,6 +106,15 @@ class Intake:
         return self._assembler.open_accounting
 
     @property
+    def open_identity(self) -> Identity | None:
+        """Name and place of the series that is open."""
+        start = self._assembler.open_start
+        if start is None:
+            return None
+        key = (start.series_id, start.series_unique_id)
+        return (*key, self._began[key].position)
+
+    @property
     def silent_s(self) -> float:
         """Seconds since the last message, while a series is open."""
         return self._clock_s() - self._heard_s if self.open_start else 0.0

@@ -38,7 +38,7 @@ class Inversion:
         tiers: Tiers | None = None,
         classifier: Classifier | None = None,
     ) -> None:
-        self._repair, self._tiers, self._classifier = repair, tiers, classifier
+        self._run = partial(run, repair=repair, tiers=tiers, classifier=classifier)
         self._previous = None if last_file is None else _former_in(last_file)
 
     def __call__(self, volume: Volume, settings: Settings, show: Show = lambda _: None) -> Product:
@@ -47,14 +47,8 @@ class Inversion:
         `show` is given what is there before that, which has no file. The picture is drawn by `Product.draw`: it takes
         longer than many an inversion.
         """
-        reconstruction = run(
-            volume,
-            settings,
-            repair=self._repair,
-            tiers=self._tiers,
-            classifier=self._classifier,
-            previous=self._previous,
-            show=lambda early: show(_product(early, volume)),
+        reconstruction = self._run(
+            volume, settings, previous=self._previous, show=lambda early: show(_product(early, volume))
         )
         began_s = time.perf_counter()
         path = write_result(reconstruction, volume, settings, settings.out.resolve())  # clients are elsewhere
@@ -69,6 +63,10 @@ class Inversion:
             latencies_s={**reconstruction.latencies_s, "write": time.perf_counter() - began_s},
             draw=partial(_draw, reconstruction, volume, picture),
         )
+
+    def preview(self, volume: Volume, settings: Settings) -> Product:
+        """Return what a series that is still open shows so far; no file, and no hand for the next result."""
+        return _product(self._run(volume, settings, previous=self._previous), volume)
 
 
 def _product(reconstruction: Reconstruction, volume: Volume) -> Product:

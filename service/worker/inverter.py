@@ -41,15 +41,17 @@ class Product:
 
 Show = Callable[[Product], None]
 Invert = Callable[[Volume, Settings, Show], Product]  # which may show what it has before it is done
+Preview = Callable[[Volume, Settings], Product]  # of a series that is still open: it leaves no file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A series to invert; `load` gives its volume, in the inverter's thread."""
+    """A series to invert; `load` gives its volume, in the inverter's thread. A `preview` is of what came so far."""
 
     identity: Identity
     load: Callable[[], Volume]
     settings: Settings
+    preview: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +80,8 @@ class Inverter:
     Its picture is drawn before the next job.
     """
 
-    def __init__(self, invert: Invert) -> None:
-        self._invert = invert
+    def __init__(self, invert: Invert, preview: Preview) -> None:
+        self._invert, self._preview = invert, preview
         self._jobs: queue.Queue[Job] = queue.Queue(1)
         self._done: queue.Queue[Inverted] = queue.Queue()
         self.job: Job | None = None
@@ -123,6 +125,8 @@ class Inverter:
             volume = job.load()
             accounting, before = volume.accounting, _before(volume)
             whole = Inverted(job=job, accounting=accounting, product=None, last_frame_at=volume.last_frame_at)
+            if job.preview:
+                return _with(whole, self._preview(volume, job.settings), before)
             product = self._invert(
                 volume, job.settings, lambda early: self._done.put(_with(whole, early, before, preliminary=True))
             )

@@ -49,6 +49,14 @@ MORE = """
     - {axis: $eta, centre: 0.31, width: 0.2}
 """
 SETTINGS = """
+[twin]
+rows = 48
+columns = 48
+[phasing]
+recipe = "30*ER+60*HIO+20*ER"
+starts = 3
+keep = 2
+size = 32
 [goniometer.axes.theta]
 velocity = 5.0
 [goniometer.axes.chi]
@@ -68,7 +76,7 @@ class Lab:
     def __init__(self, running: bliss_lab.Lab, children: Children, folder: Path) -> None:
         self._running, self._children, self._folder = running, children, folder
         self._file = folder / "settings.toml"
-        self._file.write_text(f"out = {json.dumps(str(folder / 'results'))}\n{SETTINGS}")
+        self._file.write_text(f"out = {json.dumps(str(folder / 'results'))}\n{SETTINGS}{_wiring(folder)}")
         self.environment = {
             **bliss_lab.environment_of(running.prefix), **running.environment, "PYTHONPATH": str(DISTRIBUTION),
         }  # fmt: skip
@@ -86,6 +94,12 @@ class Lab:
         log = self._children.log_of("devices")
         self._children.wait_until(lambda: log.read_text().count("ready:") == DEVICES, "the devices", START_S)
 
+    def start_worker(self, children: Children) -> None:
+        """Start the worker that the devices listen to, and wait until it takes frames."""
+        children.start("worker", "service.cli", "worker", "--settings", str(self._file))
+        reconstruction = self.device("reconstruction/1")
+        children.wait_until(lambda: reconstruction.state() is tango.DevState.ON, "the worker", START_S)
+
     def device(self, name: str) -> Any:
         return tango.DeviceProxy(f"tango://{self._running.environment['TANGO_HOST']}/braggloop/{name}")
 
@@ -102,6 +116,27 @@ class Lab:
             self.environment,
             self._folder / f"{time.monotonic_ns()}_{script}.log",
         )
+
+
+def _wiring(folder: Path) -> str:
+    """The settings of a worker of this lab's own, which previews."""
+    frames, results, requests = (f"tcp://127.0.0.1:{port}" for port in bliss_lab.free_ports(3))
+    spool = json.dumps(str(folder / "spool"))
+    return f"""
+[streamer]
+endpoint = "{frames}"
+[worker]
+endpoint = "{frames}"
+results = "{results}"
+requests = "{requests}"
+http_port = 0
+preview_frames = 20
+late_s = 0.3
+[spool]
+folder = {spool}
+max_bytes = 200_000_000
+segment_bytes = 20_000_000
+"""
 
 
 class Session:

@@ -18,11 +18,14 @@ import tango
 from tango.test_context import MultiDeviceTestContext
 
 from service.adapters.tango_beamline import TangoBeamline
+from service.adapters.twin_scene import BEAM_M, near, where_aligned
 from service.devices.alignment import Alignment
+from service.devices.counter import Counter
 from service.devices.goniometer import VirtualAxis
 from service.devices.monitor import FIGURES, Monitor
 from service.devices.monitor_status import MonitorStatus
 from service.devices.streamer import Streamer
+from service.errors import DeviceError
 from service.records import SeriesEnd, SeriesStatus
 from service.settings import Settings, parse_settings
 from tango_devices.__main__ import DEVICES
@@ -35,6 +38,7 @@ from tests.helpers.streams import FakeWorker, ListSink, ListSource, QueueResults
 NAMES = {
     "FrameStreamer": "test/streamer/1", "Reconstruction": "test/reconstruction/1",
     "CrystalAlignment": "test/alignment/1", "VirtualGoniometer": "test/goniometer/theta",
+    "VirtualCounter": "test/counter/1",
 }  # fmt: skip
 AXES = {"theta": "test/goniometer/theta"}
 ALARMS = {"rFactor": (None, 0.5), "position": (-5.0, 5.0), "missed": (-math.inf, 100.5), "unheardOf": (0.0, 1.0)}
@@ -46,6 +50,8 @@ class Stage:
     def __init__(self) -> None:
         self.results, self.worker, self.sink = QueueResults(), FakeWorker(), ListSink()
         self.frames, self.sequence = 20, 0
+        self.positions: dict[str, float] = {}
+        self.counted = 0
         self.proxies: dict[str, Any] = {}
         theta = {"velocity": 10.0, "low_limit": -8.0, "high_limit": 9.0}
         self.settings = parse_settings(
@@ -60,7 +66,14 @@ class Stage:
             "Reconstruction": lambda settings, _: Monitor(self.results, self.worker),
             "CrystalAlignment": lambda settings, _: Alignment(settings.alignment, TangoBeamline, Path()),
             "VirtualGoniometer": lambda settings, axis: VirtualAxis(axis, settings.goniometer.axes[axis]),
+            "VirtualCounter": lambda settings, _: Counter(near(3).goniometer, self.standing, 0.1, 3),
         }
+
+    def standing(self) -> dict[str, float]:
+        self.counted += 1
+        if not self.positions:
+            raise DeviceError("x does not answer")
+        return self.positions
 
     def publish(self, **changes: Any) -> int:
         self.sequence += 1
@@ -90,6 +103,7 @@ def streamer(stage: Stage) -> Iterator[Any]:
     proxy.Reset()
     until(lambda: proxy.state() is tango.DevState.STANDBY)
     proxy.source, proxy.rate, proxy.loop = "twin", 200.0, False
+    proxy.write_attribute("trigger", "internal")
 
 
 @pytest.fixture
@@ -216,6 +230,33 @@ def test_abort_and_stop_end_a_series(stage: Stage, streamer: Any) -> None:
         assert isinstance(last, SeriesEnd)
         assert last.aborted is (verb == "Abort")
     assert len(names) == 2
+
+
+def test_triggered_frames_are_counted_when_the_command_returns(stage: Stage, streamer: Any) -> None:
+    streamer.write_attribute("trigger", "software")  # `streamer.trigger` is the command to PyTango
+    streamer.Announce('{"frames": 5, "count_time_s": 0.1, "title": "ascan", "positions": {"chi": 90.0}}')
+    streamer.Start()
+    with pytest.raises(tango.DevFailed, match="Stop or Abort first"):
+        streamer.Announce("{}")
+    for number in range(4):
+        streamer.Trigger()
+        assert (streamer.sent, streamer.frameCounts) == (number + 1, 24.0 * number)
+    assert streamer.frames == 5
+    streamer.Stop()
+    until(lambda: streamer.state() is tango.DevState.STANDBY)
+    start, *frames, end = stage.sink.taken[-6:]
+    assert start.user_data == {"title": "ascan", "positions": {"chi": 90.0}}
+    assert len(frames) == 4
+    assert isinstance(end, SeriesEnd)
+    assert not end.aborted
+
+
+def test_triggers_and_announcements_are_refused_with_a_reason(streamer: Any) -> None:
+    with pytest.raises(tango.DevFailed, match="set it to software before Start") as refusal:
+        streamer.Trigger()
+    assert refusal.value.args[0].reason == "RefusedError"
+    with pytest.raises(tango.DevFailed, match="Announce: frames"):
+        streamer.Announce('{"frames": 0}')
 
 
 def test_dropped_frames_end_in_a_fault_that_init_keeps_and_reset_ends(stage: Stage, streamer: Any) -> None:
@@ -361,6 +402,36 @@ def test_ten_devices_worth_of_init_keep_the_events_alive(theta: Any) -> None:
         positions.until_value(-2.0)
 
 
+def test_a_counter_counts_once_a_read_most_where_the_crystal_is_aligned(stage: Stage) -> None:
+    counter = stage.proxies["VirtualCounter"]
+    aligned = where_aligned(near(3).goniometer)
+    stage.positions, before = aligned, stage.counted
+    assert counter.counts == pytest.approx(1e4, rel=0.05)
+    assert {item.name: item.value for item in counter.read_attributes(["counts", "exposure"])}["exposure"] == 0.1
+    assert counter.exposure == 0.1
+    assert counter.state() is tango.DevState.ON
+    assert stage.counted == before + 2, "exposure and State do not count"
+    stage.positions = {**aligned, "x": aligned["x"] + BEAM_M}
+    assert counter.counts < 2e3
+    stage.positions = aligned
+    counter.exposure = 1.0
+    assert counter.counts == pytest.approx(1e5, rel=0.05)
+    with pytest.raises(tango.DevFailed):
+        counter.exposure = 0.0
+    counter.exposure = 0.1
+
+
+def test_a_counter_whose_axis_does_not_answer_says_so(stage: Stage) -> None:
+    counter = stage.proxies["VirtualCounter"]
+    stage.positions = {}
+    with pytest.raises(tango.DevFailed, match="x does not answer"):
+        print(counter.counts)
+    assert counter.state() is tango.DevState.ALARM
+    assert "x does not answer" in counter.status()
+    counter.Reset()
+    assert counter.state() is tango.DevState.ON
+
+
 def test_changed_tells_readings_apart() -> None:
     image = np.zeros((2, 2), np.float32)
     assert not changed(image, image)
@@ -377,6 +448,7 @@ def test_a_settings_file_of_its_own_builds_another_controller(tmp_path: Any) -> 
         assert controllers("FrameStreamer", "a/b/1", "") is other, "Init keeps the controller"
         assert other.settings.streamer.rate_hz == 3.0
         assert other.settings.twin.axes == AXES, "the twin follows the server's own axes"
+        assert other.settings.counter.axes == AXES
         assert other.settings.streamer.axes == {}, "a real detector does not"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,12 @@ class Bench:
         reader = SpoolReader(folder, read_cursor(folder))
         self.intake = Intake(reader, self.settings, self.journal.finished, self.journal.knows, lambda: self.now_s)
         self.compute = Compute(
-            self.intake, Inverter(self.invert), self.journal, self.sink, self.answers.wishes, self.settings
+            self.intake,
+            Inverter(self.invert, self.preview),
+            self.journal,
+            self.sink,
+            self.answers.wishes,
+            self.settings,
         )
 
     def spool(self, encoded: list[bytes]) -> None:
@@ -68,6 +74,9 @@ class Bench:
 
     def told(self) -> list[tuple[str, str, int]]:
         return [(told.series_unique_id, str(told.status), told.accounting.received) for told in self.run()]
+
+    def preview(self, volume: Volume, settings: Settings) -> Product:
+        return replace(self.invert(volume, settings, lambda _: None), path=None)
 
     @staticmethod
     def sum(volume: Volume, settings: Settings, _: Show | None = None) -> Product:

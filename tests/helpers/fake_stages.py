@@ -14,15 +14,15 @@ from service.errors import DataError
 from service.records import Volume
 from service.results.durable import result_name
 from service.settings import Settings
-from service.worker.inverter import Invert, Product, Show
+from service.worker.inverter import Invert, Preview, Product, Show
 from service.worker.stages import leave, main, run_compute, run_ingest
 from tests.helpers.results import make_figures
 
 LAST_FLUX = "flux"
 
 
-def summing(_: Path | None, __: Settings) -> Invert:
-    """Return an inversion that writes the sum of the counts; `phasing.starts` hundredths of a second long."""
+def summing(_: Path | None, __: Settings) -> tuple[Invert, Preview]:
+    """Return inversions that write the sum of the counts; `phasing.starts` hundredths of a second long."""
 
     def invert(volume: Volume, settings: Settings, _: Show) -> Product:
         if not volume.counts.any():
@@ -41,7 +41,7 @@ def summing(_: Path | None, __: Settings) -> Invert:
             notes=("only summed",),
         )
 
-    return invert
+    return invert, lambda volume, settings: invert(volume, settings, lambda _: None)
 
 
 if __name__ == "__main__":

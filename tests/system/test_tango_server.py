@@ -120,6 +120,31 @@ def test_the_twin_streams_and_obeys_the_virtual_goniometer(lab: Lab) -> None:
     theta.position = 0.0
 
 
+def test_the_twin_shows_where_the_axis_stands_at_each_trigger(lab: Lab) -> None:
+    streamer, theta = lab.proxy("streamer/1"), lab.proxy("goniometer/theta")
+    streamer.write_attribute("trigger", "software")
+    streamer.Prepare()
+    until(lambda: streamer.state() is tango.DevState.ON)
+    source = ZmqFrameSource(lab.settings.streamer.endpoint)
+    streamer.Announce(json.dumps({"frames": 3, "count_time_s": 0.1, "title": "ascan theta -0.1 0.1 2 0.1"}))
+    streamer.Start()
+    counted = []
+    for angle in (-0.1, 0.0, 0.1):
+        theta.position = angle
+        until(lambda: theta.state() is tango.DevState.ON)
+        streamer.Trigger()
+        counted.append(streamer.frameCounts)
+    start, *frames, end = _receive(source, 5)
+    source.close()
+    assert (start.number_of_images, start.user_data["title"]) == (3, "ascan theta -0.1 0.1 2 0.1")
+    assert [frame.positions["theta"] for frame in frames] == [-0.1, 0.0, 0.1]
+    assert max(counted) == counted[1] > 2.0 * min(counted)
+    assert isinstance(end, SeriesEnd)
+    until(lambda: streamer.state() is tango.DevState.STANDBY)
+    streamer.write_attribute("trigger", "internal")
+    theta.position = 0.0
+
+
 def test_a_missing_file_is_a_fault_that_names_it_and_reset_is_the_way_out(lab: Lab) -> None:
     streamer = lab.proxy("streamer/1")
     streamer.source, streamer.path = "replay", "/no/such/scan.h5"

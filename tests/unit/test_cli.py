@@ -78,6 +78,13 @@ def test_wrong_use_is_one_line_and_one_json_object() -> None:
         assert result.stderr == ""
 
 
+def test_a_stream_that_nobody_would_trigger_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BRAGGLOOP__STREAMER__TRIGGER", "software")
+    result = runner.invoke(app, ["stream", "--json"])
+    assert result.exit_code == WRONG_USE
+    assert "only FrameStreamer takes triggers" in json.loads(result.stdout)["error"]
+
+
 def test_no_arguments_is_the_help() -> None:
     result = runner.invoke(app, [])
     assert result.exit_code == WRONG_USE

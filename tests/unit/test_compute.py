@@ -66,6 +66,42 @@ def test_what_is_shown_early_is_published_and_nothing_else(tmp_path: Path) -> No
     assert "direct" not in bench.journal.stages
 
 
+def test_an_open_series_is_inverted_whenever_enough_new_frames_came(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, worker={"preview_frames": 3})
+    start, *rest = messages(1, "a", 8)
+    bench.spool([start, *rest[:2]])
+    assert bench.run() == []
+    bench.spool(rest[2:4])
+    (early,) = bench.run()
+    assert (early.status, early.accounting.received, early.accounting.sent) == (SeriesStatus.PRELIMINARY, 4, 8)
+    assert (early.path, early.latency_s, early.sequence) == (None, None, 1)
+    bench.spool(rest[4:6])
+    assert len(bench.run()) == 1, "two new frames are not enough"
+    bench.spool(rest[6:7])
+    assert bench.told()[1:] == [("a", "preliminary", 7)]
+    bench.spool(rest[7:])
+    assert bench.told()[2:] == [("a", "done", 8)]
+    assert bench.sink.summaries[-1].sequence == 1
+    assert dict(bench.journal.series) == {"done": 1}
+    assert bench.compute.report.received == 8
+    bench.spool(messages(2, "b", 3)[:4])  # whole, as soon as it has frames enough
+    assert bench.told()[3:] == [("b", "done", 3)]
+
+
+def test_what_cannot_be_inverted_yet_is_not_told(tmp_path: Path) -> None:
+    def invert(volume: Volume, settings: Settings, show: Show) -> Product:
+        if not volume.accounting.complete:
+            raise DataError("half a crystal")
+        return Bench.sum(volume, settings)
+
+    bench = Bench(tmp_path, invert, worker={"preview_frames": 2})
+    *most, last, end = messages(1, "a", 4)
+    bench.spool(most)
+    assert bench.run() == []
+    bench.spool([last, end])
+    assert bench.told() == [("a", "done", 4)]
+
+
 def test_death_while_inverting_inverts_again_and_tells_once(tmp_path: Path) -> None:
     bench = Bench(tmp_path, lambda volume, settings, show: time.sleep(60))  # type: ignore[arg-type,return-value]
     bench.spool(messages(1, "a", 4))
@@ -127,7 +163,7 @@ def test_end_waits_for_the_picture(tmp_path: Path) -> None:
         time.sleep(0.2)
         picture.write_text("drawn")
 
-    inverter = Inverter(lambda volume, settings, show: replace(Bench.sum(volume, settings), draw=draw))
+    inverter = Inverter(lambda volume, settings, show: replace(Bench.sum(volume, settings), draw=draw), Bench.sum)
     (tmp_path / "results").mkdir()
     settings = worker_settings(tmp_path, "tcp://127.0.0.1:0")
     inverter.submit(Job(identity=(1, "a", Position(0, 0)), load=make_volume, settings=settings))

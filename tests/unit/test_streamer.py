@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import threading
 import time
 from collections.abc import Iterator
 from itertools import count, islice, repeat
@@ -10,12 +12,13 @@ import pytest
 
 from service.devices.status import State
 from service.devices.streamer import Streamer
-from service.errors import SettingsError, SourceBusy, SourceError
-from service.records import SeriesEnd, SeriesStart
+from service.errors import RefusedError, SettingsError, SourceBusy, SourceError
+from service.records import Frame, SeriesEnd, SeriesStart
 from service.settings import StreamerSettings
 from tests.helpers.streams import ListSink, ListSource, series, until
 
 FAST = StreamerSettings(rate_hz=100_000, patience_s=0.15)
+TRIGGERED = FAST.model_copy(update={"trigger": "software"})
 
 
 class Bench:
@@ -322,3 +325,156 @@ def test_close_ends_a_running_stream_and_may_be_called_twice(bench: Any) -> None
     assert one.opened[0].closed
     assert one.sink.closed
     assert one.sink.taken[-1].aborted, "what is cut off is said to be given up"
+
+
+def test_a_frame_leaves_for_each_trigger_and_is_counted_when_it_returns(bench: Any) -> None:
+    one = bench(lambda: ListSource(series(3)), settings=TRIGGERED)
+    one.streamer.start()
+    for number in range(3):
+        one.streamer.trigger()  # the first one before the series is open
+        status = one.streamer.status
+        assert (status.sent, status.frame_counts) == (number + 1, 24.0 * number)
+        time.sleep(0.02)
+        assert len(one.sink.frames) == number + 1
+    one.in_state(State.STANDBY)
+    assert one.sink.kinds == ["SeriesStart", *["Frame"] * 3, "SeriesEnd"]
+
+
+def test_the_source_is_asked_for_a_frame_only_when_it_is_triggered(bench: Any) -> None:
+    asked: list[Any] = []
+
+    def told() -> Iterator[Any]:
+        for message in series(4):
+            asked.append(message)
+            yield message
+
+    one = bench(lambda: ListSource(told()), settings=TRIGGERED)
+    one.streamer.start()
+    one.streamer.trigger()
+    time.sleep(0.05)
+    assert [message.image_id for message in asked if isinstance(message, Frame)] == [0]
+
+
+@pytest.mark.parametrize(("verb", "aborted"), [("stop", False), ("abort", True)])
+def test_a_series_that_waits_for_a_trigger_ends_at_once(bench: Any, verb: str, aborted: bool) -> None:
+    one = bench(many, settings=TRIGGERED)
+    one.streamer.start()
+    one.streamer.trigger()
+    began_s = time.monotonic()
+    getattr(one.streamer, verb)()
+    one.in_state(State.STANDBY)
+    assert time.monotonic() - began_s < 0.1
+    assert one.sink.kinds == ["SeriesStart", "Frame", "SeriesEnd"]
+    assert one.sink.taken[-1].aborted is aborted
+
+
+def test_triggers_of_many_are_neither_lost_nor_counted_twice(bench: Any) -> None:
+    one = bench(many, settings=TRIGGERED)
+    one.streamer.start()
+
+    def pull() -> None:
+        for _ in range(20):
+            one.streamer.trigger()
+
+    threads = [threading.Thread(target=pull) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert one.streamer.status.sent == len(one.sink.frames) == 80
+
+
+def test_a_source_that_does_not_announce_its_frames_is_triggered_too(bench: Any) -> None:
+    one = bench(lambda: ListSource(series(2, announced=False)), settings=TRIGGERED)
+    one.streamer.start()
+    one.streamer.trigger()
+    one.streamer.trigger()
+    one.in_state(State.STANDBY)
+    assert one.streamer.status.sent == 2
+
+
+def test_a_loop_goes_on_by_trigger(bench: Any) -> None:
+    one = bench(lambda: ListSource(series(2)), settings=TRIGGERED.model_copy(update={"loop": True}))
+    one.streamer.start()
+    for _ in range(5):
+        one.streamer.trigger()
+    one.streamer.stop()
+    one.in_state(State.STANDBY)
+    assert [type(message).__name__ for message in one.sink.taken].count("SeriesStart") == 3
+    assert len(one.sink.frames) == 5
+
+
+def test_a_trigger_is_refused_in_one_line_where_nothing_is_triggered(bench: Any) -> None:
+    one = bench(lambda: ListSource(series(1)))
+    with pytest.raises(RefusedError, match=r"^Trigger: trigger is internal; set it to software before Start$"):
+        one.streamer.trigger()
+    one.streamer.write("trigger", "software")
+    assert one.streamer.status.trigger == "software"
+    with pytest.raises(RefusedError, match="the streamer is STANDBY: not prepared; Start first"):
+        one.streamer.trigger()
+
+
+def test_a_trigger_without_a_receiver_is_withdrawn(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.devices.streamer.TRIGGER_S", 0.1)
+    one = bench(lambda: ListSource(series(2)), settings=TRIGGERED)
+    one.streamer.prepare()
+    one.in_state(State.ON)
+    one.sink.open.clear()
+    one.streamer.start()
+    with pytest.raises(RefusedError, match="no series is open"):
+        one.streamer.trigger()
+    one.sink.open.set()
+    until(lambda: one.sink.kinds == ["SeriesStart"])
+    time.sleep(0.05)
+    assert one.streamer.status.sent == 0
+    one.streamer.trigger()
+    assert one.streamer.status.sent == 1
+
+
+def test_a_triggered_frame_that_nobody_takes_is_dropped_and_told(bench: Any) -> None:
+    one = bench(many, settings=TRIGGERED)
+    one.streamer.start()
+    one.streamer.trigger()
+    one.sink.open.clear()
+    one.streamer.trigger()
+    assert (one.streamer.status.sent, one.streamer.status.dropped) == (1, 1)
+    assert one.streamer.status.frame_counts == 24.0
+    one.sink.open.set()
+
+
+def test_a_trigger_fails_with_its_source(bench: Any) -> None:
+    def breaking() -> Iterator[Any]:
+        yield from islice(series(5), 1)
+        raise SourceError("the detector is off")
+
+    one = bench(lambda: ListSource(breaking()), settings=TRIGGERED)
+    one.streamer.start()
+    with pytest.raises(RefusedError, match="the series ended before its frame"):
+        one.streamer.trigger()
+    one.in_state(State.FAULT)
+
+
+def test_an_announcement_is_for_the_next_series_alone(bench: Any) -> None:
+    one = bench(lambda: ListSource(series(4)))
+    one.streamer.prepare()
+    one.in_state(State.ON)
+    one.streamer.announce(json.dumps({"frames": 3, "title": "ascan", "positions": {"eta": [1, 2, 3], "phi": 5.0}}))
+    for _ in range(2):
+        one.streamer.start()
+        until(lambda: one.streamer.status.state is State.STANDBY)
+    first, second = (message for message in one.sink.taken if isinstance(message, SeriesStart))
+    assert (first.number_of_images, first.user_data) == (3, {"title": "ascan", "positions": {"phi": 5.0}})
+    assert (second.number_of_images, second.user_data) == (4, {})
+    assert [frame.positions.get("eta") for frame in one.sink.frames] == [1.0, 2.0, 3.0, None, None, None, None]
+    assert [frame.positions["theta"] for frame in one.sink.frames[:3]] == [0.0, 0.01, 0.02]
+
+
+def test_an_announcement_is_refused_while_frames_flow_and_forgotten_at_a_reset(bench: Any) -> None:
+    one = bench(many, settings=TRIGGERED)
+    one.streamer.announce('{"title": "first"}')
+    one.streamer.reset()
+    one.streamer.start()
+    one.streamer.trigger()
+    with pytest.raises(SourceBusy, match="Stop or Abort first"):
+        one.streamer.announce("{}")
+    assert one.sink.taken[0].user_data == {}

@@ -9,7 +9,9 @@ import pytest
 
 from models.bcdi.geometry import direct_basis, reciprocal_basis
 from models.bcdi.preprocess import preprocess
+from service.adapters.announced import Announced
 from service.adapters.twin import NOMINAL_POSITIONS, TwinSource, nominal_geometry
+from service.announcement import Announcement
 from service.ports import EndOfStream
 from service.records import Frame, Message, SeriesEnd, SeriesStart
 from service.settings import TwinSettings
@@ -161,3 +163,37 @@ def test_an_axis_moved_before_the_series_is_told_in_its_start() -> None:
     start = source.receive(0.0)
     assert isinstance(start, SeriesStart)
     assert start.user_data["positions"]["chi"] == 90.01
+
+
+def test_a_twin_that_is_rocked_from_outside_shows_what_is_where_the_axis_stands() -> None:
+    here = {"theta": 0.0}
+    source = TwinSource(SMALL, lambda: dict(here), step_deg=0.0)
+    source.receive(0.0)
+    seen: list[Frame] = []
+    for angle in (0.0, 0.05, -0.05):
+        here["theta"] = angle
+        frame = source.receive(0.0)
+        assert isinstance(frame, Frame)
+        seen.append(frame)
+    assert [frame.positions for frame in seen] == [{"theta": 0.0}, {"theta": 0.05}, {"theta": -0.05}]
+    middle, *off = (frame.data["default"].sum() for frame in seen)
+    assert all(counts < 0.7 * middle for counts in off)
+
+
+def test_what_is_announced_says_how_many_frames_and_how_long_they_are_exposed() -> None:
+    plain = drain(TwinSource(SMALL))
+    source = Announced(
+        TwinSource(SMALL, series=2), Announcement(frames=33, count_time_s=0.1, title="ascan", positions={"chi": 1.0})
+    )
+    start, *frames = (source.receive(0.0) for _ in range(34))
+    assert isinstance(start, SeriesStart)
+    assert start.number_of_images == 33
+    assert (start.header["count_time"], start.user_data["title"]) == (0.1, "ascan")
+    assert start.user_data["positions"]["chi"] == 90.0, "the twin knows better"
+    assert all(isinstance(frame, Frame) and frame.count_time_s == 0.1 for frame in frames)
+    longer = np.stack([frame.data["default"] for frame in frames if isinstance(frame, Frame)])
+    assert longer[:32].sum() == pytest.approx(10.0 * volume(plain).sum(), rel=0.01)
+    assert isinstance(source.receive(0.0), SeriesEnd)
+    later = source.receive(0.0)
+    assert isinstance(later, SeriesStart)
+    assert (later.number_of_images, later.header["count_time"], later.user_data["title"]) == (32, 0.01, "twin")

@@ -23,11 +23,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from braggloop_bliss.bliss_api import Axis, Counter, DevFailed, DeviceProxy, limits_of
+from braggloop_bliss.bliss_api import METADATA, Axis, Counter, DevFailed, DeviceProxy, Scan, ScanState, limits_of
 from braggloop_bliss.client import Client, Hands
+from braggloop_bliss.counters import numbers
 from braggloop_bliss.flint import Pictures
 from braggloop_bliss.lines import Told, one_line, places
 from braggloop_bliss.plan import axis_settings, section
+from braggloop_bliss.quality import conditions
+from braggloop_bliss.watch import ON_HOLD, WAIT_S, Results, Watch, kept, resumed, series_of, told_of
 
 ARMED_S = 3600.0
 COUNT_TIME_S = 0.1
@@ -44,7 +47,7 @@ SHOWN = {
 
 @dataclass(frozen=True)
 class Alignment:
-    """How an alignment ended: `outcome` and why, the best point and what was counted there."""
+    """How an alignment ended: `outcome` and why, the best point and what was counted there; its exposures as a scan."""
 
     outcome: str
     reason: str
@@ -52,6 +55,7 @@ class Alignment:
     best_value: float
     exposures: int
     positions: Mapping[str, float]
+    scan: Scan | None = None
 
     @property
     def aligned(self) -> bool:
@@ -118,6 +122,7 @@ class Braggloop:
                 device.Restore(restore)
                 self._follow(hands, counter.name)
             result = self._result(end, hands)
+            hands.points.end({"outcome": result.outcome, "reason": result.reason, "best": dict(result.best)})
         print(f"{self.name}: {result}")
         return result
 
@@ -182,13 +187,63 @@ class Braggloop:
         }
         return Told(f"{self.name}: defects of series {found['seriesId']}", known)
 
+    def watch(self, scan: Scan, until: str = "", on_hold: str = "go on", wait_s: float = WAIT_S) -> Watch:
+        """Have a scan that was made with run=False watched, from its first point to the result of its frames.
+
+        `until` ("resolution < 20, explained > 0.9", names of Reconstruction's attributes) ends it after the point at
+        which a preliminary result meets all of that, undoubted, and has hardly more counts than the one before: no scan
+        ends before it has passed the reflection. `on_hold`: what a defect that is looked for does to it, "go on",
+        "pause" (until resume() is called) or "end". At its end the result is awaited for `wait_s`; figures and why it
+        ended are in scan_info["instrument"]. Raises ValueError for wrong use, RuntimeError where Reconstruction does
+        not answer.
+        """
+        if on_hold not in ON_HOLD:
+            raise ValueError(f"on_hold={on_hold!r}, expected {', '.join(map(repr, ON_HOLD))}")
+        if scan.state != ScanState.IDLE:
+            raise ValueError("this scan has run: make one with run=False, watch it, then scan.run()")
+        wanted = conditions(until, self._figures()) if until else ()
+        return Watch(self.name, scan, lambda: Results(self._device("reconstruction")), wanted, on_hold, wait_s)
+
+    def reconstruct(self, scan: Scan, until: str = "", on_hold: str = "go on", wait_s: float = WAIT_S) -> Told:
+        """Return the figures of a scan's crystal: of one that has run, or that runs now, watched (see watch()).
+
+        Raises RuntimeError where there is no result within `wait_s`, or the scan sent no series.
+        """
+        if scan.state == ScanState.IDLE:
+            self.watch(scan, until, on_hold, wait_s)
+            scan.run()
+        known = dict(scan.scan_info.get(METADATA, {}).get(self.name, {}))
+        if "seriesStatus" not in known:
+            sent = series_of(scan)
+            series = known.get("seriesUniqueId", "") or (sent.name_of_series if sent else "")
+            known.update(kept(self._final(series, wait_s)))
+        return told_of(self.name, known)
+
+    def reprocess(self, wait_s: float = WAIT_S) -> Told:
+        """Have the worker invert the last series again, with its present settings, and return the new figures."""
+        with _in_one_line():
+            device = self._device("reconstruction")
+            results, former = Results(device), device.sequence
+            results.series = results.before
+            device.ReprocessLast()
+            told = results.final(wait_s, former)
+        if not told:
+            raise RuntimeError(f"{self.name}: no new result of series {results.series} within {wait_s:g} s")
+        return told_of(self.name, kept(told))
+
+    def resume(self) -> None:
+        """Let a scan go on that is paused on a defect, in this session or another one of the same Beacon."""
+        count = resumed(self.name)
+        count.set(count.get() + 1)
+
     def __info__(self) -> str:
         names = ", ".join(item["axis"].name for item in self._config.get("axes", ()))
         counter = self._config.get("counter")
         said = (
             f"align() moves {names or 'the axes that it is given'} to the most {counter.name if counter else 'counts'}"
         )
-        return f"{self.status()}\n  {said}; also restore(), status(), defects(), show()"
+        also = "restore(), status(), defects(), watch(), reconstruct(), reprocess(), resume(), show()"
+        return f"{self.status()}\n  {said}; also {also}"
 
     def _settings(self, axes: tuple[Axis, ...], said: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
         strange = set(said) - {axis.name for axis in axes}
@@ -203,6 +258,22 @@ class Braggloop:
             for axis in axes
         }
 
+    def _figures(self) -> frozenset[str]:
+        """The names of all numbers that Reconstruction shows."""
+        with _in_one_line():
+            return frozenset(number.name for number in numbers(self._device("reconstruction")))
+
+    def _final(self, series: str, wait_s: float) -> dict[str, Any]:
+        if not series:
+            raise RuntimeError(f"{self.name}: no series of that scan is known; reconstruct() one made with run=False")
+        with _in_one_line():
+            results = Results(self._device("reconstruction"))
+            results.series = series
+            if told := results.final(wait_s):
+                return told
+        last = results.before or "none"
+        raise RuntimeError(f"{self.name}: no result of series {series} within {wait_s:g} s; the last one is of {last}")
+
     def _device(self, kind: str) -> Any:
         if kind not in self._proxies:
             self._proxies[kind] = DeviceProxy(self._config[kind])
@@ -214,8 +285,9 @@ class Braggloop:
     def _result(self, end: Mapping[str, Any], hands: Hands) -> Alignment:
         read = _read(self._device("alignment"), ("exposures", "bestValue"))
         return Alignment(
-            end["outcome"], end["why"], end["best"], float(read["bestValue"]), int(read["exposures"]), hands.positions()
-        )
+            end["outcome"], end["why"], end["best"], float(read["bestValue"]), int(read["exposures"]),
+            hands.positions(), hands.points.scan,
+        )  # fmt: skip
 
     @contextlib.contextmanager
     def _stopping(self, hands: Hands) -> Iterator[None]:
@@ -237,6 +309,7 @@ class Braggloop:
             said = f"axes stopped at {places(hands.positions())}"
         except Exception as error:  # noqa: BLE001 - whatever an axis says, the loop must be ended too
             said = one_line(error)
+        hands.points.give_up()
         with contextlib.suppress(DevFailed):  # where the device is gone there is nothing to abort
             self._device("alignment").Abort()
             Client(self._device("alignment"), hands, lambda _: None).follow()

@@ -5,45 +5,99 @@ Where versions part ways, it is settled here and nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
+from bliss import current_session
+from bliss.common import event
 from bliss.common.axis import Axis
 from bliss.common.counter import Counter, SamplingCounter, SamplingMode
 from bliss.common.logtools import log_warning
 from bliss.common.motor_group import Group
 from bliss.common.scans import DEFAULT_CHAIN
 from bliss.common.tango import DevFailed, DeviceProxy
+from bliss.config.settings import SimpleSetting
 from bliss.controllers.counter import SamplingCounterController
-from bliss.scanning.scan import Scan
+from bliss.scanning.acquisition.counter import SamplingCounterAcquisitionSlave
+from bliss.scanning.chain import (
+    AcquisitionMaster,
+    AcquisitionObject,
+    ChainIterationPreset,
+    ChainPreset,
+    StopChain,
+)
+from bliss.scanning.channel import AxisAcquisitionChannel
+from bliss.scanning.scan import Scan, ScanPreset
+from bliss.scanning.scan_info import ScanInfo
+from bliss.scanning.scan_meta import get_user_scan_meta
+from bliss.scanning.scan_state import ScanState
 
 from braggloop_bliss.lines import one_line
 
 __all__ = [
+    "DEFAULT_CHAIN",
+    "METADATA",
+    "AcquisitionMaster",
     "Axis",
+    "AxisAcquisitionChannel",
+    "ChainIterationPreset",
+    "ChainPreset",
     "Counter",
     "DevFailed",
     "DeviceProxy",
     "SamplingCounter",
+    "SamplingCounterAcquisitionSlave",
     "SamplingCounterController",
     "SamplingMode",
-    "counted",
+    "Scan",
+    "ScanInfo",
+    "ScanPreset",
+    "ScanState",
+    "SimpleSetting",
+    "StopChain",
+    "event",
     "flint_of_session",
     "limits_of",
     "log_warning",
+    "metadata_of",
     "move",
+    "planned",
     "stop",
+    "title_of",
 ]
 
+METADATA = "instrument"  # the category of a scan's metadata; a writer of NeXus makes a group of the same name
+_METADATA: MutableMapping[Scan, dict[str, dict[str, Any]]] = WeakKeyDictionary()
 
-def counted(counter: Counter, count_time_s: float) -> float:
-    """Count for so long, as `ct` does but without a word, and return the counter's value; nothing is saved."""
-    how = {"type": "ct", "npoints": 1, "count_time": count_time_s}
-    scan = Scan(
-        DEFAULT_CHAIN.get(how, [counter]), name="align", scan_info={**how, "title": f"align {counter.name}"}, save=False
-    )
-    scan.run()
-    return float(scan.streams[counter.fullname][-1])
+
+def planned(acquisition: AcquisitionObject) -> dict[str, list[float]]:
+    """Return where a step scan will bring its axes, axis name -> a position for each point, in user units."""
+    found: dict[str, list[float]] = {}
+    master = acquisition.parent
+    while master is not None:
+        for axis, positions in getattr(master, "_motor_pos", {}).items():  # every master of step scans has them
+            found[axis.name] = [float(position) for position in positions]
+        master = master.parent
+    return found
+
+
+def title_of(acquisition: AcquisitionObject) -> str:
+    """Return the title of the scan that it is part of; empty for one that the session does not keep, as a `ct`."""
+    for scan in reversed(current_session.scans):
+        if acquisition in scan.acq_chain.nodes_list:
+            return str(scan.scan_info.get("title", ""))
+    return ""
+
+
+def metadata_of(scan: Scan, name: str) -> dict[str, Any]:
+    """Return what will be in the metadata of a scan that did not run yet, for others to fill until it ends.
+
+    It comes to scan_info[METADATA][name], to Redis and to the file, as far as one is written: Bliss takes metadata as a
+    scan begins and as it ends, and none between.
+    """
+    get_user_scan_meta().instrument.set(name, lambda scan: _METADATA.get(scan, {}).get(name) and _METADATA[scan])
+    return _METADATA.setdefault(scan, {}).setdefault(name, {})
 
 
 def flint_of_session(*, creation_allowed: bool) -> Any:

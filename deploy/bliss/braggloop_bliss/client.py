@@ -8,8 +8,9 @@ from typing import Any
 
 import gevent
 
-from braggloop_bliss.bliss_api import Axis, Counter, DevFailed, counted, move, stop
+from braggloop_bliss.bliss_api import Axis, Counter, DevFailed, move, stop
 from braggloop_bliss.lines import one_line
+from braggloop_bliss.points import Points
 
 # How often is asked whether the suggestion still holds: a sign of life, and how soon a Stop from elsewhere is obeyed.
 LOOK_S = 0.5
@@ -20,7 +21,8 @@ class Hands:
 
     def __init__(self, axes: Sequence[Axis], counter: Counter, count_time_s: float) -> None:
         self._axes = {axis.name: axis for axis in axes}
-        self._counter, self._count_time_s = counter, count_time_s
+        self._counter = counter
+        self.points = Points("align", axes, counter, count_time_s)
 
     def positions(self) -> dict[str, float]:
         """Where the axes stand, in their user units."""
@@ -46,7 +48,7 @@ class Hands:
 
     def _expose(self) -> dict[str, Any]:
         try:
-            value = counted(self._counter, self._count_time_s)
+            value = self.points.count()
         except Exception as error:  # noqa: BLE001 - a counter that fails is a value that does not come
             return {"kind": "result lost", "what": f"{self._counter.name}: {one_line(error)}"}
         return {"kind": "exposed", "value": value, "positions": self.positions()}

@@ -95,9 +95,8 @@ class TangoCounters(SamplingCounterController):
         return [_number(reading) for reading in readings] if readings else [math.nan] * len(counters)
 
     def _find(self) -> None:
-        for attribute in self.device.attribute_list_query():
-            if attribute.data_format == AttrDataFormat.SCALAR and CmdArgType.values[attribute.data_type] in NUMBERS:
-                TangoCounter(attribute, self)
+        for attribute in numbers(self.device):
+            TangoCounter(attribute, self)
 
     def _asked(self, ask: Any, otherwise: Any) -> Any:
         """What the device answers; `otherwise` where it does not, and a word about that, once."""
@@ -119,6 +118,15 @@ class TangoCounters(SamplingCounterController):
         values = zip(counters, self.read_all(*counters), strict=True)
         lines = [f"  {counter.name:<{width}}  {counter.shown(value)}" for counter, value in values]
         return "\n".join([f"{self.name}: counters of {self._device_name}", *lines])
+
+
+def numbers(device: Any) -> list[Any]:
+    """Return the configuration of every attribute that is one number, or a flag. Raises DevFailed."""
+    return [
+        attribute
+        for attribute in device.attribute_list_query()
+        if attribute.data_format == AttrDataFormat.SCALAR and CmdArgType.values[attribute.data_type] in NUMBERS
+    ]
 
 
 def _number(reading: Any) -> float:
