@@ -19,11 +19,11 @@ from bliss.common.plot import close_flint, get_flint
 from bliss.common.scans import ascan
 from bliss.config.static import get_config
 
-RANGE_DEG, POINTS, COUNT_TIME_S = 0.4, 20, 0.01
-RESULT_S = 300.0
+RANGE_DEG, POINTS, COUNT_TIME_S = 0.6, 64, 0.01  # the crystal's pattern fills the middle two thirds
+RESULT_S = 300.0  # on two cores that are busy
 WINDOW_PX = (1500, 900)
 FIGURES = ("seriesId", "seriesStatus", "rFactor", "resolution", "strainRms", "latency")
-DRAWN_S = 1.0  # what Flint was told last is on its window
+DRAWN_S = 2.0  # what Flint was told last is on its window
 
 
 def main(picture: str) -> None:
@@ -39,23 +39,22 @@ def main(picture: str) -> None:
 
 
 def _tour(here: dict[str, Any], picture: str) -> dict[str, Any]:
-    braggloop, theta = here["braggloop"], here["theta"]
+    braggloop, theta, reconstruction = here["braggloop"], here["theta"], here["reconstruction"]
     print(">>> braggloop.show()", flush=True)
-    braggloop.show()
+    _show(braggloop)
     get_flint().run_method("braggloop", "window().resize", list(WINDOW_PX), {})
-    print(f">>> ascan(theta, {-RANGE_DEG}, {RANGE_DEG}, {POINTS}, ...)", flush=True)
-    scan = ascan(
-        theta, -RANGE_DEG, RANGE_DEG, POINTS, COUNT_TIME_S, here["rehearsal"], here["reconstruction"], here["alignment"]
-    )
-    crystal = _crystal(here["reconstruction"].device)
-    print(braggloop.status(), flush=True)
+    line = f"ascan(theta, {-RANGE_DEG}, {RANGE_DEG}, {POINTS - 1}, {COUNT_TIME_S}, frames, reconstruction)"
+    print(f">>> {line}", flush=True)
+    scan = ascan(theta, -RANGE_DEG, RANGE_DEG, POINTS - 1, COUNT_TIME_S, here["frames"], reconstruction)
+    print(">>> braggloop.reconstruct(SCANS[-1])", flush=True)
+    print(braggloop.reconstruct(scan, wait_s=RESULT_S), flush=True)
     print(">>> braggloop.align()", flush=True)
     alignment = braggloop.align()
     gevent.sleep(DRAWN_S)
     braggloop.save_pictures(picture)
     return {
         "points": len(scan.streams["axis:theta"]),
-        **crystal,
+        **_figures(reconstruction.device),
         "outcome": alignment.outcome,
         "exposures": alignment.exposures,
         "best": dict(alignment.best),
@@ -63,19 +62,21 @@ def _tour(here: dict[str, Any], picture: str) -> dict[str, Any]:
     }
 
 
-def _crystal(reconstruction: Any) -> dict[str, Any]:
-    """Have a rocking scan streamed and return the figures of its crystal; raise RuntimeError where none comes."""
-    from bliss.common.tango import DeviceProxy
+def _show(braggloop: Any) -> None:
+    """Show pictures; a Flint that hangs as it starts, which is seen now and then, is closed and opened once more."""
+    try:
+        braggloop.show()
+    except RuntimeError as error:
+        print(error, flush=True)
+        close_flint()
+        braggloop.show()
 
-    streamer, before = DeviceProxy("braggloop/streamer/1"), reconstruction.sequence
-    streamer.Start()
-    until_s = time.monotonic() + RESULT_S
-    while reconstruction.sequence == before:
-        if time.monotonic() > until_s:
-            raise RuntimeError(f"no result within {RESULT_S:g} s: {reconstruction.status()}")
-        gevent.sleep(0.2)
-    values = zip(FIGURES, (reading.value for reading in reconstruction.read_attributes(list(FIGURES))), strict=True)
-    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in values}
+
+def _figures(reconstruction: Any) -> dict[str, Any]:
+    """The figures of the last result, None for one that it has not."""
+    values = [reading.value for reading in reconstruction.read_attributes(list(FIGURES))]
+    unknown = [isinstance(value, float) and math.isnan(value) for value in values]
+    return {name: None if no else value for name, value, no in zip(FIGURES, values, unknown, strict=True)}
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,10 +20,10 @@ from service.errors import DeviceError, SettingsError
 from service.results.durable import require_writable
 from service.settings import Settings
 
-TOUR_S = 600.0
+TOUR_S = 600.0  # a session that hangs must not keep the lab
 PICTURE = "bliss-demo.png"
 SHOW = "\nimport os\n\nif os.environ.get('DISPLAY'):\n    braggloop.show()\n"  # Flint, as soon as the session is there
-HINT = " ascan(theta, -0.4, 0.4, 20, 0.01, rehearsal, reconstruction)  braggloop.align()  braggloop.show()  quit() "
+HINT = " ascan(theta, -0.6, 0.6, 63, 0.01, frames, reconstruction)  braggloop.align()  braggloop.show()  quit() "
 
 
 def demo(settings: Settings, settings_file: Path, prefix: Path, report: Report) -> None:
@@ -38,7 +39,8 @@ def demo(settings: Settings, settings_file: Path, prefix: Path, report: Report) 
         session = ["new-session", "bliss -s lab --no-tmux", ";", "set-option", "status-left-length", "200"]
         options = ["status-left", HINT, ";", "set-option", "status-right", "", ";", "set-option", "mouse", "on"]
         try:
-            subprocess.run([*tmux, *session, ";", "set-option", *options], env=dict(lab.environment), check=False)
+            environment = {key: value for key, value in lab.environment.items() if key != "TMUX"}  # one within another
+            subprocess.run([*tmux, *session, ";", "set-option", *options], env=environment, check=False)
         finally:
             subprocess.run([*tmux, "kill-server"], stderr=subprocess.DEVNULL, check=False)
     report.note(f"results and logs are in {settings.out.resolve()}")
@@ -81,20 +83,24 @@ def run_script(lab: BlissLab, script: Path, *arguments: str, note: Any) -> dict[
 
     Raises DeviceError where it fails.
     """
-    screenless = {"QT_QPA_PLATFORM": "offscreen", "DISPLAY": lab.environment.get("DISPLAY", ":offscreen")}
+    screenless = {"QT_QPA_PLATFORM": "offscreen", "DISPLAY": ":offscreen"}  # Bliss opens no Flint without a name
+    environment = {**lab.environment, **screenless}
     with open(lab.children.log_of("session"), "w+b") as log:
         process = subprocess.Popen(
             [str(lab.python), "-W", "ignore", "-u", str(script), *arguments], stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True, env={**lab.environment, **screenless},
+            stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True, env=environment,
         )  # fmt: skip
+        limit = threading.Timer(TOUR_S, process.kill)
+        limit.start()
         last = ""
         assert process.stdout is not None
         try:
             for line in process.stdout:
-                if last:
-                    note(last)
                 last = line.rstrip("\n")
+                if not last.startswith("{"):
+                    note(last)
         finally:
+            limit.cancel()
             process.kill()
             code = process.wait()
     if not last.startswith("{"):

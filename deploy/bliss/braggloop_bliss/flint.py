@@ -29,6 +29,7 @@ PLACES = {  # row, column and kind of each plot
     "measured": (1, 0, "plot2d"), "repaired": (1, 1, "plot2d"), "path": (1, 2, "curve"),
 }  # fmt: skip
 CLOSED = "Flint is closed; flint() opens it, and the pictures come back"
+OPEN_S = 60.0  # it imports much
 LOOK_S = 1.0  # how often is asked for a new result
 MARGINS = (0.2, 0.16, 0.04, 0.14)  # left, top, right, bottom of the whole: titles have two lines
 
@@ -59,7 +60,9 @@ class Pictures:
         """Open Flint where it is not open, draw what there is, and go on by itself. Raises what Bliss says."""
         self._end()
         self._axes, self._tab = axes, None
-        self._draw(flint_of_session(creation_allowed=True)).focus()
+        with gevent.Timeout(OPEN_S, RuntimeError(f"Flint did not open in {OPEN_S:g} s; restart_flint() may help")):
+            flint = flint_of_session(creation_allowed=True)
+        self._draw(flint).focus()
         self._work = gevent.spawn(self._run)
 
     def hide(self) -> None:
