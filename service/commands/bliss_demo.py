@@ -22,7 +22,16 @@ from service.settings import Settings
 
 TOUR_S = 600.0  # a session that hangs must not keep the lab
 PICTURE = "bliss-demo.png"
-SHOW = "\nimport os\n\nif os.environ.get('DISPLAY'):\n    braggloop.show()\n"  # Flint, as soon as the session is there
+# Flint, as soon as the session is there; one that does not open must not keep the session from opening.
+SHOW = """
+import os
+
+if os.environ.get("DISPLAY"):
+    try:
+        braggloop.show()
+    except RuntimeError as error:
+        print(error)
+"""
 HINT = " ascan(theta, -0.6, 0.6, 63, 0.01, frames, reconstruction)  braggloop.align()  braggloop.show()  quit() "
 
 

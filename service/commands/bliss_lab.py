@@ -77,7 +77,7 @@ def running_lab(
         maker.running(prefix, configuration, logs) as lab,
         Children(logs) as children,
     ):
-        mark = uuid.uuid4().hex
+        mark = f"{logs} {uuid.uuid4().hex}"
         environment = {**maker.environment_of(prefix), **lab.environment, "PYTHONPATH": str(BLISS), MARK: mark}
         running = BlissLab(python=lab.python, environment=environment, children=children)
         try:
