@@ -19,7 +19,7 @@ from bliss.common.plot import close_flint, get_flint
 from bliss.common.scans import ascan
 from bliss.config.static import get_config
 
-RANGE_DEG, POINTS, COUNT_TIME_S = 0.6, 64, 0.01  # the crystal's pattern fills the middle two thirds
+RANGE_DEG, POINTS, COUNT_TIME_S = 0.5, 64, 0.01  # as wide as the pattern of the crystal
 RESULT_S = 300.0  # on two cores that are busy
 WINDOW_PX = (1500, 900)
 FIGURES = ("seriesId", "seriesStatus", "rFactor", "resolution", "strainRms", "latency")

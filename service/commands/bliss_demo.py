@@ -32,7 +32,7 @@ if os.environ.get("DISPLAY"):
     except RuntimeError as error:
         print(error)
 """
-HINT = " ascan(theta, -0.6, 0.6, 63, 0.01, frames, reconstruction)  braggloop.align()  braggloop.show()  quit() "
+HINT = " ascan(theta, -0.5, 0.5, 63, 0.01, frames, reconstruction)  braggloop.align()  braggloop.show()  quit() "
 
 
 def demo(settings: Settings, settings_file: Path, prefix: Path, report: Report) -> None:

@@ -101,7 +101,7 @@ def _slices(read: Mapping[str, Any]) -> list[Image]:
     amplitude, phase, strain = (field[rows, columns] for field in whole)
     bulk = _bulk(amplitude, np.isfinite(phase))
     known = math.isfinite(read["voxel"]) and read["voxel"] > 0.0
-    pixel = read["voxel"] if known else 1.0
+    pixel = float(read["voxel"]) if known else 1.0
     shared: dict[str, Any] = {
         "pixel": pixel,
         "origin": ((columns.start - 0.5 * shape[1]) * pixel, (rows.start - 0.5 * shape[0]) * pixel),
@@ -194,7 +194,7 @@ def path_picture(read: Mapping[str, Any], wanted: Sequence[str] = ()) -> Path:
     places = [list(read["axes"]).index(name) for name in shown]
     best, start = (_place(read[name], places) for name in ("best", "startPoint"))
     if len(shown) == 1:
-        places, shown = [*places, -1], [*shown, read["method"]]
+        places, shown = [*places, -1], [*shown, "measured"]
         best, start = ([*best, read["bestValue"]] if best else None), None
     return Path(f"{_outcome(read)}\n{_most(read, axes)}", (shown[0], shown[1]), _way(points, places, best, start))
 
