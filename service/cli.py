@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from service.cli_bliss import bliss_demo
 from service.cli_orient import orient
 from service.commands.options import Debug, Json, Out, SettingsFile, report_for, settings_from, target_path
 from service.commands.report import one_line_errors
@@ -31,6 +32,7 @@ app.add_typer(engines, name="engines")
 defects = typer.Typer(cls=OneLineGroup, help="What defects look like.", no_args_is_help=False)
 app.add_typer(defects, name="defects")
 app.add_typer(orient, name="orient")
+app.command()(bliss_demo)
 
 Endpoint = Annotated[str, typer.Argument(help="ZeroMQ PUSH endpoint.", metavar="ENDPOINT")]
 Existing = Annotated[Path, typer.Argument(help="A recorded scan.", metavar="FILE", exists=True)]

@@ -268,7 +268,8 @@ class ResultSummary:
     `sequence` counts from 1, grows by one with every summary and survives restarts, as long as the worker keeps its
     `journal` (its random name: another one means that the count began anew). `again`: the series was inverted again,
     its frames are counted already. `slices` maps 'amplitude', 'phase', 'strain' -> float32 [row, column], the central
-    slice of the laboratory grid; where networks ran, 'measured' and 'repaired' counts too, the crop's brightest frame.
+    slice of the laboratory grid, whose voxels are `voxel_nm` wide; 'measured' counts of the crop's brightest frame, and
+    'repaired' ones where networks ran.
     `latency_s`: from the last frame to this summary, None where there is no object or the series was inverted again.
     `latencies_s` maps stage -> seconds; all but 'assemble', which goes on while frames come, lie between the two.
     `picture` is drawn after the summary was published.
@@ -283,6 +284,7 @@ class ResultSummary:
     path: Path | None = None
     picture: Path | None = None
     slices: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    voxel_nm: float | None = None
     latency_s: float | None = None
     latencies_s: Mapping[str, float] = field(default_factory=dict)
     finished_at: float = 0.0

@@ -22,13 +22,13 @@ from service.alignment.loop import Loop
 from service.alignment.methods.choose import chosen
 from service.alignment.plan import AlignmentSettings, Plan
 from service.alignment.progress import Phase, Progress
-from service.devices.alignment_status import AlignmentStatus, shown
+from service.devices.alignment_status import AlignmentStatus, measured, point, shown
 from service.devices.status import Board, State
 from service.errors import RefusedError, SettingsError, one_line
 from service.ports import Beamline
 from service.settings import parse_section
 
-HISTORY = 256  # the last values that are shown
+HISTORY = 256  # the last points that are shown
 TIDY_S = 2.0  # how long a loop that has ended may take to let go of its beamline
 CLOSE_S = 10.0  # how long the end of a loop is waited for
 
@@ -44,7 +44,7 @@ class Alignment:
     ) -> None:
         self._open, self._out = open_beamline, out
         self._commands: queue.SimpleQueue[events.AnyEvent] = queue.SimpleQueue()
-        self._history: list[float] = []
+        self._points: list[tuple[float, ...]] = []
         self._board = Board(AlignmentStatus(state=State.STANDBY))
         self._thread: threading.Thread | None = None
         self._hand: Hand | None = None
@@ -102,7 +102,7 @@ class Alignment:
         if left_s <= 0.0:
             raise RefusedError(f"the arming ended {-left_s:.3g} s ago; Arm again")
         self._plan, self._loop = plan, Loop(plan, chosen)
-        self._history.clear()
+        self._forget_points()
         self._board.update(method=str(plan.method))
         arm = events.Arm(now_s=now_s, by=armed.armed_by, seconds=left_s)
         self._go(Journal(new_name(self._out).with_suffix(".jsonl"), plan), arm, events.Start(now_s=now_s))
@@ -168,6 +168,8 @@ class Alignment:
 
     def _use(self, settings: AlignmentSettings) -> None:
         self._settings, self._hand = settings, None
+        if tuple(settings.axes) != self.status.axes:
+            self._forget_points()  # theirs are those of other axes
         self._plan = settings
         self._loop = Loop(settings, chosen)
         self._board.update(method=str(settings.method), axes=tuple(settings.axes), journal="", procedure="", result="")
@@ -216,9 +218,15 @@ class Alignment:
             return None
 
     def _told(self, progress: Progress) -> None:
+        axes = tuple(self._settings.axes)
         if progress.exposures > self.status.exposures:
-            self._history = [*self._history, progress.value][-HISTORY:]
-        self._board.update(history=tuple(self._history), **shown(progress, tuple(self._settings.axes)))
+            self._points = [*self._points, point(progress, axes)][-HISTORY:]
+            self._board.update(**measured(self._points))
+        self._board.update(**shown(progress, axes))
+
+    def _forget_points(self) -> None:
+        self._points = []
+        self._board.update(**measured(self._points))
 
     def _must_rest(self, command: str) -> None:
         if self._thread is not None and not self._loop.running:

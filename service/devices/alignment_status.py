@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from service.alignment.progress import Outcome, Phase, Progress
-from service.devices.status import State, Status, count, reading
+from service.devices.status import State, Status, count, described, no_image, reading
 
 NAN = float("nan")
 STATES = {Phase.IDLE: State.STANDBY, Phase.ARMED: State.ON, Phase.MOVING: State.MOVING, Phase.APPROVING: State.ON}
 ENDS = {Outcome.ALIGNED: State.STANDBY, Outcome.FAILED: State.FAULT}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class AlignmentStatus(Status):
     """What an alignment shows; positions in the axes' own units, in the order of `axes`."""
 
@@ -33,6 +36,15 @@ class AlignmentStatus(Status):
     value: float = reading(NAN, label="Value", description="What was measured last.", format="%.6g")
     best_value: float = reading(NAN, label="Best value", description="The most that was measured.", format="%.6g")
     history: tuple[float, ...] = reading((), label="History", description="The last values.", format="%.6g")
+    points: NDArray[np.float32] = field(
+        default_factory=no_image,
+        metadata=described(
+            label="Points",
+            description="Where the last values were measured: a row for each, positions in the order of axes, then the"
+            " value.",
+            format="%.9g",
+        ),
+    )
     exposures: int = count("Exposures", "Measurements since Start.")
     moves: int = count("Moves", "Moves since Start.")
     refused: int = count("Refused", "Moves that the guard refused since Start.")
@@ -76,6 +88,20 @@ def shown(progress: Progress, axes: Sequence[str]) -> dict[str, Any]:
         "moves": progress.moves,
         "refused": progress.refused,
         "restored": progress.restored,
+    }
+
+
+def point(progress: Progress, axes: Sequence[str]) -> tuple[float, ...]:
+    """Return where the last value was measured and the value itself; NaN for an axis that nobody knows of."""
+    positions = progress.positions or {}
+    return (*(positions.get(name, NAN) for name in axes), progress.value)
+
+
+def measured(points: Sequence[tuple[float, ...]]) -> dict[str, Any]:
+    """Return the fields that follow from the points that were measured."""
+    return {
+        "history": tuple(row[-1] for row in points),
+        "points": np.array(points, np.float32) if points else no_image(),
     }
 
 

@@ -229,6 +229,7 @@ def _crystal(summary: ResultSummary) -> dict[str, Any]:
         **{name: getattr(summary.figures, name) for name in FIGURES},
         **{name: summary.slices[name] for name in SLICES if name in summary.slices},
         **{name: summary.slices.get(name, no_image()) for name in SOME_SLICES},
+        "voxel_nm": NAN if summary.voxel_nm is None else summary.voxel_nm,
         "latency_s": NAN if summary.latency_s is None else summary.latency_s,
         "latency_stages": tuple(stages),
         "latencies_s": tuple(float(seconds) for seconds in stages.values()),

@@ -150,6 +150,9 @@ class MonitorStatus(Status):
         " should wait for a person.",
     )
 
+    voxel_nm: float = reading(
+        NAN, label="Voxel", description="Edge of a pixel of the slices.", unit="nm", format="%.6g", limits=(0, None)
+    )
     amplitude: NDArray[np.float32] = field(
         default_factory=no_image,
         metadata=described(label="Amplitude", description="Central slice, laboratory grid.", format="%.6g"),

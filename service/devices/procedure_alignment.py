@@ -64,7 +64,7 @@ class ProcedureAlignment(Alignment):
             raise RefusedError(f"{name}: a client moves these axes; procedures want axes of the server")
         if missing := [axis for axis in axes if axis not in self._settings.axes]:
             raise SettingsError(f"{name}: no {', '.join(missing)} in alignment.axes; name them in procedures")
-        self._history.clear()
+        self._forget_points()
         message = f"{name}, armed by {armed.armed_by}"
         self._board.update(state=State.RUNNING, message=message, procedure=name, result="", exposures=0)
         chain = Chain(

@@ -100,6 +100,14 @@ def measured_window(reconstruction: Reconstruction, volume: Volume) -> tuple[sli
     return z, y, x
 
 
+def brightest_frame(reconstruction: Reconstruction, volume: Volume) -> NDArray[np.float32]:
+    """Return the measured counts of the crop's brightest frame, float32 [row, column], NaN where they are not good."""
+    window = measured_window(reconstruction, volume)
+    counts, mask = volume.counts[window], volume.mask[window]
+    brightest = int(counts.sum(axis=(1, 2), where=mask).argmax())
+    return np.where(mask[brightest], counts[brightest], np.nan).astype(np.float32)
+
+
 def before_and_after(repaired: Repaired | None) -> dict[str, NDArray[np.float32]]:
     """Return 'measured' and 'repaired' -> counts float32 [row, column] of the crop's brightest frame, NaN where nothing
     is known; empty where no network was asked.

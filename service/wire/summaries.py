@@ -55,8 +55,7 @@ def _records(tree: Mapping[str, Any]) -> dict[str, Any]:
         "journal": str(tree.get("journal", "")),
         "again": tree.get("again") is True,
     }
-    if "latency_s" in tree:
-        found["latency_s"] = float(tree["latency_s"])
+    found |= {name: float(tree[name]) for name in ("latency_s", "voxel_nm") if name in tree}
     if "figures" in tree:
         found["figures"] = Figures(**_map(tree, "figures"))
     return found | {name: Path(_text(tree, name)) for name in ("path", "picture") if name in tree}

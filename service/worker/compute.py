@@ -213,6 +213,7 @@ class Compute:
             path=product.path if product else None,
             picture=product.picture if product else None,
             slices=product.slices if product else {},
+            voxel_nm=product.voxel_nm if product else None,
             finished_at=time.time(),
             error=one_line(error),
             notes=product.notes if product else (),

@@ -16,7 +16,7 @@ from service.records import Reconstruction, Volume
 from service.repair import Repair
 from service.results.nexus import read_result, write_result
 from service.results.picture import write_picture
-from service.results.slices import before_and_after, central_slices
+from service.results.slices import before_and_after, brightest_frame, central_slices
 from service.settings import Settings
 from service.tiers import Tiers
 from service.worker.inverter import GoOn, Product, Show
@@ -47,7 +47,9 @@ class Inversion:
         `show` is given what is there before that, which has no file. The picture is drawn by `Product.draw`: it takes
         longer than many an inversion.
         """
-        reconstruction = self._run(volume, settings, previous=self._previous, show=lambda early: show(_product(early)))
+        reconstruction = self._run(
+            volume, settings, previous=self._previous, show=lambda early: show(_product(early, volume))
+        )
         began_s = time.perf_counter()
         path = write_result(reconstruction, volume, settings, settings.out.resolve())  # clients are elsewhere
         picture = path.with_suffix(".png")
@@ -55,7 +57,7 @@ class Inversion:
             picture.unlink(missing_ok=True)  # of a former result: no file stands beside another one's picture
         self._previous = _former(reconstruction) or self._previous
         return replace(
-            _product(reconstruction),
+            _product(reconstruction, volume),
             path=path,
             picture=picture,
             latencies_s={**reconstruction.latencies_s, "write": time.perf_counter() - began_s},
@@ -67,16 +69,20 @@ class Inversion:
 
         `go_on` is called often, and ends it by raising.
         """
-        return _product(self._run(volume, settings, previous=self._previous, progress=lambda *_: go_on()))
+        found = self._run(volume, settings, previous=self._previous, progress=lambda *_: go_on())
+        return _product(found, volume)
 
 
-def _product(reconstruction: Reconstruction) -> Product:
+def _product(reconstruction: Reconstruction, volume: Volume) -> Product:
     """What a summary shows of a reconstruction that has no file."""
     return Product(
         figures=reconstruction.figures,
         path=None,
         picture=None,
-        slices=central_slices(reconstruction) | before_and_after(reconstruction.repaired),
+        slices=central_slices(reconstruction)
+        | {"measured": brightest_frame(reconstruction, volume)}
+        | before_and_after(reconstruction.repaired),
+        voxel_nm=reconstruction.voxel_nm,
         latencies_s=reconstruction.latencies_s,
         notes=reconstruction.notes,
         warnings=reconstruction.warnings,

@@ -32,6 +32,7 @@ class Product:
     path: Path | None
     picture: Path | None
     slices: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    voxel_nm: float | None = None
     latencies_s: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -29,7 +29,7 @@ def test_result_lies_on_the_disk_and_the_next_takes_its_hand(tmp_path: Path) -> 
     assert not first.picture.exists()
     first.draw()
     assert first.picture.exists()
-    assert set(first.slices) == {"amplitude", "phase", "strain", "displacement"}
+    assert set(first.slices) == {"amplitude", "phase", "strain", "displacement", "measured"}
     assert first.latencies_s["write"] > 0
     assert not first.figures.hand_chosen
     assert invert(volume, quick(tmp_path)).figures.hand_chosen

@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,7 @@ from braggloop_bliss.bliss_api import (
 )
 from braggloop_bliss.client import Client, Hands
 from braggloop_bliss.counters import numbers
+from braggloop_bliss.flint import Pictures
 from braggloop_bliss.lines import Told, one_line, places
 from braggloop_bliss.plan import axis_settings, section
 from braggloop_bliss.quality import conditions
@@ -90,6 +92,7 @@ class Braggloop:
         self._config = config
         self._proxies: dict[str, Any] = {}
         self._hands: Hands | None = None
+        self._pictures = Pictures(self._device)
 
     def align(
         self,
@@ -143,6 +146,25 @@ class Braggloop:
             end = self._follow(self._hands, "")
         print(f"{self.name}: {end['why']}; axes at {places(self._hands.positions())}")
 
+    def show(self, *axes: Axis) -> None:
+        """Show slices, counts and the way of the alignment in Flint, and go on with every new result.
+
+        The way is shown over two of its axes, the first ones or `axes`. Raises RuntimeError where Flint or a device
+        does not come up.
+        """
+        try:
+            self._pictures.show([axis.name for axis in axes])
+        except Exception as error:
+            raise RuntimeError(f"{self.name}: no pictures: {one_line(error)}") from error
+
+    def hide(self) -> None:
+        """Show no more pictures, and close their tab."""
+        self._pictures.hide()
+
+    def save_pictures(self, path: str) -> None:
+        """Write what the pictures' tab shows to a PNG file, for a logbook. Raises RuntimeError where there is none."""
+        self._pictures.save(os.path.abspath(path))
+
     def status(self) -> Told:
         """What both devices are doing, and their main figures."""
         known: dict[str, Any] = {}
@@ -155,6 +177,8 @@ class Braggloop:
                 known[kind] = f"does not answer: {one_line(error)}"
                 continue
             known.update({f"  {name}": value for name, value in values.items() if value})
+        if self._pictures.shown:
+            known["pictures"] = self._pictures.trouble or "shown in Flint"
         return Told(f"{self.name}:", known)
 
     def defects(self) -> Told:
@@ -231,7 +255,7 @@ class Braggloop:
         except ValueError as error:
             most = f"counts ({error})"
         said = f"align() moves {names or 'the axes that it is given'} to the most {most}"
-        also = "restore(), status(), defects(), watch(), reconstruct(), reprocess(), resume()"
+        also = "restore(), status(), defects(), watch(), reconstruct(), reprocess(), resume(), show()"
         return f"{self.status()}\n  {said}; also {also}"
 
     def _settings(self, axes: tuple[Axis, ...], said: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -60,6 +60,7 @@ __all__ = [
     "SimpleSetting",
     "StopChain",
     "event",
+    "flint_of_session",
     "limits_of",
     "log_warning",
     "metadata_of",
@@ -116,6 +117,17 @@ def metadata_of(scan: Scan, name: str) -> dict[str, Any]:
     """
     get_user_scan_meta().instrument.set(name, lambda scan: _METADATA.get(scan, {}).get(name) and _METADATA[scan])
     return _METADATA.setdefault(scan, {}).setdefault(name, {})
+
+
+def flint_of_session(*, creation_allowed: bool) -> Any:
+    """Return Flint's proxy, opened where it is not open and that is allowed; None where it is neither.
+
+    Raises ImportError where Flint is not installed (from Bliss 2.2 on it is a package of its own), RuntimeError where
+    it cannot be opened.
+    """
+    from bliss.common.plot import get_flint  # late: a session without Flint counts and aligns
+
+    return get_flint(creation_allowed=creation_allowed, mandatory=creation_allowed)
 
 
 def limits_of(axis: Axis) -> tuple[float, float]:

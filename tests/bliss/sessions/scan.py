@@ -29,11 +29,11 @@ for counters in devices.values():
     counters.read_all = timed(counters.read_all)
 
 scan = ascan(here["theta"], -0.5, 0.5, POINTS, 0.01, here["rehearsal"], *devices.values())
-# What a device was asked is read before anything else asks it.
+# What a device was asked is read before anything else asks it; sessions before this one asked too.
+mine = f"PID {os.getpid()})"
 tell(
     asked={
-        name: [str(line) for line in counters.device.black_box(50) if f"PID {os.getpid()})" in str(line)]
-        for name, counters in devices.items()
+        name: [line for line in counters.device.black_box(50) if mine in line] for name, counters in devices.items()
     },
     points=POINTS + 1,
     spent_s=list(spent_s),
