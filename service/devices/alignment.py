@@ -232,4 +232,5 @@ class Alignment:
         if self._thread is not None and not self._loop.running:
             self._thread.join(TIDY_S)
         if self._busy:
-            raise RefusedError(f"{command}: the loop is {self._loop.progress.phase}; Stop or Abort it first")
+            way_out = "Stop or Abort it first" if self._loop.running else "it lets go of its axes, try again"
+            raise RefusedError(f"{command}: the loop is {self._loop.progress.phase}; {way_out}")
