@@ -28,12 +28,35 @@ LAB = "BRAGGLOOP_BLISS_LAB"
 ROOT = Path(__file__).resolve().parents[2]
 DISTRIBUTION = ROOT / "deploy" / "bliss"
 SESSIONS = Path(__file__).parent / "sessions"
-# Axes of Bliss's own, which live on when Braggloop's devices do not, and a peak over one of them.
+# A peak to rehearse with over two axes of Braggloop's; axes of Bliss's own, which live on when Braggloop's devices do
+# not, and a peak over one of them.
 MORE = """
+- plugin: generic
+  package: braggloop_bliss.rehearsal
+  class: SimulatedPeak
+  name: rehearsal
+  height: 10000.0
+  background: 3.0
+  axes:
+    - {axis: $theta, centre: 0.31, width: 0.2}
+    - {axis: $chi, centre: 89.6, width: 0.5}
+
+- plugin: generic
+  package: braggloop_bliss.align
+  class: Braggloop
+  name: rehearsing
+  alignment: braggloop/alignment/1
+  reconstruction: braggloop/reconstruction/1
+  counter: $rehearsal
+  count_time: 0.01
+  axes:
+    - {axis: $theta, width: 0.2, tolerance: 0.01, largest_step: 0.5}
+    - {axis: $chi, width: 0.5, tolerance: 0.02, largest_step: 1.0}
+
 - plugin: emotion
   class: mockup
   axes:
-    - name: eta
+    - name: mu
       steps_per_unit: 10000
       velocity: 0.05
       acceleration: 1.0
@@ -44,10 +67,10 @@ MORE = """
 - plugin: generic
   package: braggloop_bliss.rehearsal
   class: SimulatedPeak
-  name: eta_peak
+  name: mu_peak
   height: 10000.0
   axes:
-    - {axis: $eta, centre: 0.31, width: 0.2}
+    - {axis: $mu, centre: 0.31, width: 0.2}
 
 - plugin: generic
   package: braggloop_bliss.align
@@ -55,9 +78,9 @@ MORE = """
   name: early
   alignment: braggloop/alignment/1
   reconstruction: braggloop/reconstruction/1
-  counter: $eta_peak.regions.roi1
+  counter: $mu_peak.regions.roi1
   axes:
-    - {axis: $eta, width: 0.2, tolerance: 0.01, largest_step: 0.5}
+    - {axis: $mu, width: 0.2, tolerance: 0.01, largest_step: 0.5}
 """
 SETTINGS = """
 [twin]
@@ -68,15 +91,9 @@ recipe = "30*ER+60*HIO+20*ER"
 starts = 3
 keep = 2
 size = 32
-[goniometer.axes.theta]
-velocity = 5.0
-[goniometer.axes.chi]
-position = 90.0
-low_limit = 80.0
-high_limit = 100.0
-velocity = 5.0
 """
-DEVICES = 5
+GONIOMETER = (DISTRIBUTION / "settings.toml").read_text().partition("[phasing]")[0]
+DEVICES = 9
 START_S = 60.0
 SESSION_S = 90.0
 
@@ -87,7 +104,7 @@ class Lab:
     def __init__(self, running: bliss_lab.Lab, children: Children, folder: Path) -> None:
         self._running, self._children, self._folder = running, children, folder
         self._file = folder / "settings.toml"
-        self._file.write_text(f"out = {json.dumps(str(folder / 'results'))}\n{SETTINGS}{_wiring(folder)}")
+        self._file.write_text(f"out = {json.dumps(str(folder / 'results'))}\n{GONIOMETER}{SETTINGS}{_wiring(folder)}")
         self.environment = {
             **bliss_lab.environment_of(running.prefix), **running.environment, "PYTHONPATH": str(DISTRIBUTION),
         }  # fmt: skip
@@ -104,6 +121,7 @@ class Lab:
 
     def start_devices(self) -> None:
         self._start("devices", "lab", self._file, DEVICES)
+        self.began_s = time.monotonic()  # from when on the crystal of the twin drifts
 
     def _start(self, name: str, instance: str, settings: Path, devices: int) -> None:
         arguments = ("Braggloop", instance, "--settings", str(settings))
@@ -222,7 +240,7 @@ class Session:
 
     def end(self) -> list[str]:
         """Wait for its end and return what it still printed."""
-        self.process.wait(SESSION_S)
+        until(lambda: self.process.poll() is not None, SESSION_S)
         assert self.process.returncode == 0, self._said()
         return self._said()[self._seen :].strip().splitlines()
 

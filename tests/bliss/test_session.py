@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import signal
@@ -10,14 +11,16 @@ import statistics
 import pytest
 import tango
 
+from models.simulate.goniometer import offset
+from service.adapters.twin_scene import BEAM_M, ROCKING_DEG, aligned, near, where_aligned
 from tests.bliss.conftest import Lab, stands
 from tests.helpers.streams import until
 
 pytestmark = [pytest.mark.bliss, pytest.mark.usefixtures("standing")]
 
-PEAK = {"theta": 0.31, "chi": 89.6}  # of `rehearsal` in deploy/bliss/beacon/braggloop.yml
+PEAK = {"theta": 0.31, "chi": 89.6}  # of `rehearsal` in conftest
 WITHIN = {"theta": 0.02, "chi": 0.05}  # a tenth of the widths
-ETA_PEAK = 0.31
+MU_PEAK = 0.31
 MOST_S = 0.02  # that both devices together may add to a point
 
 
@@ -39,7 +42,7 @@ def test_a_scan_reads_every_number_of_both_devices_once_a_point(lab: Lab) -> Non
     assert len(told["spent_s"]) == 2 * points
     assert 2.0 * statistics.median(told["spent_s"]) < MOST_S
     assert "rFactor" in told["info"]["reconstruction"]
-    assert "align() moves theta, chi" in told["info"]["braggloop"]
+    assert "align() moves x, y, eta" in told["info"]["braggloop"]
     assert "none yet" in told["counter"]
 
 
@@ -59,14 +62,28 @@ def test_align_brings_the_sessions_axes_to_the_peak(lab: Lab) -> None:
     assert told["strange"] == "ValueError: settings of chi, which is not aligned"
     assert told["wrong"].startswith("ValueError: restore='home'")
     assert "method" in told["unknown"]
-    assert told["roi"].startswith("ValueError: no counter $eta_peak.regions.roi1: ")
-    assert "no counter $eta_peak.regions.roi1" in told["info"]
+    assert told["roi"].startswith("ValueError: no counter $mu_peak.regions.roi1: ")
+    assert "no counter $mu_peak.regions.roi1" in told["info"]
     assert told["limited"]["outcome"] == "failed"
     assert "would exceed" in told["limited"]["said"]
     for line in (told["limited"]["said"], told["unknown"]):
         assert "\n" not in line
-    assert told["status"].startswith("braggloop:")
+    assert told["status"].startswith("rehearsing:")
     assert "nobody asked for defects" in told["defects"]
+
+
+def test_align_brings_the_crystal_of_the_twin_into_the_beam(lab: Lab) -> None:
+    goniometer = near(0).goniometer  # what VirtualCounter sees with the seed of its settings
+    place, away = where_aligned(goniometer), {"x": 0.6 * BEAM_M, "y": 0.6 * BEAM_M, "eta": 0.6 * ROCKING_DEG}
+    signs = ((1, 1, 1), (-1, 1, -1), (1, -1, -1))
+    starts = [
+        {axis: at + sign * away[axis] for (axis, at), sign in zip(place.items(), some, strict=True)} for some in signs
+    ]
+    with lab.session("crystal.py", json.dumps(starts)) as session:
+        told = session.told()
+    for result in told["found"]:
+        assert result["outcome"] == "aligned", result
+        assert aligned(offset(goniometer, result["positions"], result["ended_s"] - lab.began_s)), result
 
 
 def test_ctrl_c_stops_the_axes_and_leaves_one_line(lab: Lab) -> None:
@@ -77,7 +94,7 @@ def test_ctrl_c_stops_the_axes_and_leaves_one_line(lab: Lab) -> None:
     assert '"how": "Ctrl-C"' in last
     assert '"moving": false' in last
     assert len(lines) == 1, lines
-    assert lines[0].startswith("braggloop: stopped by Ctrl-C; axes stopped at theta")
+    assert lines[0].startswith("rehearsing: stopped by Ctrl-C; axes stopped at theta")
     _the_axes_stand_off_the_peak(lab)
     alignment = lab.device("alignment/1")
     assert alignment.outcome == "aborted"
@@ -104,16 +121,16 @@ def test_a_session_that_is_killed_ends_its_loop(lab: Lab) -> None:
 
 
 def test_a_device_server_that_is_killed_stops_the_axes(lab: Lab) -> None:
-    with lab.session("slow.py", "eta", "eta_peak") as session:
+    with lab.session("slow.py", "mu", "mu_peak") as session:
         session.wait_for("moving\n")
         lab.kill_devices()
         told = session.told()
     lab.restart_devices()
-    assert "; axes stopped at eta" in told["how"]
+    assert "; axes stopped at mu" in told["how"]
     assert "braggloop/alignment/1" in told["how"]
     assert "\n" not in told["how"]
     assert not told["moving"]
-    assert abs(told["at"]["eta"] - ETA_PEAK) > 0.1
+    assert abs(told["at"]["mu"] - MU_PEAK) > 0.1
     assert math.isnan(told["value"])
 
 

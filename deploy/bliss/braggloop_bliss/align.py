@@ -76,11 +76,12 @@ class Alignment:
         """All of it, as the session shows what a call returns."""
         known = {"reason": self.reason, "axes": places(self.positions), "exposures": self.exposures}
         if self.best:
-            known["most counted"] = f"{self.best_value:g} at {places(self.best)}"
+            known["best point"] = places(self.best)
+            known["most counted"] = f"{self.best_value:g}"
         return str(Told(self.outcome, known))
 
     def __str__(self) -> str:
-        most = f"; most counted: {self.best_value:g} at {places(self.best)}" if self.best else ""
+        most = f"; best point: {places(self.best)}; most counted: {self.best_value:g}" if self.best else ""
         return f"{self.outcome}: {self.reason}; axes at {places(self.positions)}; {self.exposures} exposures{most}"
 
 

@@ -9,7 +9,7 @@ from lab_session import opened, refusal, tell
 STARTS = ((0.5, 90.0), (0.1, 89.2), (0.6, 89.3))
 
 here = opened()
-braggloop, theta, chi, rehearsal = (here[name] for name in ("braggloop", "theta", "chi", "rehearsal"))
+rehearsing, theta, chi, rehearsal = (here[name] for name in ("rehearsing", "theta", "chi", "rehearsal"))
 
 
 def ended(result):
@@ -19,18 +19,18 @@ def ended(result):
 found = []
 for place in STARTS:
     mv(theta, place[0], chi, place[1])
-    found.append(ended(braggloop.align()))
+    found.append(ended(rehearsing.align()))
 
 mv(theta, 0.5, chi, 90.0)
-alone = ended(braggloop.align(chi, most_exposures=60))
+alone = ended(rehearsing.align(chi, most_exposures=60))
 kept = theta.position
-braggloop.restore("start")
+rehearsing.restore("start")
 restored = {"theta": theta.position, "chi": chi.position}
 
-wide = refusal(lambda: braggloop.align(settings={"theta": {"high": 1e3}}))
-strange = refusal(lambda: braggloop.align(theta, settings={"chi": {"width": 1.0}}))
-wrong = refusal(lambda: braggloop.align(theta, restore="home"))
-unknown = refusal(lambda: braggloop.align(theta, method="guess"))
+wide = refusal(lambda: rehearsing.align(settings={"theta": {"high": 1e3}}))
+strange = refusal(lambda: rehearsing.align(theta, settings={"chi": {"width": 1.0}}))
+wrong = refusal(lambda: rehearsing.align(theta, restore="home"))
+unknown = refusal(lambda: rehearsing.align(theta, method="guess"))
 
 early = get_config().get("early")
 roi = refusal(early.align)
@@ -48,7 +48,7 @@ def narrowing():
 narrowing.readings = 0
 rehearsal.drawn = narrowing
 mv(theta, 0.5, chi, 90.0)
-limited = ended(braggloop.align(restore="start"))
+limited = ended(rehearsing.align(restore="start"))
 theta.limits, rehearsal.drawn = limits, drawn
 
 tell(
@@ -63,6 +63,6 @@ tell(
     limited=limited,
     roi=roi,
     info=early.__info__(),
-    status=str(braggloop.status()),
-    defects=str(braggloop.defects()),
+    status=str(rehearsing.status()),
+    defects=str(rehearsing.defects()),
 )

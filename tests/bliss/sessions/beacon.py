@@ -12,7 +12,7 @@ from lab_session import opened, refusal, tell
 HEARTBEAT_S = 3.0
 
 here = opened()
-braggloop, axes = here["braggloop"], [here["theta"], here["chi"]]
+rehearsing, axes = here["rehearsing"], [here["theta"], here["chi"]]
 host, port = os.environ["BEACON_HOST"].split(":")
 for axis in axes:
     axis.velocity = 0.05
@@ -30,7 +30,7 @@ def back():
 
 
 def ended():
-    result = braggloop.align(heartbeat_s=HEARTBEAT_S, most_exposures=3)
+    result = rehearsing.align(heartbeat_s=HEARTBEAT_S, most_exposures=3)
     raise RuntimeError(str(result))
 
 

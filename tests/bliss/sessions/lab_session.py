@@ -11,10 +11,11 @@ from bliss.config.static import get_config
 
 
 def opened() -> dict[str, Any]:
-    """Set the session up and return its objects by name."""
-    session = get_config().get("lab")
+    """Set the session up and return its objects by name, and those to rehearse with."""
+    config = get_config()
+    session = config.get("lab")
     session.setup()
-    return dict(session.env_dict)
+    return {**session.env_dict, **{name: config.get(name) for name in ("rehearsal", "rehearsing")}}
 
 
 def tell(**known: Any) -> NoReturn:

@@ -12,7 +12,6 @@ import time
 import gevent
 from bliss.common.plot import close_flint, get_flint
 from bliss.common.scans import ascan
-from bliss.common.standard import mv
 from lab_session import opened, refusal, tell
 
 os.environ.update(QT_QPA_PLATFORM="offscreen", DISPLAY=":offscreen")  # Bliss opens no Flint without a name
@@ -51,7 +50,6 @@ try:
     empty = titles()
     scan = ascan(theta, -0.6, 0.6, 63, 0.01, here["frames"], save=False)
     braggloop.reconstruct(scan)
-    mv(theta, 0.5)
     braggloop.align()
     until(lambda: "done" in titles()["amplitude"] and "aligned" in titles()["path"])
     drawn = titles()

@@ -6,10 +6,10 @@ from bliss.common.standard import mv
 from lab_session import opened, tell
 
 here = opened()
-braggloop, theta, chi, rehearsal = (here[name] for name in ("braggloop", "theta", "chi", "rehearsal"))
+rehearsing, theta, chi, rehearsal = (here[name] for name in ("rehearsing", "theta", "chi", "rehearsal"))
 
 mv(theta, 0.5, chi, 90.0)
-result = braggloop.align()
+result = rehearsing.align()
 scan = result.scan
 
 drawn = rehearsal.drawn
@@ -25,7 +25,7 @@ def failing():
 failing.readings = 0
 rehearsal.drawn = failing
 mv(theta, 0.5, chi, 90.0)
-lost = braggloop.align()
+lost = rehearsing.align()
 
 tell(
     exposures=result.exposures,

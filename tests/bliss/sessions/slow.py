@@ -15,7 +15,7 @@ HEARTBEAT_S = 3.0
 SETTINGS = {"width": 0.2, "tolerance": 0.01, "largest_step": 0.5}
 
 here = opened()
-braggloop, counters = here["braggloop"], list(here["alignment"].counters)
+rehearsing, counters = here["rehearsing"], list(here["alignment"].counters)
 if sys.argv[1:]:
     axes, counter = ([get_config().get(name)] for name in sys.argv[1:])
     said = {"counter": counter[0], "settings": {axes[0].name: SETTINGS}}
@@ -34,7 +34,7 @@ def say_when_moving():
 gevent.spawn(say_when_moving)
 how, result = "", ""
 try:
-    result = str(braggloop.align(*axes, heartbeat_s=HEARTBEAT_S, **said))
+    result = str(rehearsing.align(*axes, heartbeat_s=HEARTBEAT_S, **said))
 except KeyboardInterrupt:
     how = "Ctrl-C"
 except RuntimeError as error:
