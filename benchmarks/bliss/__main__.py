@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
 import tempfile
 import time
@@ -27,10 +26,6 @@ from benchmarks.defects.scores import share
 from models.simulate.goniometer import offset
 from service.adapters.twin_scene import (
     EXPOSURE_S,
-    LIMIT_DEG,
-    LIMIT_M,
-    ROTATION,
-    TRANSLATION,
     Scene,
     aligned,
     near,
@@ -43,25 +38,9 @@ from service.settings import load_settings
 
 Row = Mapping[str, Any]
 
-SEED = 0  # of the crystal
-AXES = ("x", "y", "eta")
+SEED = 0  # of the crystal, as the settings of the lab have it by default
 MOST_COST_MS = 20.0
 SCRIPT = Path(__file__).with_name("session.py")
-BEACON = """
-- plugin: emotion
-  package: braggloop_bliss.motors
-  class: FineTangoMotor
-  axes:
-    - {name: x, uri: braggloop/goniometer/x, velocity_attr: velocity, unit: m, tolerance: 1e-6, display_digits: 9}
-    - {name: y, uri: braggloop/goniometer/y, velocity_attr: velocity, unit: m, tolerance: 1e-6, display_digits: 9}
-    - {name: eta, uri: braggloop/goniometer/eta, velocity_attr: velocity, unit: deg, tolerance: 0.01}
-
-- plugin: bliss
-  class: tango_attr_as_counter
-  uri: braggloop/counter/1
-  counters:
-    - {name: crystal, attr_name: counts, mode: SINGLE}
-"""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -79,32 +58,15 @@ def main(arguments: Sequence[str]) -> int:
     }
     with tempfile.TemporaryDirectory(prefix="braggloop-bench-") as name:
         folder = Path(name)
-        settings_file = written_settings(folder)
-        beacon = folder / "beacon"
-        shutil.copytree(BLISS / "beacon", beacon)
-        (beacon / "crystal.yml").write_text(BEACON, encoding="utf-8")
-        settings = load_settings(settings_file, {"out": folder / "out"}, {})
+        settings = load_settings(SETTINGS_FILE, {"out": folder / "out"}, {})
         settings.out.mkdir()
-        with running_lab(options.lab.absolute(), beacon, settings, settings_file, folder / "logs") as lab:
+        with running_lab(options.lab.absolute(), BLISS / "beacon", settings, SETTINGS_FILE, folder / "logs") as lab:
             figures = {part: parts[part](lab, folder) for part in options.only}
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1))
     for part, rows in figures.items():
         Console(width=140).print(table(part, rows))
     return 0
-
-
-def written_settings(folder: Path) -> Path:
-    """The lab's settings, with the axes of the crystal beside its own."""
-    sections = [SETTINGS_FILE.read_text(encoding="utf-8")]
-    for axis in AXES:
-        limit, kind = (LIMIT_DEG, ROTATION) if axis == "eta" else (LIMIT_M, TRANSLATION)
-        known = {**kind, "low_limit": -limit, "high_limit": limit}
-        sections.append("\n".join([f"[goniometer.axes.{axis}]", *(f"{k} = {json.dumps(v)}" for k, v in known.items())]))
-    sections.append(f"[counter]\nseed = {SEED}\nexposure_s = {EXPOSURE_S}\n")
-    file = folder / "settings.toml"
-    file.write_text("\n".join(sections), encoding="utf-8")
-    return file
 
 
 def align(lab: BlissLab, folder: Path, starts: int) -> list[Row]:

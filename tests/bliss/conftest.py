@@ -240,7 +240,10 @@ class Session:
 
     def end(self) -> list[str]:
         """Wait for its end and return what it still printed."""
-        until(lambda: self.process.poll() is not None, SESSION_S)
+        try:
+            self.process.wait(SESSION_S)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"the session goes on: {self._said()}")
         assert self.process.returncode == 0, self._said()
         return self._said()[self._seen :].strip().splitlines()
 
