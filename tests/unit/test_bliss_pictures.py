@@ -110,7 +110,7 @@ def test_the_way_is_shown_over_two_axes_with_start_and_best() -> None:
     read = alignment(("theta", "chi"), best=(0.3, 93.0), start_point=(0.0, 90.0))
     path = path_picture(read)
     assert path.labels == ("theta", "chi")
-    assert path.title == "aligned, 4 exposures, peak\nbest 1000 at theta 0.3, chi 93"
+    assert path.title == "aligned, 4 exposures, most 1000\nbest theta 0.3, chi 93"
     np.testing.assert_allclose(path.curves["way"].y, [90, 91, 92, 93])
     assert (path.curves["best"].x[0], path.curves["start"].y[0]) == (0.3, 90.0)
     colours = path.curves["measured"].color

@@ -58,7 +58,9 @@ SHOWN = {
 
 @dataclass(frozen=True)
 class Alignment:
-    """How an alignment ended: `outcome` and why, the best point and what was counted there; its exposures as a scan."""
+    """How an alignment ended: `outcome` and why, the best point, the most that was counted by then, what is `counted`
+    where the axes stand in the end (NaN where it did not succeed); its exposures, and that one, as a scan.
+    """
 
     outcome: str
     reason: str
@@ -66,6 +68,7 @@ class Alignment:
     best_value: float
     exposures: int
     positions: Mapping[str, float]
+    counted: float = math.nan
     scan: Scan | None = None
 
     @property
@@ -74,7 +77,9 @@ class Alignment:
 
     def __info__(self) -> str:
         """All of it, as the session shows what a call returns."""
-        known = {"reason": self.reason, "axes": places(self.positions), "exposures": self.exposures}
+        known: dict[str, Any] = {"reason": self.reason, "axes": places(self.positions), "exposures": self.exposures}
+        if not math.isnan(self.counted):
+            known["counted there"] = f"{self.counted:g}"
         if self.best:
             known["best point"] = places(self.best)
             known["most counted"] = f"{self.best_value:g}"
@@ -82,6 +87,8 @@ class Alignment:
 
     def __str__(self) -> str:
         most = f"; best point: {places(self.best)}; most counted: {self.best_value:g}" if self.best else ""
+        if not math.isnan(self.counted):
+            most = f"; counted there: {self.counted:g}"
         return f"{self.outcome}: {self.reason}; axes at {places(self.positions)}; {self.exposures} exposures{most}"
 
 
@@ -133,7 +140,8 @@ class Braggloop:
             if restore and end["outcome"] not in (*ALIGNED, *BY_A_PERSON):
                 device.Restore(restore)
                 self._follow(hands, counter.name)
-            result = self._result(end, hands)
+            counted = hands.do({"kind": "expose"}).get("value", math.nan) if end["outcome"] == "aligned" else math.nan
+            result = self._result(end, hands, counted)
             hands.points.end({"outcome": result.outcome, "reason": result.reason, "best": dict(result.best)})
         print(f"{self.name}: {result}")
         return result
@@ -303,11 +311,11 @@ class Braggloop:
     def _follow(self, hands: Hands, counter: str) -> dict[str, Any]:
         return Client(self._device("alignment"), hands, _Table(counter, hands.positions())).follow()
 
-    def _result(self, end: Mapping[str, Any], hands: Hands) -> Alignment:
+    def _result(self, end: Mapping[str, Any], hands: Hands, counted: float) -> Alignment:
         read = _read(self._device("alignment"), ("exposures", "bestValue"))
         return Alignment(
             end["outcome"], end["why"], end["best"], float(read["bestValue"]), int(read["exposures"]),
-            hands.positions(), hands.points.scan,
+            hands.positions(), counted, hands.points.scan,
         )  # fmt: skip
 
     @contextlib.contextmanager

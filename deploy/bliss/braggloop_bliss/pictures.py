@@ -196,7 +196,7 @@ def path_picture(read: Mapping[str, Any], wanted: Sequence[str] = ()) -> Path:
     if len(shown) == 1:
         places, shown = [*places, -1], [*shown, "measured"]
         best, start = ([*best, read["bestValue"]] if best else None), None
-    return Path(f"{_outcome(read)}\n{_most(read, axes)}", (shown[0], shown[1]), _way(points, places, best, start))
+    return Path(f"{_outcome(read)}\n{_best(read, axes[:2])}", (shown[0], shown[1]), _way(points, places, best, start))
 
 
 def _way(
@@ -222,16 +222,15 @@ def _ends(values: np.ndarray) -> np.ndarray:
 
 def _outcome(read: Mapping[str, Any]) -> str:
     how = read["outcome"] or read["phase"]
-    return f"{how}, {read['exposures']} exposures, {read['method']}"
+    most = f", most {read['bestValue']:.4g}" if math.isfinite(read["bestValue"]) else ""
+    return f"{how}, {read['exposures']} exposures{most}"
 
 
-def _most(read: Mapping[str, Any], axes: Sequence[str]) -> str:
-    if read["best"] is None or not math.isfinite(read["bestValue"]):
+def _best(read: Mapping[str, Any], axes: Sequence[str]) -> str:
+    if read["best"] is None:
         return "alignment"
-    at = ", ".join(
-        f"{name} {place:.5g}" for name, place in zip(read["axes"], read["best"], strict=True) if name in axes
-    )
-    return f"best {read['bestValue']:.4g} at {at}"
+    at = zip(read["axes"], read["best"], strict=True)
+    return "best " + ", ".join(f"{name} {place:.5g}" for name, place in at if name in axes)
 
 
 def _place(point: Sequence[float] | None, places: Sequence[int]) -> list[float] | None:

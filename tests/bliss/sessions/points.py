@@ -30,6 +30,8 @@ lost = rehearsing.align()
 tell(
     exposures=result.exposures,
     best_value=result.best_value,
+    counted=result.counted,
+    peak=rehearsal.height,
     values={name: stream[:].tolist() for name, stream in scan.streams.items()},
     reason=scan.scan_info["end_reason"],
     title=scan.scan_info["title"],
