@@ -86,6 +86,12 @@ class Silent:
         return "the worker has been silent"
 
 
+def silent():
+    results = Results(Silent())
+    results.series = "one that is not shown"
+    return refusal(lambda: results.final(60.0))
+
+
 def watched_twice():
     """Watched, then reconstructed: once is enough."""
     scan, passed = rocking(run=False), []
@@ -123,6 +129,6 @@ tell(
     on_hold=refusal(lambda: braggloop.watch(fly, on_hold="pause")),
     figures_alone=refusal(lambda: braggloop.watch(fly)),
     unread=refusal(lambda: braggloop.watch(rocking(run=False), until="filledCounts < 5")),
-    silent=refusal(lambda: Results(Silent()).final(60.0)),
+    silent=silent(),
     twice=watched_twice(),
 )
