@@ -270,7 +270,10 @@ class WorkerSettings(Section):
     warn_s: float = Field(5.0, gt=0, description="an open series without frames for this long fails /healthz, s")
     late_s: float = Field(2.0, ge=0, description="how long missing frames may come after the end of a series, s")
     preview_frames: int = Field(
-        0, ge=0, description="what came of an open series is inverted whenever so many new frames came; 0: never"
+        0,
+        ge=0,
+        description="what came of an open series is inverted whenever so many new frames came, where it takes"
+        " less than half of `series_max_bytes`; 0: never",
     )
     series_max_bytes: int = Field(
         16_000_000_000, gt=0, description="largest series that is assembled: 5 bytes a pixel and frame, bytes"

@@ -20,7 +20,10 @@ from service.worker.spool import segment_path
 SETTINGS_FILE = "settings.json"  # in the spool: what the stages work with
 # What may change under a running worker: the journal lies in `out`, its positions are the spool's, sockets and health
 # belong to processes that go on, the other sections to other commands.
-CHANGEABLE = ("detector", "geometry", "phasing", "worker.stall_s", "worker.late_s", "worker.series_max_bytes")
+CHANGEABLE = (
+    "detector", "geometry", "phasing", "worker.stall_s", "worker.late_s", "worker.preview_frames",
+    "worker.series_max_bytes",
+)  # fmt: skip
 SAVE_WAIT_S = 1.0  # a copy that takes longer goes on after the answer: a Tango command has 3 s
 
 

@@ -66,6 +66,7 @@ class Compute:
             if not self.step(spool_full=_says_full(lifeline.heard)):
                 time.sleep(self._idle_s)
             lifeline.beat(lambda: report(self.report))
+        self._inverter.give_way()
         while self._inverter.job is not None and not lifeline.orphaned:
             self._finish(self._inverter.poll(IDLE_S[1]))
             lifeline.beat(lambda: report(self.report))
@@ -149,15 +150,20 @@ class Compute:
         every, identity, frames = (
             self._settings.worker.preview_frames, self._intake.open_identity, self._intake.open_accounting,
         )  # fmt: skip
-        if not every or identity is None or frames is None:
+        if not every or identity is None or frames is None or not self._idle:
             return False
         received, seen = frames.received, self._previewed[1] if self._previewed[0] == identity else 0
-        if received - seen < every or self._inverter.job is not None or self._waiting or not self._caught_up:
+        if received - seen < every or 2 * self._intake.open_bytes > self._settings.worker.series_max_bytes:
             return False
         self._previewed = (identity, received)
-        load = partial(reread, self._settings.spool.folder, identity, self._settings)
+        load = partial(reread, self._settings.spool.folder, identity, self._settings, self._inverter.go_on)
         self._inverter.submit(Job(identity=identity, load=load, settings=self._settings, preview=True))
         return True
+
+    @property
+    def _idle(self) -> bool:
+        """Whether nothing is wanted, waits or is left to read."""
+        return self._inverter.job is None and self._wishes.empty() and not self._waiting and self._caught_up
 
     def _begin(self, closed: Closed) -> None:
         outcome = closed.outcome

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from service.wire import messages as wire
 from service.worker.assembly import Dropped, Event, Key, SeriesAssembler, SeriesFailure
 from service.worker.complaints import Complaints
 from service.worker.journal import Identity
+from service.worker.series import BYTES_PER_VOXEL
 from service.worker.spool import Position, Record, SpoolReader, segment_path
 
 log = logging.getLogger(__name__)
@@ -113,6 +115,12 @@ class Intake:
             return None
         key = (start.series_id, start.series_unique_id)
         return (*key, self._began[key].position)
+
+    @property
+    def open_bytes(self) -> int:
+        """What the series that is open takes in memory, with all images that were announced."""
+        start, accounting = self._assembler.open_start, self._assembler.open_accounting
+        return 0 if start is None or accounting is None else accounting.sent * math.prod(start.shape) * BYTES_PER_VOXEL
 
     @property
     def silent_s(self) -> float:
@@ -253,20 +261,24 @@ def _timed(outcome: Volume | SeriesFailure, begun: Begun) -> Volume | SeriesFail
     return replace(outcome, last_frame_at=begun.last_frame_at, latencies_s={"assemble": begun.assemble_s})
 
 
-def reread(folder: Path, identity: Identity, settings: Settings) -> Volume:
-    """Assemble one series again from where it begins; raise SeriesError where it is not there any more or failed."""
+def reread(folder: Path, identity: Identity, settings: Settings, go_on: Callable[[], None] = lambda: None) -> Volume:
+    """Assemble one series again from where it begins; raise SeriesError where it is not there any more or failed.
+
+    `go_on` is called for each message, and ends it by raising.
+    """
     series_id, name, position = identity
-    volume = _assembled(SpoolReader(folder, position), (series_id, name), settings)
+    volume = _assembled(SpoolReader(folder, position), (series_id, name), settings, go_on)
     # The oldest segment leaves first: where the first one of the series is still here, all that were read were its own.
     if volume is None or not segment_path(folder, position.segment).exists():
         raise SeriesError(f"series {series_id} ({name[:40]}) is not in the spool any more")
     return volume
 
 
-def _assembled(reader: SpoolReader, key: Key, settings: Settings) -> Volume | None:
+def _assembled(reader: SpoolReader, key: Key, settings: Settings, go_on: Callable[[], None]) -> Volume | None:
     """Return the volume of the series whose start is the next record, None where that is another record."""
     assembler, begin = SeriesAssembler(settings), reader.position
     while record := reader.read():
+        go_on()
         if assembler.open_start is None and record.position != begin:
             return None
         if volume := _volume_in(_events_of(assembler, record, key)):

@@ -38,7 +38,8 @@ class Inversion:
         tiers: Tiers | None = None,
         classifier: Classifier | None = None,
     ) -> None:
-        self._run = partial(run, repair=repair, tiers=tiers, classifier=classifier)
+        self._run = partial(run, classifier=classifier)
+        self._repair, self._tiers = repair, tiers
         self._previous = None if last_file is None else _former_in(last_file)
 
     def __call__(self, volume: Volume, settings: Settings, show: Show = lambda _: None) -> Product:
@@ -48,7 +49,12 @@ class Inversion:
         longer than many an inversion.
         """
         reconstruction = self._run(
-            volume, settings, previous=self._previous, show=lambda early: show(_product(early, volume))
+            volume,
+            settings,
+            repair=self._repair,
+            tiers=self._tiers,
+            previous=self._previous,
+            show=lambda early: show(_product(early, volume)),
         )
         began_s = time.perf_counter()
         path = write_result(reconstruction, volume, settings, settings.out.resolve())  # clients are elsewhere
@@ -67,7 +73,8 @@ class Inversion:
     def preview(self, volume: Volume, settings: Settings, go_on: GoOn) -> Product:
         """Return what a series that is still open shows so far; no file, and no hand for the next result.
 
-        `go_on` is called often, and ends it by raising.
+        No gap is filled and no tier shown: that takes longer than a preview may. `go_on` is called often; it ends this
+        by raising.
         """
         found = self._run(volume, settings, previous=self._previous, progress=lambda *_: go_on())
         return _product(found, volume)

@@ -101,6 +101,11 @@ class Inverter:
         if self.job is not None and self.job.preview:
             self._given_way.set()
 
+    def go_on(self) -> None:
+        """Raise SeriesError where the preview that runs is to give way."""
+        if self._given_way.is_set():
+            raise SeriesError("given up for a series that is over")
+
     def poll(self, timeout_s: float = 0.0) -> Inverted | None:
         """Return what the job shows or what became of it, None where nothing is ready within `timeout_s`."""
         try:
@@ -134,7 +139,7 @@ class Inverter:
             accounting, before = volume.accounting, _before(volume)
             whole = Inverted(job=job, accounting=accounting, product=None, last_frame_at=volume.last_frame_at)
             if job.preview:
-                return _with(whole, self._preview(volume, job.settings, self._go_on), before)
+                return _with(whole, self._preview(volume, job.settings, self.go_on), before)
             product = self._invert(
                 volume, job.settings, lambda early: self._done.put(_with(whole, early, before, preliminary=True))
             )
@@ -145,10 +150,6 @@ class Inverter:
             log.exception("series %s (%s)", *job.identity[:2])
             text = f"{type(error).__name__}: {one_line(error)}"
             return Inverted(job=job, accounting=accounting, product=None, error=text)
-
-    def _go_on(self) -> None:
-        if self._given_way.is_set():
-            raise SeriesError("given up for a series that is over")
 
 
 def _with(job: Inverted, product: Product, before: Mapping[str, float], preliminary: bool = False) -> Inverted:

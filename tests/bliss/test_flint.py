@@ -43,7 +43,7 @@ def test_pictures_show_the_last_result_and_come_back_after_flint_was_killed(lab:
     assert drawn["measured"].endswith("\nmeasured")
     assert drawn["repaired"] == "no network was asked\nrepaired"
     assert drawn["path"].startswith("aligned, ")
-    assert "eta" in drawn["path"]
+    assert "\nbest x " in drawn["path"]
     assert told["closed"].startswith("Flint is closed; flint() opens it")
     assert 0.0 < told["counted"] < 1.0, "the session counts on"
     assert told["again"] == drawn

@@ -6,7 +6,6 @@ import json
 import math
 import os
 import signal
-import statistics
 
 import pytest
 import tango
@@ -21,7 +20,6 @@ pytestmark = [pytest.mark.bliss, pytest.mark.usefixtures("standing")]
 PEAK = {"theta": 0.31, "chi": 89.6}  # of `rehearsal` in conftest
 WITHIN = {"theta": 0.02, "chi": 0.05}  # a tenth of the widths
 MU_PEAK = 0.31
-MOST_S = 0.02  # that both devices together may add to a point
 
 
 def test_a_scan_reads_every_number_of_both_devices_once_a_point(lab: Lab) -> None:
@@ -40,8 +38,6 @@ def test_a_scan_reads_every_number_of_both_devices_once_a_point(lab: Lab) -> Non
     assert counted >= {"reconstruction:resolution", "reconstruction:defectProbability", "reconstruction:latency"}
     assert "reconstruction:lastFile" not in values
     assert (told["units"]["resolution"], told["units"]["latency"]) == ("nm", "s")
-    assert len(told["spent_s"]) == 2 * points
-    assert 2.0 * statistics.median(told["spent_s"]) < MOST_S
     assert "rFactor" in told["info"]["reconstruction"]
     assert "align() moves x, y, eta" in told["info"]["braggloop"]
     assert "none yet" in told["counter"]

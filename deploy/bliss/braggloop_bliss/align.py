@@ -101,6 +101,7 @@ class Braggloop:
         self._config = config
         self._proxies: dict[str, Any] = {}
         self._hands: Hands | None = None
+        self._journal = ""  # of the last alignment of this session
         self._pictures = Pictures(self._device)
         self._watched: WeakSet[Scan] = WeakSet()
 
@@ -138,6 +139,7 @@ class Braggloop:
         self._hands = hands
         with self._stopping(hands):
             device.Start()
+            self._journal = str(device.journal)
             end = self._follow(hands, counter.name)
             if restore and end["outcome"] not in (*ALIGNED, *BY_A_PERSON):
                 device.Restore(restore)
@@ -152,8 +154,12 @@ class Braggloop:
         """Bring the axes of the last alignment back to its "start" or "best" point, while it is armed."""
         if self._hands is None:
             raise ValueError("restore: nothing was aligned in this session")
+        with _in_one_line():
+            device = self._device("alignment")
+            if device.journal != self._journal:
+                raise ValueError("restore: another alignment was armed since; its axes are not these")
+            device.Restore(to)
         with self._stopping(self._hands):
-            self._device("alignment").Restore(to)
             end = self._follow(self._hands, "")
         print(f"{self.name}: {end['why']}; axes at {places(self._hands.positions())}")
 
@@ -348,9 +354,10 @@ class Braggloop:
             said = f"axes stopped{_where(hands)}"
         except Exception as error:  # noqa: BLE001 - whatever an axis says, the loop must be ended too
             said = reason(error)
-        hands.points.give_up()
         with contextlib.suppress(DevFailed):  # where the device is gone there is nothing to abort
             self._device("alignment").Abort()
+        hands.points.give_up()
+        with contextlib.suppress(DevFailed):
             Client(self._device("alignment"), hands, lambda _: None).follow()
         return said
 

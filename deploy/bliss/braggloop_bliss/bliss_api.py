@@ -5,7 +5,8 @@ Where versions part ways, it is settled here and nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -61,6 +62,7 @@ __all__ = [
     "SimpleSetting",
     "StopChain",
     "by_points",
+    "error_of",
     "event",
     "flint_of_session",
     "limits_of",
@@ -153,19 +155,31 @@ def move(targets: Mapping[Axis, float]) -> None:
 def stop(axes: Iterable[Axis]) -> None:
     """Stop axes, all at once, and wait until they stand; raise RuntimeError once all were told, where one does not."""
     axes, failed = list(axes), {}
-    for act in (lambda axis: axis.stop(wait=False), lambda axis: axis.wait_move()):
-        for axis in axes:
-            try:
-                act(axis)
-            except Exception as error:  # noqa: BLE001 - the others must be stopped whatever this one says
-                failed[axis] = error
+    for axis in axes:
+        if error := error_of(partial(axis.stop, wait=False)):
+            failed[axis] = error
+    waits = {axis: gevent.spawn(error_of, axis.wait_move) for axis in axes}
+    gevent.joinall(list(waits.values()), timeout=STOP_S)
+    for axis, wait in waits.items():
+        if error := wait.value if wait.ready() else RuntimeError(f"it moves for {STOP_S:g} s"):
+            failed.setdefault(axis, error)
+        wait.kill(block=False)
     # That Bliss failed does not tell where the motor is: without Redis it stops motors and then fails.
     moving = {axis.name: said for axis, error in failed.items() if (said := _unstopped(axis, error))}
     if moving:
         raise RuntimeError(f"not stopped: {'; '.join(f'{name}: {said}' for name, said in moving.items())}")
 
 
-def _unstopped(axis: Axis, error: Exception) -> str:
+def error_of(call: Callable[[], object]) -> BaseException | None:
+    """What a call raises, returned: the others must go on, and gevent would print what a greenlet raises."""
+    try:
+        call()
+    except BaseException as error:  # noqa: BLE001 - a kill too, which arrives as KeyboardInterrupt
+        return error
+    return None
+
+
+def _unstopped(axis: Axis, error: BaseException) -> str:
     """Stop an axis by its controller alone, and return why it is not known to stand; empty where it is."""
     try:
         if axis.hw_state.MOVING:

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -26,6 +27,7 @@ from braggloop_bliss.bliss_api import (
 )
 from braggloop_bliss.lines import one_line
 
+SLOW_S, PAUSE_S = 1.0, 10.0  # an answer that takes so long is not asked for again so soon
 NUMBERS = frozenset(
     {
         CmdArgType.DevBoolean,  # a flag, 0 or 1
@@ -78,6 +80,7 @@ class TangoCounters(SamplingCounterController):
         self._device_name, self._valid_if = config["device"], config.get("valid_if", "")
         self._proxy: Any = None
         self._silent = False
+        self._ask_again_s = 0.0
 
     @property
     def device(self) -> Any:
@@ -111,9 +114,14 @@ class TangoCounters(SamplingCounterController):
 
     def _asked(self, ask: Callable[[], Any]) -> Any:
         """What the device answers; None where it does not, and a word about that, once."""
+        began_s = time.monotonic()
+        if began_s < self._ask_again_s:
+            return None
         try:
             answer = ask()
         except (DevFailed, Stale) as error:
+            if time.monotonic() - began_s > SLOW_S:  # a device that hangs: each point would wait for Tango's timeout
+                self._ask_again_s = time.monotonic() + PAUSE_S
             if not self._silent:
                 log_warning(self, "%s: %s", self.name, one_line(error))
             self._silent = True

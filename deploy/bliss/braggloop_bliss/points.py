@@ -19,6 +19,7 @@ from braggloop_bliss.bliss_api import (
     Scan,
     ScanInfo,
     ScanPreset,
+    error_of,
     metadata_of,
 )
 from braggloop_bliss.lines import one_line
@@ -64,7 +65,7 @@ class Points:
     def give_up(self) -> None:
         """End the scan at once, as Ctrl-C does."""
         if self._running:
-            self._run.kill(KeyboardInterrupt)
+            self._run.kill(KeyboardInterrupt, timeout=END_S)
 
     @property
     def _running(self) -> bool:
@@ -82,7 +83,7 @@ class Points:
         self.scan = Scan(chain, name=self._name, scan_info=info)
         self.scan.add_preset(_Listener(self._counter, self._came))
         self._metadata = metadata_of(self.scan, self._name)
-        self._run = gevent.spawn(_error_of, self.scan.run)
+        self._run = gevent.spawn(error_of, self.scan.run)
 
     def _came(self, value: float) -> None:
         if not self._point.ready():
@@ -136,12 +137,3 @@ def _plot(info: ScanInfo, axes: Sequence[str], counter: str) -> None:
         info.add_curve_plot(x=axes[0], yleft=counter)
     else:
         info.add_scatter_plot(x=axes[0], y=axes[1], value=counter)
-
-
-def _error_of(run: Callable[[], None]) -> BaseException | None:
-    """What ends a scan, returned: gevent would print what a greenlet raises."""
-    try:
-        run()
-    except BaseException as error:  # noqa: BLE001 - a kill too, which arrives as KeyboardInterrupt
-        return error
-    return None

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import gevent
-from tango import DevState
 
 from braggloop_bliss.bliss_api import (
     ChainIterationPreset,
@@ -81,10 +80,10 @@ class Results:
 
         Raises DevFailed.
         """
-        if self._device.state() != DevState.RUNNING:
+        if not self._device.workerBusy:
             return False
         with gevent.Timeout(BUSY_S, False):
-            while self._device.state() == DevState.RUNNING:
+            while self._device.workerBusy:
                 gevent.sleep(LOOK_S)
             gevent.sleep(BEHIND_S)
             self.before = str(self._device.seriesUniqueId)

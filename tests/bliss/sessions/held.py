@@ -13,7 +13,6 @@ from bliss.scanning.scan import ScanPreset
 from braggloop_bliss import watch
 from braggloop_bliss.watch import Results
 from lab_session import opened, refusal, tell
-from tango import DevState
 
 here = opened()
 braggloop, theta, frames = (here[name] for name in ("braggloop", "theta", "frames"))
@@ -113,13 +112,13 @@ def counted(points):
 def elsewhere():
     streamer.rate, at = 1.0, theta.position
     streamer.Start()
-    until(lambda: figures.state() == DevState.RUNNING)
+    until(lambda: figures.workerBusy)
     busy = refusal(lambda: rocking(10))
     of_another = counted(3)
     braggloop.watch(of_another, on_hold="end")
     of_another.run()
     frames.abort()
-    until(lambda: figures.seriesUniqueId == streamer.seriesUniqueId and figures.state() != DevState.RUNNING)
+    until(lambda: figures.seriesUniqueId == streamer.seriesUniqueId and not figures.workerBusy)
     streamer.rate, scan = 30.0, counted(30)
     braggloop.watch(scan)
     scan.add_preset(Begins())
