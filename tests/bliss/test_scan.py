@@ -142,6 +142,7 @@ def test_what_cannot_be_is_refused_in_one_line_before_axes_move(lab: Lab) -> Non
     assert told["silent"] == "RuntimeError: no result: the worker has been silent"
     assert all("watched already" in refused for refused in told["twice"]["again"])
     assert (told["twice"]["awaited"], told["twice"]["points"]) == (1, 4)
+    assert told["looking"] == ["braggloop: division by zero; the scan goes on"], "said once"
 
 
 def test_an_alignment_is_one_scan_with_a_point_for_each_exposure(lab: Lab) -> None:

@@ -239,10 +239,10 @@ class Braggloop:
         return watch
 
     def reconstruct(self, scan: Scan, until: str = "", on_hold: str = "go on", wait_s: float = WAIT_S) -> Told:
-        """Return the figures of a scan's crystal: of one that has run, or that runs now, watched (see watch()), as it
-        was asked to be before or is here.
+        """Return the figures of a scan's crystal: of one that has run, or that runs now, watched (see watch()).
 
-        Raises RuntimeError where there is no result within `wait_s`, or the scan sent no series.
+        One that is watched already is only run. Raises RuntimeError where there is no result within `wait_s`, or the
+        scan sent no series; ValueError for wrong use.
         """
         if scan.state == ScanState.IDLE:
             if scan not in self._watched or until or on_hold != ON_HOLD[0]:

@@ -76,7 +76,7 @@ class Results:
         return {}
 
     def busy(self) -> bool:
-        """Whether the worker works on a series and, after some seconds, still does; those before now are not asked for.
+        """Whether the worker works on a series for some seconds more; where it does not, `before` is of the end of it.
 
         Raises DevFailed.
         """
@@ -216,10 +216,11 @@ class Watch(ScanPreset):
 
     def _pause(self, done: int) -> None:
         asked = self._shared.get()
+        then = "takes no later frame of it" if self._series is None else "resume() ends the scan"
         print(
             f"{self._name}: {self._held}: paused after {done} of {self._points} points;"
             f" {self._name}.resume() in another session goes on, Ctrl-C gives the scan up; after worker.stall_s (30 s"
-            " unless set) without a frame the worker closes the series, and resume() ends the scan",
+            f" unless set) without a frame the worker closes the series, and {then}",
             flush=True,
         )
         while self._shared.get() == asked:

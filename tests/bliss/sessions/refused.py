@@ -10,6 +10,7 @@ from bliss.scanning.acquisition.motor import SoftwarePositionTriggerMaster
 from bliss.scanning.chain import AcquisitionChain
 from bliss.scanning.scan import Scan
 from braggloop_bliss import streamer as detectors
+from braggloop_bliss import watch as watching
 from braggloop_bliss.watch import Results, series_of
 from lab_session import opened, refusal, tell
 from tango import DevState
@@ -96,12 +97,21 @@ def watched_twice():
     """Watched, then reconstructed: once is enough."""
     scan, passed = rocking(run=False), []
     watch = braggloop.watch(scan)
-    watch._judge = lambda told: 1 / 0  # whatever happens while it looks
-    watch._next = passed.append
     watch._awaited = lambda results: passed.append("awaited") or {"seriesStatus": "done"}
     again = refusal(lambda: braggloop.watch(scan)), refusal(lambda: braggloop.reconstruct(scan, until="explained > 0"))
     braggloop.reconstruct(scan)
     return {"again": again, "awaited": passed.count("awaited"), "points": len(scan.streams["timer:epoch"])}
+
+
+def looking_twice():
+    """What a watch says where looking fails."""
+    watch, said = braggloop.watch(rocking(run=False)), []
+    watch._now = lambda: 1 / 0
+    watching.print = lambda line, **how: said.append(line)
+    watch._look_once()
+    watch._look_once()
+    watching.print = print
+    return said
 
 
 fault, after_fault = in_fault()
@@ -131,4 +141,5 @@ tell(
     unread=refusal(lambda: braggloop.watch(rocking(run=False), until="filledCounts < 5")),
     silent=silent(),
     twice=watched_twice(),
+    looking=looking_twice(),
 )
