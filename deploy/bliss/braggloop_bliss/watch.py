@@ -95,7 +95,8 @@ class Watch(ScanPreset):
     """Watches one scan; see Braggloop.watch.
 
     A pause may outlast the worker's patience (worker.stall_s): it closes the series with the frames that it has, and
-    takes no later ones. The scan then ends where it is, in good order, once it is resumed.
+    takes no later ones. The scan then ends where it is, in good order, once it is resumed. A series that was closed so
+    with less than half of its frames has failed, until Braggloop.reprocess() has it inverted from the spool.
     """
 
     def __init__(
@@ -244,6 +245,8 @@ class Watch(ScanPreset):
             return {}
         if not told:
             print(f"{self._name}: no result within {self._wait_s:g} s; {self._name}.reconstruct(scan) waits again")
+        elif told["seriesStatus"] == "failed":
+            print(f"{self._name}: series failed: {told['lastError']}; {self._name}.reprocess() has it inverted again")
         return told
 
     def __info__(self) -> str:

@@ -41,7 +41,13 @@ class Told:
     def latest(self, results):
         if results.series != streamer.seriesUniqueId:
             return {}
-        known = {"seriesUniqueId": results.series, "seriesStatus": self.status, "doubt": self.doubt, "sequence": 0}
+        known = {
+            "seriesUniqueId": results.series,
+            "seriesStatus": self.status,
+            "doubt": self.doubt,
+            "sequence": 0,
+            "lastError": "",
+        }
         return {**known, "fluxCounts": 0.0, "hold": True, "defectClass": "edge", "defectProbability": 0.95}
 
 
