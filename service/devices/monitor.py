@@ -161,9 +161,10 @@ class Monitor:
         """State and Status from what was heard last; nothing is published where nothing changed."""
         state, message = self._verdict()
         worker, answers = str(self._health.get("status", "")), self._heard_s is not None and not self._silent
-        now = self.status
-        if (state, message, worker, answers) != (now.state, now.message, now.worker, now.worker_answers):
-            self._board.update(state=state, message=message, worker=worker, worker_answers=answers)
+        busy, now = bool(self._health.get("busy", False)), self.status
+        known = (now.state, now.message, now.worker, now.worker_answers, now.worker_busy)
+        if (state, message, worker, answers, busy) != known:
+            self._board.update(state=state, message=message, worker=worker, worker_answers=answers, worker_busy=busy)
 
     @property
     def _silent(self) -> bool:

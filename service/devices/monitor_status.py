@@ -20,6 +20,9 @@ class MonitorStatus(Status):
     worker_answers: bool = reading(
         False, label="Worker answers", description="True while the worker answers: what is shown is of now."
     )
+    worker_busy: bool = reading(
+        False, label="Worker busy", description="True while a series comes in or is inverted, as the worker said last."
+    )
     sequence: int = count("Result", "Number of the last result.")
     series_id: int = count("Series", "Series of the last result.")
     series_unique_id: str = reading("", label="Series name", description="Unique name of the last result's series.")

@@ -65,13 +65,16 @@ def test_a_scan_of_the_detector_is_reconstructed_and_the_next_ends_early(lab: La
 @pytest.mark.usefixtures("worker")
 def test_a_defect_ends_a_scan_or_pauses_it_until_a_person_says_so(lab: Lab) -> None:
     with lab.session("held.py", "held") as session:
-        session.wait_for("paused after ")
         told = session.told()
-    assert told["ended"]["reason"] == told["paused"]["reason"] == "SUCCESS"
-    assert told["ended"]["ended"].startswith("defect edge, probability 0.95 after ")
-    assert told["ended"]["points"] < 100
-    assert told["paused"]["ended"] == "after all 100 points"
-    assert told["paused"]["points"] == 100
+    ended, paused, closed, doubted = (told[name] for name in ("ended", "paused", "closed", "doubted"))
+    assert {scan["reason"] for scan in told.values()} == {"SUCCESS"}
+    assert ended["ended"].startswith("defect edge, probability 0.95 after ")
+    assert ended["points"] < 100
+    assert (paused["paused"], paused["ended"], paused["points"]) == (1, "after all 100 points", 100)
+    assert closed["ended"] == f"series closed by the worker in the pause, after {closed['points']} of 100 points"
+    assert (closed["paused"], closed["status"]) == (1, "incomplete")
+    assert closed["points"] < 100
+    assert doubted["ended"] == "after all 100 points", "a doubtful result ends nothing"
 
 
 @pytest.mark.usefixtures("worker")
@@ -98,6 +101,48 @@ def test_frames_that_come_from_elsewhere_are_watched_too(lab: Lab) -> None:
     assert told["stays"], "what is refused moves nothing"
     assert told["idle"].startswith("RuntimeError: frames: braggloop/streamer/1: Trigger: ")
     assert (told["status"], told["ended"], told["points"]) == ("done", "after all 30 points", 30)
+    assert told["of_another"] == {"ended": "unwatched", "status": "", "points": 3, "reason": "SUCCESS"}
+    assert "no series of that scan is known" in told["unknown"]
+
+
+@pytest.mark.usefixtures("worker")
+def test_ctrl_c_ends_the_waiting_for_a_result_and_keeps_all_points(lab: Lab) -> None:
+    with lab.session("held.py", "waited for") as session:
+        session.wait_for("waits for the result")
+        os.kill(session.process.pid, signal.SIGINT)
+        told = session.told()
+    assert told["how"] in ("KeyboardInterrupt", "ScanAbort")
+    assert (told["reason"], told["ended"], told["points"]) == ("USER_ABORT", "after all 3 points", 3)
+
+
+@pytest.mark.usefixtures("worker")
+def test_what_cannot_be_is_refused_in_one_line_before_axes_move(lab: Lab) -> None:
+    with lab.session("refused.py") as session:
+        told = session.told()
+    assert told["fault"].startswith("RuntimeError: frames: FAULT: ")
+    assert told["fault"].endswith("that is frames.abort()")
+    assert told["after_fault"] == "STANDBY"
+    assert "sampling mode of counts would trigger several frames a point" in told["mode"]
+    assert told["stays"], "what is refused moves nothing"
+    assert "Announce: frames" in told["failed"]
+    assert told["after_failure"] == {"triggerMode": "internal", "loop": False}
+    assert (told["looping"], told["series_of_loop"], told["state"]) == (4, True, "STANDBY")
+    assert told["after_loop"] == {"triggerMode": "internal", "loop": True}
+
+    positions = {unit: known["positions"] for unit, known in told["announced"].items()}
+    assert positions["deg"]["theta"] == pytest.approx(np.linspace(0.1, 0.2, 4))
+    assert positions["mdeg"]["theta"] == pytest.approx(np.linspace(1e-4, 2e-4, 4))
+    assert "chi" in positions["px"]
+    assert "theta" not in {*positions["px"], *positions["None"]}, "a unit that is not known is not guessed"
+
+    assert "ValueError: until and on_hold end or pause a scan between points" in told["until"]
+    assert told["until"] == told["on_hold"]
+    assert told["figures_alone"] == "nothing was refused"
+    assert "'filledCounts' is no figure of Reconstruction" in told["unread"]
+    assert told["silent"] == "RuntimeError: no result: the worker has been silent"
+    assert all("watched already" in refused for refused in told["twice"]["again"])
+    assert (told["twice"]["awaited"], told["twice"]["points"]) == (1, 4)
+    assert told["looking"] == ["braggloop: division by zero; the scan goes on"], "said once"
 
 
 def test_an_alignment_is_one_scan_with_a_point_for_each_exposure(lab: Lab) -> None:

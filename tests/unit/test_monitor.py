@@ -201,12 +201,15 @@ def test_the_worker_says_that_it_is_busy_or_not_well(bench: Bench) -> None:
     bench.now_s += 2.0
     bench.in_state(State.RUNNING)
     assert bench.monitor.status.worker == "inverting"
+    assert bench.monitor.status.worker_busy
     bench.worker.health = {"ok": False, "status": "starting"}
     bench.now_s += 2.0
     assert bench.in_state(State.INIT) == "the worker is starting"
-    bench.worker.health = {"ok": False, "state": "ALARM", "status": "compute died 3 times"}
+    assert not bench.monitor.status.worker_busy
+    bench.worker.health = {"ok": False, "state": "ALARM", "status": "compute died 3 times", "busy": True}
     bench.now_s += 2.0
     assert bench.in_state(State.ALARM) == "the worker is not well: compute died 3 times"
+    assert bench.monitor.status.worker_busy, "whatever else the state tells"
 
 
 def test_settings_go_to_the_worker_as_text_or_from_a_file(bench: Bench, tmp_path: Path) -> None:

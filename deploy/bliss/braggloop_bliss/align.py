@@ -22,6 +22,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakSet
 
 from braggloop_bliss.bliss_api import (
     METADATA,
@@ -42,7 +43,7 @@ from braggloop_bliss.lines import Told, one_line, places
 from braggloop_bliss.pictures import WITHOUT
 from braggloop_bliss.plan import axis_settings, section
 from braggloop_bliss.quality import conditions
-from braggloop_bliss.watch import ON_HOLD, WAIT_S, Results, Watch, kept, resumed, series_of, told_of
+from braggloop_bliss.watch import KEPT, ON_HOLD, WAIT_S, Results, Watch, kept, resumed, series_of, told_of
 
 ARMED_S = 3600.0
 COUNT_TIME_S = 0.1
@@ -103,6 +104,7 @@ class Braggloop:
         self._hands: Hands | None = None
         self._journal = ""  # of the last alignment of this session
         self._pictures = Pictures(self._device)
+        self._watched: WeakSet[Scan] = WeakSet()
 
     def align(
         self,
@@ -227,24 +229,32 @@ class Braggloop:
         `until` ("resolution < 20, explained > 0.9", names of Reconstruction's attributes) ends it after the point at
         which a preliminary result meets all of that, undoubted, and has hardly more counts than the one before: no scan
         ends before it has passed the reflection. `on_hold`: what a defect that is looked for does to it, "go on",
-        "pause" (until resume() is called) or "end". At its end the result is awaited for `wait_s`; figures and why it
-        ended are in scan_info["instrument"]. Raises ValueError for wrong use, RuntimeError where Reconstruction does
-        not answer.
+        "pause" (until resume() is called) or "end"; where the worker closes the series meanwhile, for want of frames,
+        resume() ends the scan with it. At its end the result is awaited for `wait_s`, or until the worker is silent;
+        figures and why it ended are in scan_info["instrument"]. A scan whose frames come from elsewhere, begun while
+        another series is worked on, runs unwatched, which one line tells. Raises ValueError for wrong use, such as
+        `until` or `on_hold` for a continuous scan, RuntimeError where Reconstruction does not answer.
         """
         if on_hold not in ON_HOLD:
             raise ValueError(f"on_hold={on_hold!r}, expected {', '.join(map(repr, ON_HOLD))}")
         if scan.state != ScanState.IDLE:
             raise ValueError("this scan has run: make one with run=False, watch it, then scan.run()")
+        if scan in self._watched:
+            raise ValueError("this scan is watched already: run it, or make another one")
         wanted = conditions(until, self._figures()) if until else ()
-        return Watch(self.name, scan, lambda: Results(self._device("reconstruction")), wanted, on_hold, wait_s)
+        watch = Watch(self.name, scan, lambda: Results(self._device("reconstruction")), wanted, on_hold, wait_s)
+        self._watched.add(scan)
+        return watch
 
     def reconstruct(self, scan: Scan, until: str = "", on_hold: str = "go on", wait_s: float = WAIT_S) -> Told:
         """Return the figures of a scan's crystal: of one that has run, or that runs now, watched (see watch()).
 
-        Raises RuntimeError where there is no result within `wait_s`, or the scan sent no series.
+        One that is watched already is only run. Raises RuntimeError where there is no result within `wait_s`, or the
+        scan sent no series; ValueError for wrong use.
         """
         if scan.state == ScanState.IDLE:
-            self.watch(scan, until, on_hold, wait_s)
+            if scan not in self._watched or until or on_hold != ON_HOLD[0]:
+                self.watch(scan, until, on_hold, wait_s)
             scan.run()
         known = dict(scan.scan_info.get(METADATA, {}).get(self.name, {}))
         if "seriesStatus" not in known:
@@ -295,9 +305,9 @@ class Braggloop:
         }
 
     def _figures(self) -> frozenset[str]:
-        """The names of all numbers that Reconstruction shows."""
+        """The names of all numbers of Reconstruction that a watch reads."""
         with _in_one_line():
-            return frozenset(number.name for number in numbers(self._device("reconstruction")))
+            return frozenset(number.name for number in numbers(self._device("reconstruction"))) & KEPT.keys()
 
     def _final(self, series: str, wait_s: float) -> dict[str, Any]:
         if not series:

@@ -23,6 +23,7 @@ from bliss.common.tango import DevFailed, DeviceProxy
 from bliss.config.settings import SimpleSetting
 from bliss.controllers.counter import SamplingCounterController
 from bliss.scanning.acquisition.counter import SamplingCounterAcquisitionSlave
+from bliss.scanning.acquisition.timer import SoftwareTimerMaster
 from bliss.scanning.chain import (
     AcquisitionMaster,
     AcquisitionObject,
@@ -60,6 +61,7 @@ __all__ = [
     "ScanState",
     "SimpleSetting",
     "StopChain",
+    "by_points",
     "error_of",
     "event",
     "flint_of_session",
@@ -92,15 +94,21 @@ def reason(error: BaseException) -> str:
     return one_line(error)
 
 
-def planned(acquisition: AcquisitionObject) -> dict[str, list[float]]:
-    """Return where a step scan will bring its axes, axis name -> a position for each point, in user units."""
-    found: dict[str, list[float]] = {}
+def planned(acquisition: AcquisitionObject) -> dict[Axis, list[float]]:
+    """Return where a step scan will bring its axes, axis -> a position for each point, in its user unit."""
+    found: dict[Axis, list[float]] = {}
     master = acquisition.parent
     while master is not None:
         for axis, positions in getattr(master, "_motor_pos", {}).items():  # every master of step scans has them
-            found[axis.name] = [float(position) for position in positions]
+            found[axis] = [float(position) for position in positions]
         master = master.parent
     return found
+
+
+def by_points(scan: Scan) -> bool:
+    """Whether each iteration of a scan is one point: no continuous scan, whose axes move through many of them."""
+    (master, *_) = scan.acq_chain.top_masters
+    return hasattr(master, "_motor_pos") or isinstance(master, SoftwareTimerMaster)
 
 
 def title_of(acquisition: AcquisitionObject) -> str:

@@ -23,8 +23,8 @@ class Condition:
 
     def met(self, figures: Mapping[str, Any]) -> bool:
         """Whether it holds; a figure that is not known meets nothing."""
-        value = float(figures[self.name])
-        return not math.isnan(value) and bool(COMPARED[self.sign](value, self.number))
+        value = figures[self.name]
+        return value is not None and not math.isnan(value) and bool(COMPARED[self.sign](float(value), self.number))
 
 
 def conditions(text: str, names: Collection[str]) -> tuple[Condition, ...]:

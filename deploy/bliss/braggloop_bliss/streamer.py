@@ -6,6 +6,9 @@
   name: frames
   device: braggloop/streamer/1
   positions: [$theta, $chi]   # axes that the frames tell the positions of, beside those that are scanned
+
+Frames tell positions in degrees and metres: those of an axis whose unit in the YAML is neither an angle nor a length,
+or is missing, are left out, which a line says before the axes move.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import gevent
 from tango import DevState
 
 from braggloop_bliss.bliss_api import (
+    Axis,
     DevFailed,
     DeviceProxy,
     SamplingCounter,
@@ -30,7 +34,9 @@ from braggloop_bliss.bliss_api import (
     title_of,
 )
 from braggloop_bliss.lines import one_line
+from braggloop_bliss.units import factor_of
 
+ASKED = {"loop": False, "triggerMode": "software"}  # of the device, for the time of a scan
 READ = ("frameCounts", "sent", "dropped")
 BEGIN_S = 30.0  # the twin makes its crystal first
 END_S = 10.0
@@ -71,14 +77,14 @@ class FrameStreamerDetector(SamplingCounterController):
         values = {"counts": float(counts), "sent": float(sent)}
         return [values[counter.name] for counter in counters]
 
-    def standing(self) -> dict[str, float]:
+    def standing(self) -> dict[Axis, float]:
         """Where the axes that the frames tell the positions of stand, in their user units."""
-        return {axis.name: float(axis.position) for axis in self._axes}
+        return {axis: float(axis.position) for axis in self._axes}
 
     def abort(self) -> None:
-        """Give up the series that runs, as after a session that was killed in a scan."""
+        """Give up the series that runs, as after a session that was killed in a scan; acknowledge a fault."""
         with self.in_one_line():
-            self.device.Abort()
+            (self.device.Reset if self.device.state() == DevState.FAULT else self.device.Abort)()
 
     @contextlib.contextmanager
     def in_one_line(self) -> Iterator[None]:
@@ -106,7 +112,7 @@ class FrameSeries(SamplingCounterAcquisitionSlave):
 
     name_of_series = ""
     _begun = _early = False
-    _trigger_mode = ""
+    _former: Mapping[str, Any] = {}  # what ASKED stands for before and after the scan
 
     def end_early(self) -> None:
         """Let the series be closed at the end of the scan, with the frames that it has."""
@@ -116,15 +122,21 @@ class FrameSeries(SamplingCounterAcquisitionSlave):
         super().apply_parameters()
         # Axes move as a scan is prepared: what refuses a scan does so before.
         with self.device.in_one_line():
-            self._refuse_where_busy()
+            self._refuse_unready()
+        if untold := [axis.name for axis in self._positions() if factor_of(axis.unit) is None]:
+            wants = (
+                "positions are told in degrees and metres, and not of %s: expected its unit (deg, um ...) in the YAML"
+            )
+            log_warning(self.device, f"%s: {wants}", self.device.name, ", ".join(untold))
 
     def start_device(self) -> None:
         streamer = self.device.device
         with self.device.in_one_line():
             self._wait_until(lambda: streamer.state() != DevState.RUNNING, END_S, "still sends a series")
             former = streamer.seriesUniqueId
-            self._trigger_mode = self._trigger_mode or streamer.triggerMode
-            streamer.triggerMode = "software"
+            self._former = self._former or {name: streamer.read_attribute(name).value for name in ASKED}
+            for name, value in ASKED.items():
+                streamer.write_attribute(name, value)
             streamer.Announce(json.dumps(self._announcement()))
             self._begun = True
             streamer.Start()
@@ -136,14 +148,25 @@ class FrameSeries(SamplingCounterAcquisitionSlave):
             self.name_of_series = str(streamer.seriesUniqueId)
 
     def stop_device(self) -> None:
-        if not self._begun:
-            return
+        try:
+            if self._begun:
+                self._close()
+        finally:
+            self._restore()
+
+    def _close(self) -> None:
         streamer = self.device.device
         with self.device.in_one_line():
             if self._nb_acq_points < self.npoints:
                 (streamer.Stop if self._early else streamer.Abort)()
             self._wait_until(lambda: streamer.state() != DevState.RUNNING, END_S, "did not end its series")
-            streamer.triggerMode = self._trigger_mode
+
+    def _restore(self) -> None:
+        for name, value in self._former.items():
+            try:
+                self.device.device.write_attribute(name, value)
+            except DevFailed as error:  # the scan has ended, or failed for a reason of its own
+                log_warning(self.device, "%s: %s stays %s: %s", self.device.name, name, ASKED[name], one_line(error))
 
     def get_acquisition_metadata(self, timing: Any = None) -> Any:
         if timing == self.META_TIMING.END and self.name_of_series:
@@ -151,16 +174,31 @@ class FrameSeries(SamplingCounterAcquisitionSlave):
         return super().get_acquisition_metadata(timing=timing)
 
     def _announcement(self) -> dict[str, Any]:
-        return {
-            "frames": self.npoints,
-            "count_time_s": float(self.count_time),
-            "positions": {**self.device.standing(), **planned(self)},
-            "title": title_of(self),
-        }
+        known = {"frames": self.npoints, "positions": self._told_positions(), "title": title_of(self)}
+        return {**known, "count_time_s": float(self.count_time)} if self.count_time else known
 
-    def _refuse_where_busy(self) -> None:
+    def _positions(self) -> dict[Axis, float | list[float]]:
+        """Where axes stand or, scanned, where they will at each point, in their user units."""
+        return {**self.device.standing(), **planned(self)}
+
+    def _told_positions(self) -> dict[str, float | list[float]]:
+        """Where they do so in degrees or metres."""
+        told: dict[str, float | list[float]] = {}
+        for axis, where in self._positions().items():
+            if (factor := factor_of(axis.unit)) is not None:
+                told[axis.name] = [factor * place for place in where] if isinstance(where, list) else factor * where
+        return told
+
+    def _refuse_unready(self) -> None:
         streamer, name = self.device.device, self.device.name
-        if streamer.state() == DevState.RUNNING:
+        if other := [counter.name for counter in self._counters if counter.mode != SamplingMode.SINGLE]:
+            raise RuntimeError(
+                f"{name}: sampling mode of {', '.join(other)} would trigger several frames a point, expected SINGLE"
+            )
+        state = streamer.state()
+        if state == DevState.FAULT:
+            raise RuntimeError(f"{name}: FAULT: {one_line(streamer.status())}; that is {name}.abort()")
+        if state == DevState.RUNNING:
             raise RuntimeError(
                 f"{name}: series {streamer.seriesId} is sent, {streamer.sent} of {streamer.frames} frames;"
                 f" wait for its end, or {name}.abort()"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from braggloop_bliss.bliss_api import (
     ScanPreset,
     SimpleSetting,
     StopChain,
+    by_points,
     event,
     metadata_of,
 )
@@ -25,6 +27,9 @@ from braggloop_bliss.streamer import FrameSeries
 
 LOOK_S = 0.3
 WAIT_S = 120.0
+SILENT_S = 5.0  # a worker that answers nothing for so long, beside what Reconstruction bears, sends no result
+BUSY_S = 5.0  # Reconstruction asks each second whether the worker is busy
+BEHIND_S = 1.0  # a result may come behind the word that the worker is free
 # Counts grow by less than this from one preliminary result to the next once the scan has passed the reflection. Before,
 # what hot pixels and background show can meet any condition.
 SETTLED = 0.05
@@ -58,23 +63,48 @@ class Results:
     def final(self, most_s: float, former: int | None = None) -> dict[str, Any]:
         """Wait for the final result, of another number than `former`, and return it; empty where it does not come.
 
-        Raises DevFailed.
+        Raises DevFailed, and RuntimeError where the worker is silent.
         """
+        heard_s = time.monotonic()
         with gevent.Timeout(most_s, False):
             while (told := self.latest()).get("seriesStatus") not in FINAL or told["sequence"] == former:
+                heard_s = time.monotonic() if self._device.workerAnswers else heard_s
+                if time.monotonic() - heard_s > SILENT_S:
+                    raise RuntimeError(f"no result: {one_line(self._device.status())}")
                 gevent.sleep(LOOK_S)
             return told
         return {}
 
+    def busy(self) -> bool:
+        """Whether the worker works on a series for some seconds more; where it does not, `before` is of the end of it.
+
+        Raises DevFailed.
+        """
+        if not self._device.workerBusy:
+            return False
+        with gevent.Timeout(BUSY_S, False):
+            while self._device.workerBusy:
+                gevent.sleep(LOOK_S)
+            gevent.sleep(BEHIND_S)
+            self.before = str(self._device.seriesUniqueId)
+            return False
+        return True
+
 
 class Watch(ScanPreset):
-    """Watches one scan; see Braggloop.watch."""
+    """Watches one scan; see Braggloop.watch.
+
+    A pause may outlast the worker's patience (worker.stall_s): it closes the series with the frames that it has, and
+    takes no later ones. The scan then ends where it is, in good order, once it is resumed.
+    """
 
     def __init__(
         self, name: str, scan: Scan, open_results: Callable[[], Results], wanted: tuple[Condition, ...], on_hold: str,
         wait_s: float,
     ) -> None:  # fmt: skip
         super().__init__()
+        if (wanted or on_hold != ON_HOLD[0]) and not by_points(scan):
+            raise ValueError("until and on_hold end or pause a scan between points; this one moves through them")
         self._metadata = metadata_of(scan, name)
         self._between = _BetweenPoints(self._next)
         scan.add_preset(self)
@@ -82,23 +112,35 @@ class Watch(ScanPreset):
         self._name, self._open, self._wanted = name, open_results, wanted
         self._on_hold, self._wait_s = on_hold, wait_s
         self._shared = resumed(name)
-        self._results: Results | None = None
+        self._results: Results | None = None  # None too where what Reconstruction tells is of another series
         self._series: FrameSeries | None = None
         self._points, self._counts = 0, 0.0
         self._task: Any = None
+        self._silent = self._resumed = self._closed = False
         self._reached = self._held = self._ended = ""
 
     def prepare(self, scan: Scan) -> None:
-        try:
-            self._results = self._open()
-        except DevFailed as error:
-            raise RuntimeError(f"{self._name}: {one_line(error)}") from error
         self._metadata.update({"@NX_class": "NXprocess", "program": "Braggloop"})
         self._series = series_of(scan)
         self._points = int(scan.scan_info.get("npoints", 0))
+        try:
+            results = self._open()
+            unwatched = self._series is None and results.busy()
+        except DevFailed as error:
+            raise RuntimeError(f"{self._name}: {one_line(error)}") from error
+        if unwatched:
+            self._metadata["ended"] = "unwatched"
+            print(
+                f"{self._name}: the worker works on another series, whose figures are not this scan's: it runs"
+                " unwatched, to its end, and keeps no figures",
+                flush=True,
+            )
+        else:
+            self._results = results
 
     def start(self, scan: Scan) -> None:
-        self._task = gevent.spawn(self._look)
+        if self._results is not None:
+            self._task = gevent.spawn(self._look)
 
     def stop(self, scan: Scan) -> None:
         if self._task is None:
@@ -109,23 +151,27 @@ class Watch(ScanPreset):
             return
         self._ended = self._ended or f"after all {self._points} points"
         self._metadata["ended"] = self._ended
-        told = self._awaited()
-        if self._results is not None and self._results.series:
-            self._metadata["seriesUniqueId"] = self._results.series
-        self._metadata.update(kept(told))
+        assert self._results is not None
+        try:
+            self._metadata.update(kept(self._awaited(self._results)))
+        finally:  # after Ctrl-C too
+            if self._results.series:
+                self._metadata["seriesUniqueId"] = self._results.series
 
     def _look(self) -> None:
         """Follow preliminary results, for as long as the scan runs."""
-        silent = False
         while not self._reached:
-            try:
-                self._judge(self._now())
-                silent = False
-            except DevFailed as error:
-                if not silent:
-                    print(f"{self._name}: {one_line(error)}; the scan goes on")
-                silent = True
+            self._look_once()
             gevent.sleep(LOOK_S)
+
+    def _look_once(self) -> None:
+        try:
+            self._judge(self._now())
+            self._silent = False
+        except Exception as error:  # noqa: BLE001 - whatever a device says, the scan goes on and is watched
+            if not self._silent:
+                print(f"{self._name}: {one_line(error)}; the scan goes on", flush=True)
+            self._silent = True
 
     def _now(self) -> dict[str, Any]:
         assert self._results is not None
@@ -138,10 +184,11 @@ class Watch(ScanPreset):
     def _judge(self, figures: Mapping[str, Any]) -> None:
         if not figures:
             return
+        self._closed = figures["seriesStatus"] in FINAL
         trusted = self._settled(figures["fluxCounts"]) and not figures["doubt"]
         if trusted and self._wanted and all(one.met(figures) for one in self._wanted):
             self._reached = said(self._wanted, figures)
-        if figures["hold"]:
+        if figures["hold"] and not figures["doubt"]:
             self._held = f"defect {figures['defectClass']}, probability {figures['defectProbability']:.2f}"
 
     def _settled(self, counts: float) -> bool:
@@ -157,6 +204,8 @@ class Watch(ScanPreset):
             self._end(f"{self._held} after {done} of {self._points} points")
         if self._held and self._on_hold == "pause":
             self._pause(done)
+        if self._resumed and self._closed and self._series is not None:
+            self._end(f"series closed by the worker in the pause, after {done} of {self._points} points")
 
     def _end(self, why: str) -> None:
         self._ended = why
@@ -167,23 +216,31 @@ class Watch(ScanPreset):
 
     def _pause(self, done: int) -> None:
         asked = self._shared.get()
+        then = "takes no later frame of it" if self._series is None else "resume() ends the scan"
         print(
             f"{self._name}: {self._held}: paused after {done} of {self._points} points;"
-            f" {self._name}.resume() in another session goes on, Ctrl-C gives the scan up",
+            f" {self._name}.resume() in another session goes on, Ctrl-C gives the scan up; after worker.stall_s (30 s"
+            f" unless set) without a frame the worker closes the series, and {then}",
             flush=True,
         )
         while self._shared.get() == asked:
             gevent.sleep(LOOK_S)
-        self._on_hold = "go on"  # a person has looked
+        self._on_hold, self._resumed = ON_HOLD[0], True  # a person has looked
         print(f"{self._name}: resumed", flush=True)
+        self._look_once()
 
-    def _awaited(self) -> dict[str, Any]:
+    def _awaited(self, results: Results) -> dict[str, Any]:
         """The final result; empty, and a line, where it does not come."""
         try:
-            self._now()
-            told = self._results.final(self._wait_s) if self._results is not None else {}
-        except DevFailed as error:
-            print(f"{self._name}: {one_line(error)}")
+            if self._now().get("seriesStatus") not in FINAL:
+                print(
+                    f"{self._name}: waits for the result, {self._wait_s:g} s at most; Ctrl-C ends the waiting, all"
+                    " points stay, and Bliss then calls the scan aborted by the user",
+                    flush=True,
+                )
+            told = results.final(self._wait_s)
+        except (DevFailed, RuntimeError) as error:
+            print(f"{self._name}: {one_line(error)}; {self._name}.reconstruct(scan) waits again")
             return {}
         if not told:
             print(f"{self._name}: no result within {self._wait_s:g} s; {self._name}.reconstruct(scan) waits again")

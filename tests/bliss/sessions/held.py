@@ -1,4 +1,4 @@
-"""Scans that something stops: a defect that is looked for, Ctrl-C; one whose frames come from elsewhere.
+"""Scans that something stops: a defect that is looked for, Ctrl-C; those whose frames come from elsewhere.
 
 held.py WHAT
 """
@@ -9,12 +9,14 @@ import sys
 
 import gevent
 from bliss.common.scans import ascan, loopscan
+from bliss.scanning.scan import ScanPreset
+from braggloop_bliss import watch
 from braggloop_bliss.watch import Results
 from lab_session import opened, refusal, tell
 
 here = opened()
 braggloop, theta, frames = (here[name] for name in ("braggloop", "theta", "frames"))
-streamer = frames.device
+streamer, figures = frames.device, here["reconstruction"].device
 
 
 def rocking(points, **how):
@@ -30,37 +32,46 @@ def outcome(scan):
     }
 
 
-def with_a_defect(latest):
-    def told(results):
-        if series := str(streamer.seriesUniqueId) if results.series == streamer.seriesUniqueId else "":
-            known = {
-                "seriesUniqueId": series,
-                "fluxCounts": 0.0,
-                "hold": True,
-                "defectClass": "edge",
-                "defectProbability": 0.95,
-            }
-            return {"doubt": "", "seriesStatus": "preliminary", **(latest(results) or known), **known}
-        return {}
+class Told:
+    """Results of the series that runs as this session is to have them: a defect, until a person has looked."""
 
-    return told
+    def __init__(self):
+        self.status, self.doubt, self.paused = "preliminary", "", 0
+
+    def latest(self, results):
+        if results.series != streamer.seriesUniqueId:
+            return {}
+        known = {"seriesUniqueId": results.series, "seriesStatus": self.status, "doubt": self.doubt, "sequence": 0}
+        return {**known, "fluxCounts": 0.0, "hold": True, "defectClass": "edge", "defectProbability": 0.95}
 
 
-def on_hold(what):
+def on_hold(what, afterwards="preliminary", doubt=""):
+    """A scan that somebody resumes as soon as it says that it is paused; from then on its series is in that status."""
+    told = Told()
+    told.doubt = doubt
+
+    def heard(line, **how):
+        print(line, **how)
+        if "paused after" in line:
+            told.paused, told.status = told.paused + 1, afterwards
+            braggloop.resume()
+
+    latest, watch.print = Results.latest, heard
+    Results.latest = lambda results: told.latest(results)
     scan = rocking(100, run=False)
     braggloop.watch(scan, on_hold=what, wait_s=1.0)
     scan.run()
-    return outcome(scan)
+    Results.latest, watch.print = latest, print
+    return {"paused": told.paused, **outcome(scan)}
 
 
 def held():
-    latest = Results.latest
-    Results.latest = with_a_defect(latest)
-    ended = on_hold("end")
-    gevent.spawn_later(6.0, braggloop.resume)
-    paused = on_hold("pause")
-    Results.latest = latest
-    tell(ended=ended, paused=paused)
+    tell(
+        ended=on_hold("end"),
+        paused=on_hold("pause"),
+        closed=on_hold("pause", "incomplete"),
+        doubted=on_hold("end", doubt="few counts"),
+    )
 
 
 def say_when_counting():
@@ -82,15 +93,57 @@ def interrupted():
     tell(how=how, trigger=streamer.triggerMode, state=str(streamer.state()), **outcome(scan))
 
 
+class Begins(ScanPreset):
+    """Begins a series of a detector that the scan knows nothing of."""
+
+    def start(self, scan):
+        streamer.Start()
+
+
+def until(true):
+    while not true():
+        gevent.sleep(0.1)
+
+
+def counted(points):
+    return loopscan(points, 0.1, here["rehearsal"], run=False)
+
+
 def elsewhere():
-    streamer.rate, at = 30.0, theta.position
-    scan = loopscan(30, 0.1, here["rehearsal"], run=False)
-    braggloop.watch(scan)
+    streamer.rate, at = 1.0, theta.position
     streamer.Start()
+    until(lambda: figures.workerBusy)
     busy = refusal(lambda: rocking(10))
+    of_another = counted(3)
+    braggloop.watch(of_another, on_hold="end")
+    of_another.run()
+    frames.abort()
+    until(lambda: figures.seriesUniqueId == streamer.seriesUniqueId and not figures.workerBusy)
+    streamer.rate, scan = 30.0, counted(30)
+    braggloop.watch(scan)
+    scan.add_preset(Begins())
     scan.run()
     idle = refusal(lambda: frames.read_all(*frames.counters))
-    tell(busy=busy, idle=idle, stays=theta.position == at, **outcome(scan))
+    tell(
+        busy=busy,
+        idle=idle,
+        stays=theta.position == at,
+        of_another=outcome(of_another),
+        unknown=refusal(lambda: braggloop.reconstruct(of_another)),
+        **outcome(scan),
+    )
 
 
-{"held": held, "interrupted": interrupted, "elsewhere": elsewhere}[sys.argv[1]]()
+def waited_for():
+    """A watched scan whose result never comes."""
+    scan = counted(3)
+    braggloop.watch(scan, wait_s=60.0)
+    how = ""
+    try:
+        scan.run()
+    except BaseException as error:  # noqa: BLE001 - Ctrl-C, as Bliss tells it
+        how = type(error).__name__
+    tell(how=how, **outcome(scan))
+
+
+{"held": held, "interrupted": interrupted, "elsewhere": elsewhere, "waited for": waited_for}[sys.argv[1]]()
