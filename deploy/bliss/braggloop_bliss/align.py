@@ -252,6 +252,8 @@ class Braggloop:
         One that is watched already is only run. Raises RuntimeError where there is no result within `wait_s`, or the
         scan sent no series; ValueError for wrong use.
         """
+        if scan.state != ScanState.IDLE and (until or on_hold != ON_HOLD[0]):
+            raise ValueError("until and on_hold are for a scan made with run=False: this one has begun")
         if scan.state == ScanState.IDLE:
             if scan not in self._watched or until or on_hold != ON_HOLD[0]:
                 self.watch(scan, until, on_hold, wait_s)
