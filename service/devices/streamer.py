@@ -176,7 +176,10 @@ class Streamer:
             )
         if state is not State.RUNNING:
             raise RefusedError(f"Trigger: the streamer is {state}: {message}; Start first")
-        self._triggers.pull(TRIGGER_S)
+        try:
+            self._triggers.pull(TRIGGER_S)
+        except RefusedError as error:
+            raise RefusedError(f"{error}; {self.status.message}") from error
 
     def stop(self) -> None:
         """Send the current frame, then the end of the series."""
@@ -305,7 +308,9 @@ class _BoardTally:
 
     def waiting(self) -> None:
         status = self._board.status
-        self._board.update(message=f"series {status.series_id} waits for a receiver at {status.endpoint}")
+        self._board.update(
+            message=f"series {status.series_id} waits for a receiver at {status.endpoint}; is the worker up?"
+        )
 
     def sent(self, frame: Frame) -> None:
         now_s, status = time.monotonic(), self._board.status

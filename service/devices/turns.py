@@ -75,9 +75,7 @@ class ByTrigger:
             if self._taken:
                 raise RefusedError(f"Trigger: its frame is on its way since {timeout_s:g} s; `sent` tells when it left")
             self._pulled -= 1
-            raise RefusedError(
-                f"Trigger: no series is open after {timeout_s:g} s, no frame was taken; Prepare before Start"
-            )
+            raise RefusedError(f"Trigger: no series is open after {timeout_s:g} s, no frame was taken")
 
     def end(self) -> None:
         """No turn will come any more."""

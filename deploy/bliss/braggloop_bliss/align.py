@@ -40,6 +40,7 @@ from braggloop_bliss.client import Client, Hands
 from braggloop_bliss.counters import numbers
 from braggloop_bliss.flint import Pictures
 from braggloop_bliss.lines import Told, one_line, places
+from braggloop_bliss.pictures import WITHOUT
 from braggloop_bliss.plan import axis_settings, section
 from braggloop_bliss.quality import conditions
 from braggloop_bliss.watch import KEPT, ON_HOLD, WAIT_S, Results, Watch, kept, resumed, series_of, told_of
@@ -130,6 +131,10 @@ class Braggloop:
         counter = counter or self._counter()
         if not axes or counter is None:
             raise ValueError("nothing to align: name axes and counter=, or write them into the YAML")
+        if strange := [axis for axis in axes if not isinstance(axis, Axis)]:
+            raise ValueError(f"align: {strange[0]!r} is no axis; name them as objects: align(x, y)")
+        if len(set(axes)) < len(axes):
+            raise ValueError(f"align: an axis is named twice: {', '.join(axis.name for axis in axes)}")
         hands = Hands(axes, counter, count_time or float(self._config.get("count_time", COUNT_TIME_S)))
         with _in_one_line():
             text = section(self._settings(axes, settings or {}), {**dict(self._config.get("plan") or {}), **plan})
@@ -188,7 +193,10 @@ class Braggloop:
         for kind, names in SHOWN.items():
             try:
                 device = self._device(kind)
-                values = {name: _shown(value) for name, value in _read(device, names).items()}
+                read = _read(device, names)
+                if read.get("seriesStatus") in WITHOUT:  # the figures are those of the crystal before
+                    read = {name: read[name] for name in ("seriesId", "seriesStatus")}
+                values = {name: _shown(value) for name, value in read.items()}
                 known[kind] = f"{device.state()}: {one_line(device.status())}"
             except DevFailed as error:
                 known[kind] = f"does not answer: {one_line(error)}"
@@ -244,6 +252,8 @@ class Braggloop:
         One that is watched already is only run. Raises RuntimeError where there is no result within `wait_s`, or the
         scan sent no series; ValueError for wrong use.
         """
+        if scan.state != ScanState.IDLE and (until or on_hold != ON_HOLD[0]):
+            raise ValueError("until and on_hold are for a scan made with run=False: this one has begun")
         if scan.state == ScanState.IDLE:
             if scan not in self._watched or until or on_hold != ON_HOLD[0]:
                 self.watch(scan, until, on_hold, wait_s)
@@ -316,7 +326,7 @@ class Braggloop:
         """The counter of the YAML; raises ValueError where it is not there yet, a detector's region for instance."""
         try:
             return self._config.get("counter")
-        except (AttributeError, DevFailed) as error:
+        except Exception as error:
             raise ValueError(f"no counter {self._config.raw_get('counter').encode()}: {one_line(error)}") from error
 
     def _device(self, kind: str) -> Any:

@@ -164,6 +164,9 @@ def stop(axes: Iterable[Axis]) -> None:
         if error := wait.value if wait.ready() else RuntimeError(f"it moves for {STOP_S:g} s"):
             failed.setdefault(axis, error)
         wait.kill(block=False)
+        # Bliss takes an axis for standing whose device does not answer.
+        if axis not in failed and (error := error_of(partial(getattr, axis, "hw_state"))):
+            failed[axis] = error
     # That Bliss failed does not tell where the motor is: without Redis it stops motors and then fails.
     moving = {axis.name: said for axis, error in failed.items() if (said := _unstopped(axis, error))}
     if moving:

@@ -68,6 +68,7 @@ class Pictures:
     def hide(self) -> None:
         """Show no more, and close the tab where Flint is open."""
         self._end()
+        self._tab = None
         flint = flint_of_session(creation_allowed=False)
         if flint is not None and flint.plot_exists(TAB):
             flint.remove_plot(TAB)

@@ -8,9 +8,11 @@ from typing import Any
 
 
 def one_line(error: object) -> str:
-    """Return an error as one line; of a Tango error what its server said first."""
+    """Return an error as one line; of a Tango error what its server said first, of which device where none did."""
     stack = getattr(error, "args", ())
     said = stack[0].desc.strip().split("\n")[0] if stack and hasattr(stack[0], "desc") else str(error)
+    if "CORBA system exception" in said and len(stack) > 1:
+        said = f"{stack[-1].desc.strip().split(', ')[0]}: {said.removesuffix('.')}"
     return " ".join(said.split()) or type(error).__name__
 
 

@@ -19,6 +19,7 @@ LOG_FROM = 30.0  # values of an alignment that span more than this factor have l
 NO_NUMBER = "#c9ced3"  # where there is nothing: gaps, and air around a phase
 DARK = "#000004"
 DOUBTFUL, GOOD = "#c8553d", "#22303c"  # of titles and axes
+WITHOUT = ("failed", "aborted")  # how a series ends that has no crystal: Reconstruction goes on showing the one before
 LINE = ((53, 194, 74), (53, 194, 74))  # dislocations: no colour map has it
 # viridis, at even distances
 VIRIDIS = np.array(
@@ -106,7 +107,7 @@ def _slices(read: Mapping[str, Any]) -> list[Image]:
         "pixel": pixel,
         "origin": ((columns.start - 0.5 * shape[1]) * pixel, (rows.start - 0.5 * shape[0]) * pixel),
         "labels": ("x (nm)", "y (nm)") if known else ("x (voxels)", "y (voxels)"),
-        "ink": DOUBTFUL if read["doubt"] else GOOD,
+        "ink": DOUBTFUL if read["doubt"] or read["seriesStatus"] in WITHOUT else GOOD,
         "lines": lines[rows, columns] if lines.shape == shape and lines.any() else None,
     }
     tilt, bend = _limit(phase[bulk]), _limit(strain[bulk])
@@ -136,6 +137,8 @@ def _counts(read: Mapping[str, Any]) -> list[Image]:
 def _series(read: Mapping[str, Any]) -> str:
     if not read["sequence"] and not read["seriesUniqueId"]:
         return "no result yet"
+    if read["seriesStatus"] in WITHOUT:
+        return f"series {read['seriesId']} {read['seriesStatus']}: the crystal before it"
     how = "DOUBTFUL" if read["doubt"] else read["seriesStatus"]
     figures = [f"R {read['rFactor']:.3g}", f"{read['resolution']:.3g} nm" if read["resolution"] > 0.0 else ""]
     return f"series {read['seriesId']} {how}: {', '.join(filter(None, figures))}"

@@ -22,6 +22,7 @@ from braggloop_bliss.bliss_api import (
     metadata_of,
 )
 from braggloop_bliss.lines import Told, one_line
+from braggloop_bliss.pictures import WITHOUT
 from braggloop_bliss.quality import Condition, said
 from braggloop_bliss.streamer import FrameSeries
 
@@ -43,6 +44,10 @@ KEPT: Mapping[str, str] = {
     "doubt": "", "repairDoubt": "", "defectClass": "", "defectProbability": "", "defectCount": "", "hold": "",
     "latency": "s", "lastFile": "", "lastError": "",
 }  # fmt: skip
+
+
+# What is kept of a series without a crystal: Reconstruction goes on showing the one before it.
+OF_NONE = ("sequence", "seriesId", "seriesUniqueId", "seriesStatus", "lastError")
 
 
 class Results:
@@ -186,6 +191,8 @@ class Watch(ScanPreset):
         if not figures:
             return
         self._closed = figures["seriesStatus"] in FINAL
+        if figures["seriesStatus"] in WITHOUT:
+            return
         trusted = self._settled(figures["fluxCounts"]) and not figures["doubt"]
         if trusted and self._wanted and all(one.met(figures) for one in self._wanted):
             self._reached = said(self._wanted, figures)
@@ -294,10 +301,12 @@ def series_of(scan: Scan) -> FrameSeries | None:
 def kept(figures: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is known of a result as a scan's metadata: plain types, no NaN, which Redis refuses."""
     known: dict[str, Any] = {}
+    if figures.get("seriesStatus") in WITHOUT:
+        figures = {name: figures[name] for name in OF_NONE}
     for name, value in figures.items():
         if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
             continue
-        if name.startswith("defect") and not figures["defectClass"]:
+        if name.startswith("defect") and not figures.get("defectClass"):
             continue  # nobody asked
         known[name] = value.item() if hasattr(value, "item") else value
         if KEPT[name]:
