@@ -2,6 +2,7 @@
 
 align: the twin's crystal brought into the beam with the session's axes, beside the loop alone on the same crystal from
 the same starts, on the twin's clock.
+early: a rocking scan of 200 points that ends when its crystal is known well enough, beside a whole one.
 cost: what counting a point with all counters of both devices adds to a scan's point.
 """
 
@@ -39,6 +40,8 @@ from service.settings import load_settings
 Row = Mapping[str, Any]
 
 SEED = 0  # of the crystal, as the settings of the lab have it by default
+PARTS = ("align", "early", "cost")
+FIGURES = ("points", "seriesStatus", "explained", "agreement", "rFactor", "resolution", "strainRms", "ended")
 MOST_COST_MS = 20.0
 SCRIPT = Path(__file__).with_name("session.py")
 
@@ -46,14 +49,16 @@ SCRIPT = Path(__file__).with_name("session.py")
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lab", type=Path, required=True, help="prefix of the lab")
-    parser.add_argument("--only", nargs="*", choices=("align", "cost"), default=["align", "cost"])
+    parser.add_argument("--only", nargs="*", choices=PARTS, default=PARTS)
     parser.add_argument("--starts", type=int, default=50)
+    parser.add_argument("--until", default="explained > 0.95, agreement > 0.9", help="of early (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="of cost: scans with and without")
     parser.add_argument("--points", type=int, default=50, help="of each scan of cost")
     parser.add_argument("--json", type=Path, help="where to write the figures")
     options = parser.parse_args(arguments)
     parts: dict[str, Callable[[BlissLab, Path], list[Row]]] = {
         "align": lambda lab, folder: align(lab, folder, options.starts),
+        "early": lambda lab, _: early(lab, options.until),
         "cost": lambda lab, _: cost(lab, options.rounds, options.points),
     }
     with tempfile.TemporaryDirectory(prefix="braggloop-bench-") as name:
@@ -108,6 +113,12 @@ def _row(way: str, right: Sequence[bool], exposures: Sequence[float], seconds: S
         "exposures, median and 95 %": np.percentile(exposures, (50, 95)).round(1).tolist(),
         "seconds, median and 95 %": np.percentile(seconds, (50, 95)).round(1).tolist(),
     }
+
+
+def early(lab: BlissLab, until: str) -> list[Row]:
+    """One row of the whole scan, one of the other."""
+    found = run_script(lab, SCRIPT, "early", until, note=print)["found"]
+    return [{"scan": name, **{figure: told.get(figure, "") for figure in FIGURES}} for name, told in found.items()]
 
 
 def cost(lab: BlissLab, rounds: int, points: int) -> list[Row]:

@@ -1,4 +1,4 @@
-"""What the lab's Python does: session.py align STARTS.json | cost ROUNDS POINTS; the last line is JSON."""
+"""What the lab's Python does: session.py align STARTS.json | cost ROUNDS POINTS | early UNTIL; then a line of JSON."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from pathlib import Path
 from bliss.common.scans import ascan
 from bliss.common.standard import mv
 from bliss.config.static import get_config
+
+ROCKED_DEG, ROCKED_POINTS, ROCKED_S = (-0.5, 2.1), 200, 0.01  # the crystal reflects about 0
+SETTLING_S = 0.25  # of each point: as slow as scans are
 
 config = get_config()
 session = config.get("lab")
@@ -60,7 +63,20 @@ def cost(rounds: str, points: str) -> dict[str, list[float]]:
     return spent
 
 
+def early(until: str) -> dict[str, dict[str, object]]:
+    """What is kept of a rocking scan of 200 points, and of one that may end before."""
+    told = {}
+    for name, how in (("whole", {}), ("early", {"until": until})):
+        scan = ascan(
+            config.get("theta"), *ROCKED_DEG, ROCKED_POINTS - 1, ROCKED_S, config.get("frames"), run=False,
+            sleep_time=SETTLING_S,
+        )  # fmt: skip
+        session.env_dict["braggloop"].reconstruct(scan, **how)
+        told[name] = {**scan.scan_info["instrument"]["braggloop"], "points": len(scan.streams["axis:theta"])}
+    return told
+
+
 if __name__ == "__main__":
-    found = {"align": align, "cost": cost}[sys.argv[1]](*sys.argv[2:])
+    found = {"align": align, "cost": cost, "early": early}[sys.argv[1]](*sys.argv[2:])
     print(json.dumps({"found": found}), flush=True)
     os._exit(0)  # Tango's threads may abort an interpreter that winds down
