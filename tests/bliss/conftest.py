@@ -255,7 +255,7 @@ class Session:
         return dict(json.loads(self.end()[-1]))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # gone before the tests of other folders begin
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     prefix = os.environ.get(LAB, "")
     if not prefix:

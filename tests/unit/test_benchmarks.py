@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# Run inside an interpreter that has the peers.
-ELSEWHERE = {"benchmarks.cohere_peer", "benchmarks.geometry_peers"}
+# Run inside an interpreter that has the peers, or Bliss.
+ELSEWHERE = {"benchmarks.cohere_peer", "benchmarks.geometry_peers", "benchmarks.bliss.session"}
 MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     for path in (ROOT / "benchmarks").rglob("*.py")
