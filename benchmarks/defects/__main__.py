@@ -7,6 +7,7 @@ classes: simulated crystals of all classes, the share that a reflection does not
 calibration, abstention.
 outside: crystals that no class is made for, half as many: how many are called unknown.
 curves: the same against counts, gaps and oversampling, with and without filling gaps, as a page (--plot PNG).
+With --inverted FOLDER each crystal is inverted once: what is told of it can then be measured again in a few minutes.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--atoms", type=Path, help="catalogue of relaxed crystals")
     parser.add_argument("--crystals", type=int, default=200, help="simulated ones (default 200)")
     parser.add_argument("--ways", nargs="*", choices=list(WAYS), default=list(WAYS), help="(default: all)")
+    parser.add_argument("--inverted", type=Path, help="folder that keeps inverted crystals, for the next run")
+    parser.add_argument("--skip", type=int, default=0, help="of each part so many cases are left out (default 0)")
     parser.add_argument("--plot", type=Path, help="PNG of the curves")
     parser.add_argument("--only", nargs="*", choices=PARTS, default=PARTS, help="parts (default: all)")
     parser.add_argument("--json", type=Path, help="where to write the figures")
@@ -124,7 +127,7 @@ class Bench:
 
     def curves(self) -> None:
         """Where a measurement is not as it should be."""
-        found = curves.curves(self.options.crystals)
+        found = curves.curves(self.options.crystals, self.options.inverted)
         for title, rows in found.items():
             table = Table("way", *(f"{value:g}" for value in curves.CHANGED[title].values), title=title)
             for name, shares in rows.items():
@@ -136,7 +139,11 @@ class Bench:
 
     def _told(self, title: str, cases: Iterable[Case]) -> dict[str, list[Told]]:
         found: dict[str, list[Told]] = {name: [] for name in self.options.ways}
-        for number, case in enumerate(map(ways.filled, cases), start=1):
+        if self.options.inverted:
+            self.options.inverted.mkdir(parents=True, exist_ok=True)
+        for number, case in enumerate(map(ways.filled, itertools.islice(cases, self.options.skip, None)), start=1):
+            if "crystal" in found:
+                case = ways.with_crystal(case, self.options.inverted)
             for name, some in found.items():
                 some.append(ways.told(case, WAYS[name]))
             if number % KEPT_EVERY == 0:

@@ -41,9 +41,17 @@ class Line(NamedTuple):
     direction: NDArray[np.float64]
 
 
+class Inverted(NamedTuple):
+    """The crystal that inversion makes of a pattern, and the seconds that it took."""
+
+    object_: NDArray[np.complex64]
+    seconds: float
+
+
 class Case(NamedTuple):
     """A pattern, what of it counts photons of the crystal, how it was measured, and what is wrong with the crystal;
-    `hidden`: it has a defect that this reflection does not show; `filled`: the pattern without gaps, see `ways.filled`.
+    `hidden`: it has a defect that this reflection does not show; `filled`: the pattern without gaps, see `ways.filled`;
+    `inverted`: see `ways.with_crystal`.
     """
 
     counts: NDArray[np.float32]
@@ -54,6 +62,7 @@ class Case(NamedTuple):
     line: Line | None = None
     hidden: bool = False
     filled: NDArray[np.float32] | None = None
+    inverted: Inverted | None = None
 
 
 def continuum(family: Family, seed: int = SEED) -> Iterator[Case]:

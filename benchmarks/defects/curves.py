@@ -66,13 +66,16 @@ SHOWN: Mapping[str, Way] = {
 Curves = dict[str, dict[str, list[scores.Share]]]
 
 
-def curves(crystals: int) -> Curves:
-    """Return the share of perfect, edge and screw that is right, of `crystals` at each value, by way."""
+def curves(crystals: int, folder: Path | None = None) -> Curves:
+    """Return the share of perfect, edge and screw that is right, of `crystals` at each value, by way; inverted ones are
+    kept in `folder`.
+    """
     found: Curves = {}
     for title, axis in CHANGED.items():
         found[title] = {name: [] for name in SHOWN}
         for value in axis.values:
-            shown = list(map(ways.filled, itertools.islice(axis.cases(value), crystals)))
+            some = map(ways.filled, itertools.islice(axis.cases(value), crystals))
+            shown = [ways.with_crystal(case, folder) for case in some]
             for name, way in SHOWN.items():
                 told: list[Told] = [ways.told(case, way) for case in shown]
                 found[title][name].append(scores.three_class(told)["overall"])

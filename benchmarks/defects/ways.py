@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.defects.cases import Case, Line
+from benchmarks.defects.cases import Case, Inverted, Line
 from models.bcdi.modes import align
 from models.bcdi.phasing import PhasingConfig
 from models.bcdi.wound import likely_lines
@@ -21,6 +24,9 @@ from models.invert.predict import invert
 from models.invert.refine import refine
 
 REFINED_S = 3.0
+MODELS = Path(predict.__file__).parents[1]
+# What a crystal that was inverted once depends on, besides its pattern.
+INVERTING = ("bcdi", "engine", "inpaint", "invert")
 
 
 class Told(NamedTuple):
@@ -43,11 +49,40 @@ def filled(case: Case) -> Case:
     return case._replace(filled=predict.filled(case.counts, case.mask))
 
 
+def with_crystal(case: Case, folder: Path | None) -> Case:
+    """Return the case with its crystal inverted; kept in `folder`, taken from there where the same pattern was inverted
+    by the same code.
+    """
+    if folder is None:
+        return case._replace(inverted=inverted(case))
+    path = folder / f"{hashlib.sha256(case.counts.tobytes() + case.mask.tobytes() + _inverting()).hexdigest()}.npz"
+    if path.exists():
+        with np.load(path) as there:
+            return case._replace(inverted=Inverted(there["object_"], float(there["seconds"])))
+    found = inverted(case)
+    part = path.with_suffix(".part.npz")
+    np.savez_compressed(part, object_=found.object_, seconds=found.seconds)
+    part.rename(path)
+    return case._replace(inverted=found)
+
+
+@functools.cache
+def _inverting() -> bytes:
+    """Return a digest of the code and the weights of INVERTING."""
+    digest = hashlib.sha256()
+    for path in sorted(path for room in INVERTING for path in (MODELS / room).rglob("*.*")):
+        if path.suffix in (".py", ".safetensors"):
+            digest.update(path.relative_to(MODELS).as_posix().encode() + path.read_bytes())
+    return digest.digest()
+
+
 def told(case: Case, way: Way) -> Told:
-    """Return what a way tells of a case that is filled."""
+    """Return what a way tells of a case that is filled and, for `crystal`, inverted."""
     began_s = time.perf_counter()
     found, off = way(case)
     seconds = time.perf_counter() - began_s
+    if way is crystal and case.inverted is not None:
+        seconds += case.inverted.seconds
     return Told(
         case.name.value, case.hidden, {name.value: share for name, share in found.probabilities.items()}, off, seconds
     )
@@ -71,7 +106,9 @@ def volume_alone(case: Case) -> tuple[DefectReport, float]:
 
 def crystal(case: Case) -> tuple[DefectReport, float]:
     """The pattern and the crystal that the network and phase retrieval make of it."""
-    return of_object(case, inverted(case))
+    if case.inverted is None:
+        raise ValueError("the crystal of this case was not inverted: see with_crystal")
+    return of_object(case, case.inverted.object_)
 
 
 def true_crystal(case: Case) -> tuple[DefectReport, float]:
@@ -85,12 +122,13 @@ def of_object(case: Case, object_: NDArray[np.complex64]) -> tuple[DefectReport,
     return found, off_line(case, object_)
 
 
-def inverted(case: Case) -> NDArray[np.complex64]:
+def inverted(case: Case) -> Inverted:
     """Return the crystal, told by the network and refined."""
+    began_s = time.perf_counter()
     begun = invert(case.counts, case.mask)
     lines = likely_lines(case.scattering.basis_nm, case.scattering.q)
     found = refine(case.counts, case.mask, begun.object_, PhasingConfig(), lines=lines, budget_s=REFINED_S)
-    return found.phased.object_
+    return Inverted(found.phased.object_, time.perf_counter() - began_s)
 
 
 def off_line(case: Case, object_: NDArray[np.complex64]) -> float:

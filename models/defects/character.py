@@ -11,15 +11,18 @@ reflection thus shows the whole Burgers vector of a straight line, as far as ela
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from models.bcdi.strain import unwrap
 from models.defects.body import body_of
-from models.defects.report import Character, Scattering
+from models.defects.report import Character, Scattering, Split
+from models.defects.split import Surroundings, split
 from models.defects.vortices import Vortex
 from models.simulate.dislocations import POISSON_RATIO
 
@@ -63,14 +66,14 @@ def character(
     if not fits:
         return None
     turns = min(fits, key=lambda one: fits[one].misfit)
-    cosine, sine, misfit = fits[turns]
+    cosine, sine, misfit = fits[turns].cosine, fits[turns].sine, fits[turns].misfit
     # -(b_e Q_p / 2 pi) / (4 (1 - nu)) sin(2 theta - beta)
     edge_turns = 4.0 * (1.0 - POISSON_RATIO) * float(np.hypot(cosine, sine))
     beta = float(np.arctan2(cosine, -sine))
     across, along = (abs(part) > LEAST_PART * float(np.linalg.norm(scattering.q)) for part in around.q_parts)
     q_across, q_along = around.q_parts
     screw_turns = turns + edge_turns * np.cos(beta) * across
-    return Character(
+    told = Character(
         turns=turns,
         edge_nm=2.0 * np.pi * edge_turns / q_across if across else float("nan"),
         edge=np.cos(beta) * around.first + np.sin(beta) * around.second,
@@ -78,14 +81,35 @@ def character(
         steepness=abs(q_across / q_along) if along else float("inf"),
         misfit=misfit,
     )
+    length_nm = burgers_length_nm(scattering)
+    angle_deg = told.angle_deg(length_nm)
+    if length_nm is None or not np.isfinite(angle_deg):
+        return told
+    found = split(around.surroundings(fits[turns], turns), turns, length_nm)
+    return told if found is None else _as_split(told, found, around, length_nm)
+
+
+def _as_split(told: Character, found: Split, around: _Around, length_nm: float) -> Character:
+    """Return what was `told` by the harmonic as the fit in closed form tells it."""
+    return replace(
+        told,
+        edge_nm=length_nm * np.sin(found.angle_rad) if np.isfinite(told.edge_nm) else told.edge_nm,
+        edge=np.cos(found.glide_rad) * around.first + np.sin(found.glide_rad) * around.second,
+        screw_nm=found.sense * length_nm * np.cos(found.angle_rad) if np.isfinite(told.screw_nm) else told.screw_nm,
+        split=found,
+    )
 
 
 class _Fit(NamedTuple):
-    """Amplitudes of cos(2 angle) and sin(2 angle), and the rms of what is left of the phase, rad."""
+    """Amplitudes of cos(2 angle) and sin(2 angle), the rms of what is left of the phase, rad; `found` (terms,) all
+    amplitudes, within `reach` nm.
+    """
 
     cosine: float
     sine: float
     misfit: float
+    found: NDArray[np.float64]
+    reach: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,14 +177,39 @@ class _Around:
             left = phase[used] - terms @ found
             weight = bright / (1.0 + (left / ROBUST_RAD) ** 2)
         misfit = float(np.sqrt(np.average(left**2, weights=np.maximum(bright, 1e-12))))
-        return _Fit(float(found[-2]), float(found[-1]), misfit)
+        return _Fit(float(found[-2]), float(found[-1]), misfit, found, reach)
+
+    def surroundings(self, fit: _Fit, turns: int) -> Surroundings:
+        """Return all voxels with the phase that was fitted."""
+        terms = self._terms(np.ones(len(self.radius), bool), fit.reach)
+        points_nm = np.stack([self.radius * np.cos(self.angle), self.radius * np.sin(self.angle), self.along], 1)
+        volume_nm3 = np.count_nonzero(self.body) * self.voxel_nm**3
+        return Surroundings(
+            points_nm=torch.from_numpy(points_nm).float(),
+            field=torch.from_numpy(np.ascontiguousarray(self.field, np.complex64)),
+            q=torch.tensor([self.q_parts[0], 0.0, self.q_parts[1]]),
+            start=torch.from_numpy(turns * self.angle + terms @ fit.found).float(),
+            smooth=torch.from_numpy(_polynomial(points_nm / fit.reach, 3)).float(),
+            voxel_nm=self.voxel_nm,
+            diameter_nm=float(np.cbrt(6.0 * volume_nm3 / np.pi)),
+        )
 
     def _terms(self, used: NDArray[np.bool_], reach: float) -> NDArray[np.float64]:
         """Return what is fitted, float64 (n, terms): a smooth field of second order, the logarithm, the harmonic."""
-        radius, angle = self.radius[used] / reach, self.angle[used]
-        x, y, z = radius * np.cos(angle), radius * np.sin(angle), self.along[used] / reach
-        smooth = (np.ones_like(x), x, y, z, x * x, y * y, z * z, x * y, x * z, y * z)
-        return np.stack([*smooth, np.log(radius), np.cos(2.0 * angle), np.sin(2.0 * angle)], 1)
+        radius, angle = np.maximum(self.radius[used], 0.5 * self.voxel_nm) / reach, self.angle[used]
+        points = np.stack([radius * np.cos(angle), radius * np.sin(angle), self.along[used] / reach], 1)
+        around = np.stack([np.log(radius), np.cos(2.0 * angle), np.sin(2.0 * angle)], 1)
+        return np.concatenate([_polynomial(points, 2), around], 1)
+
+
+def _polynomial(points: NDArray[np.float64], order: int) -> NDArray[np.float64]:
+    """Return all products of up to `order` coordinates of `points` (n, 3), float64 (n, terms)."""
+    products = (
+        points[:, list(axes)].prod(1)
+        for count in range(order + 1)
+        for axes in itertools.combinations_with_replacement(range(3), count)
+    )
+    return np.stack(list(products), 1)
 
 
 def _perpendicular_to(direction: NDArray[np.float64]) -> NDArray[np.float64]:

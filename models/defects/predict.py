@@ -18,6 +18,7 @@ from models.defects.body import body_of, darkest
 from models.defects.character import burgers_length_nm, character
 from models.defects.classes import CLASSES
 from models.defects.judge import judged
+from models.defects.jumps import jumps
 from models.defects.report import Character, DefectClass, DefectReport, Place, Scattering
 from models.defects.view import CHANNELS
 from models.defects.vortices import Vortex, vortices
@@ -93,11 +94,12 @@ def _weighed(
     """Return the probabilities in the light of the lines of an object, these lines, and where they are known to lie."""
     body = body_of(obj, support)
     lines, dark = vortices(obj, body), darkest(obj, body)
+    jumping = jumps(obj, body, lines)
     if scattering is None:
-        return judged(before, lines, darkness=dark), lines, ()
+        return judged(before, lines, darkness=dark, jumps=jumping), lines, ()
     told = character(obj, lines[0], scattering, body) if len(lines) == 1 else None
     places = tuple(place(line, scattering, obj.shape, told) for line in lines)
-    return judged(before, lines, told, burgers_length_nm(scattering), dark), lines, places
+    return judged(before, lines, told, burgers_length_nm(scattering), dark, jumping), lines, places
 
 
 def view_of(pattern: Tensor, scattering: Scattering | None) -> Tensor:

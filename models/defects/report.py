@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,22 @@ class Scattering:
     reflection: tuple[int, int, int] | None = None
 
 
+class Split(NamedTuple):
+    """Of the best fit: `angle_rad` between line and Burgers vector, 0 to pi/2, `glide_rad` from the direction of Q
+    across the line to that of the edge part, `sense` of the screw part along the line; `width` of the ribbon, share of
+    the diameter of a sphere as large as the crystal, and in nm. Of each of split.WIDTHS the `losses`, means of 1 - cos
+    of the phase that is left, and `angles_rad`.
+    """
+
+    angle_rad: float
+    glide_rad: float
+    sense: int
+    width: float
+    width_nm: float
+    losses: tuple[float, ...]
+    angles_rad: tuple[float, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Character:
     """Of one line, in the frame of the Scattering.
@@ -49,7 +66,8 @@ class Character:
     `turns` of 2 pi around its direction, right-handed in that frame; `edge_nm` the length of the Burgers vector across
     the line, NaN where Q is along it, `edge` (3,) its direction; `screw_nm` the part along the line, signed, NaN where
     Q is across it; `steepness` of Q against the line, part across over part along; `misfit` rms of the phase, rad,
-    about what elasticity and a smooth field explain.
+    about what elasticity and a smooth field explain; `split`: into how wide a ribbon it falls, None where the length of
+    the Burgers vector is not known.
     """
 
     turns: int
@@ -58,6 +76,7 @@ class Character:
     screw_nm: float
     steepness: float
     misfit: float
+    split: Split | None = None
 
     def angle_deg(self, length_nm: float | None = None) -> float:
         """Return the angle between line and Burgers vector, 0 (screw) to 90 (edge) degrees.

@@ -62,14 +62,14 @@ def vortices(object_: NDArray[np.complex64], inside: NDArray[np.bool_] | None = 
         other = "" if inside is None else f" and {inside.shape}"
         raise ValueError(f"object and inside must be volumes of one shape, got {object_.shape}{other}")
     body = body_of(object_) if inside is None else inside
-    starts, ends = _pierced(np.angle(object_), body)
+    starts, ends = pierced(np.angle(object_), body)
     if len(starts) > MOST_PIERCED * np.count_nonzero(body):
         return ()
     lines = [line for part in _connected(starts, ends) if (line := _line(*part)) is not None]
     return tuple(sorted((line for line in _merged(lines) if _through(line, body)), key=lambda line: -line.length))
 
 
-def _pierced(phase: NDArray[Any], body: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def pierced(phase: NDArray[Any], body: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return where lines go, from and to the middle of which cubes of 2^3 voxels, int64 (n, 3) each: cube i lies
     between voxels i and i + 1.
     """
@@ -80,7 +80,7 @@ def _pierced(phase: NDArray[Any], body: NDArray[np.bool_]) -> tuple[NDArray[np.i
             (a, b): _shifted(phase, first, a, second, b) for a in (0, 1) for b in (0, 1)
         }  # the corners of each face
         around = sum(
-            _wrapped(here[there] - here[before])
+            wrapped(here[there] - here[before])
             for before, there in (((0, 0), (1, 0)), ((1, 0), (1, 1)), ((1, 1), (0, 1)), ((0, 1), (0, 0)))
         )
         within = np.logical_and.reduce([_shifted(body, first, a, second, b) for a in (0, 1) for b in (0, 1)])
@@ -101,7 +101,7 @@ def _shifted(values: NDArray[Any], first: int, a: int, second: int, b: int) -> N
     return values[tuple(index)]
 
 
-def _wrapped(phase: NDArray[Any]) -> NDArray[Any]:
+def wrapped(phase: NDArray[Any]) -> NDArray[Any]:
     # Odd, half turns too: what a face gains on an edge its neighbour loses.
     return np.asarray(phase - 2.0 * np.pi * np.rint(phase / (2.0 * np.pi)))
 

@@ -217,6 +217,9 @@ def _where(place: Place) -> str:
     along = ", ".join(f"{part:.2f}" for part in place.direction)
     said = f"at ({where}) nm along ({along}), {place.length_nm:.0f} nm long, b along Q {place.burgers_nm:+.3f} nm"
     told = place.character
-    parts = () if told is None else (("edge", told.edge_nm), ("screw", abs(told.screw_nm)))
-    known = [f"{name} part {length:.2f} nm" for name, length in parts if np.isfinite(length)]
+    if told is None:
+        return said
+    parts = (("edge part", told.edge_nm), ("screw part", abs(told.screw_nm)))
+    ribbon = () if told.split is None else (("ribbon of fault", told.split.width_nm),)
+    known = [f"{name} {length:.2f} nm" for name, length in (*parts, *ribbon) if np.isfinite(length)]
     return ", ".join([said, *known])

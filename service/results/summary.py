@@ -89,12 +89,16 @@ def _placed(place: Place) -> dict[str, Any]:
     told = place.character
     if told is None:
         return known
-    return known | {
-        "burgers_edge_nm": told.edge_nm,
-        "burgers_edge_direction": told.edge,
-        "burgers_screw_nm": told.screw_nm,
-        "misfit_rad": told.misfit,
-    }
+    return (
+        known
+        | {
+            "burgers_edge_nm": told.edge_nm,
+            "burgers_edge_direction": told.edge,
+            "burgers_screw_nm": told.screw_nm,
+            "misfit_rad": told.misfit,
+        }
+        | ({} if told.split is None else {"ribbon_nm": told.split.width_nm})
+    )
 
 
 def outcome_rows(reconstruction: Reconstruction, path: Path, picture: Path | None) -> list[tuple[str, str]]:

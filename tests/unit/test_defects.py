@@ -13,10 +13,12 @@ from models.defects.body import body_of, darkest
 from models.defects.character import character
 from models.defects.classes import CLASSES, shown
 from models.defects.evidence import evidence
-from models.defects.judge import judged
+from models.defects.judge import FEWEST_WOUND, judged
+from models.defects.jumps import Jumps, jumps
 from models.defects.network import build
 from models.defects.predict import CHANNELS, ITEM, classify, place
 from models.defects.report import DefectClass, Scattering
+from models.defects.split import WIDTHS
 from models.defects.train import TASK, examples, loss, metrics, number_of, turned
 from models.defects.train import tests as known_examples
 from models.defects.view import as_tensors, skewed, upright
@@ -25,10 +27,11 @@ from models.engine.torch import TorchEngine
 from models.invert.view import EDGE
 from models.simulate.crystals import random_wulff
 from models.simulate.diffraction import far_field, intensity
-from models.simulate.dislocations import circle, dislocation_loop, straight_dislocation
+from models.simulate.dislocations import circle, dislocation_loop, dissociated, straight_dislocation
 from models.simulate.displacement import phase_of
 from models.simulate.draws import directions, rotations, seeded
 from models.simulate.families import DEFECTS, Defect, Shape
+from models.simulate.fcc import line_of_character, shockley_partials
 from models.simulate.grid import Grid, oversampled_grid, random_frame
 from models.simulate.scenes import Scenes, random_scenes
 from models.simulate.specimens import REFLECTIONS, random_specimens
@@ -107,6 +110,73 @@ def test_the_phase_around_a_line_tells_its_whole_burgers_vector(angle_deg: float
     assert told.angle_deg(0.29) == pytest.approx(angle_deg, abs=6.0)
     if angle_deg > 0.0:
         assert abs(float((torch.from_numpy(told.edge) * across[0]).sum())) > 0.97
+
+
+@pytest.mark.parametrize("angle_deg", [0.0, 60.0, 90.0])
+@pytest.mark.parametrize("width", [0.0, 0.25])
+def test_the_phase_around_a_line_tells_how_wide_its_ribbon_is(angle_deg: float, width: float) -> None:
+    """A line that is split in an endless crystal, and a smooth strain that the fit does not hold; Q aslant to it."""
+    basis = torch.tensor([[[0.1, 0.2, 1.0], [0.0, 1.1, 0.3], [0.9, 0.1, 0.0]]])
+    grid = Grid(basis_nm=basis, shape=(N, N, N))
+    lattice_nm = 0.36
+    rotation = rotations(seeded(5), 1)[0].double()
+    normal, burgers = torch.tensor([1.0, 1, 1]).double() / 3.0**0.5, torch.tensor([1.0, -1, 0]).double() / 2.0
+    line = line_of_character(normal, burgers, torch.tensor(np.radians(angle_deg)))
+    partials = shockley_partials(normal, burgers)
+    q = 2.0 * torch.pi / lattice_nm * torch.tensor([2.0, 0.0, 0.0]).double()
+    line, normal, q, first, second = (rotation @ one for one in (line, normal, q, *partials))
+    points_nm = grid.points_nm()
+    through_nm, partials_nm = torch.tensor([[0.7, -0.4, 0.3]]), lattice_nm * torch.stack([first, second])[None]
+    u = dissociated(
+        points_nm.double(), line[None], partials_nm, through_nm, normal[None], torch.tensor([width * 20.0])
+    )  # fmt: skip
+    strain = 0.8 * torch.sin(points_nm[:, 0] / 9.0)
+    object_ = torch.polar(ball(grid, 10.0), (phase_of(u, q[None]) + strain).float())[0].numpy()
+    (vortex,) = vortices(object_)
+    where = Scattering(basis_nm=basis[0].double().numpy(), q=q.numpy(), reflection=(2, 0, 0))
+    told = character(object_, vortex, where)
+    assert told is not None
+    assert told.split is not None
+    assert told.split.width == pytest.approx(width, abs=0.05)
+    assert told.split.width_nm == pytest.approx(width * 20.0, abs=1.0)
+    assert np.degrees(told.split.angle_rad) == pytest.approx(angle_deg, abs=8.0)
+    assert np.argmin(told.split.losses) == pytest.approx(np.argmin(np.abs(np.array(WIDTHS) - width)), abs=1)
+    assert character(object_, vortex, replace(where, reflection=None)).split is None  # its length is not known
+
+
+def test_a_phase_jumps_where_a_plane_a_ribbon_and_a_small_loop_are() -> None:
+    grid = Grid(basis_nm=Z_Y_X, shape=(N, N, N))
+    points_nm = grid.points_nm()[0]
+    body = (points_nm.square().sum(0) < 12.0**2).numpy()
+    x, _, z = torch.eye(3)[:, None]
+    smooth = 0.1 * points_nm[0]
+
+    def found(phase: Tensor) -> Jumps:
+        return jumps(torch.polar(torch.ones_like(phase), phase).numpy().astype(np.complex64) * body, body)
+
+    assert found(smooth) == Jumps(0.0, 0.0, 0)
+    plane = found(smooth + (points_nm[2] > 0.5) * (2.0 * torch.pi / 3.0))
+    assert plane.area == pytest.approx(1.0, abs=0.2)
+    assert plane.across > 0.98
+    # Two partials whose Burgers vectors add up to nothing along Q: no line, a third of a period between them.
+    q, third_nm = 20.0 * x, 2.0 * torch.pi / 3.0 / 20.0 * x
+    partials_nm, through_nm = torch.stack([third_nm, -third_nm], 1), torch.tensor([[0.0, 0.3, 0.4]])
+    u = dissociated(grid.points_nm(), x, partials_nm, through_nm, z, torch.tensor([8.0]))
+    ribbon = found(smooth + phase_of(u, q)[0])
+    assert 0.3 * plane.area < ribbon.area < 0.8 * plane.area
+    assert ribbon.across < 0.9
+    corners = circle(torch.tensor([[0.3, 0.2, 0.4]]), z, torch.tensor([2.0]))
+    small = phase_of(dislocation_loop(grid.points_nm(), corners, 0.3 * z), 2.0 * torch.pi / 0.3 * z)[0]
+    assert vortices(torch.polar(ball(grid)[0], small).numpy()) == ()
+    assert found(small).wound >= FEWEST_WOUND
+    assert jumps(np.zeros((8, 8, 8), np.complex64), np.zeros((8, 8, 8), bool)) == Jumps(0.0, 0.0, 0)
+
+
+def test_what_jumps_beside_a_line_is_the_line_s() -> None:
+    object_ = with_lines((0.0, 3.3, -2.2, 1))
+    body, lines = body_of(object_), vortices(object_)
+    assert jumps(object_, body).area > 0.0
+    assert jumps(object_, body, lines) == Jumps(0.0, 0.0, 0)
 
 
 def test_lines_far_apart_are_several_and_smooth_phases_none() -> None:

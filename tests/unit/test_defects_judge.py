@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks.defects import ways
+from benchmarks.defects.cases import Case, Inverted
 from benchmarks.defects.scores import answered, calibration_error, called, confusion, share, three_class
 from benchmarks.defects.ways import CLASS_NAMES, Told
-from models.defects.judge import ANGLES_DEG, LINES, judged, seen
-from models.defects.report import Character, DefectClass
+from models.defects.judge import ANGLES_DEG, LINES, NO_RIBBON, RIBBON, Seen, judged, seen
+from models.defects.jumps import Jumps
+from models.defects.report import Character, DefectClass, Scattering, Split
+from models.defects.split import WIDTHS
 from models.defects.vortices import Vortex
 
 EVEN = dict.fromkeys(DefectClass, 1.0 / len(DefectClass))
@@ -38,19 +44,72 @@ def test_shares_of_what_is_seen_add_up() -> None:
         assert min(shares) > 0.0  # nothing is impossible
     assert set(LINES) == set(DefectClass)
     assert set(ANGLES_DEG) < set(DefectClass)
+    assert all(len(shares) == len(Seen) for shares in LINES.values())
+    for widths in (RIBBON, NO_RIBBON):
+        assert len(widths) == len(WIDTHS)
+        assert sum(widths) == pytest.approx(1.0)
 
 
 def test_what_lines_say() -> None:
     assert [seen(lines).value for lines in ((), (line(),), (line(), line()), (line(True), line()))] == [
         "none", "one", "several", "loop",
     ]  # fmt: skip
-    assert likeliest(judged(EVEN, (), None, None)) == DefectClass.PERFECT
+    assert likeliest(judged(EVEN, (), None, None)) in (DefectClass.PERFECT, DefectClass.TWIN)  # which looks alike
     assert likeliest(judged(EVEN, (line(True),), None, None)) == DefectClass.LOOP
     assert likeliest(judged(EVEN, (line(), line()), None, None)) == DefectClass.MULTIPLE
     assert likeliest(judged(EVEN, (line(),), character(0.29, 0.01), None)) == DefectClass.EDGE
     assert likeliest(judged(EVEN, (line(),), character(0.01, 0.29), None)) == DefectClass.SCREW
     assert likeliest(judged(EVEN, (line(),), character(0.2, 0.2), None)) == DefectClass.MIXED
     assert likeliest(judged(EVEN, (line(),), character(0.12, 0.16, misfit=0.4), None)) == DefectClass.PARTIAL
+
+
+@pytest.mark.parametrize(
+    ("jumping", "what", "likely"),
+    [
+        (Jumps(0.0, 0.0, 20), Seen.WOUND, DefectClass.LOOP),
+        (Jumps(0.0, 0.0, 2), Seen.NONE, DefectClass.TWIN),
+        (Jumps(0.2, 0.5, 0), Seen.NICKED, DefectClass.PERFECT),
+        (Jumps(0.6, 0.5, 0), Seen.TORN, DefectClass.PARTIAL),
+        (Jumps(0.6, 1.0, 0), Seen.CUT, DefectClass.STACKING_FAULT),
+    ],
+)
+def test_what_jumps_say_where_no_line_is(jumping: Jumps, what: Seen, likely: DefectClass) -> None:
+    assert seen((), jumping) == what
+    assert seen((line(),), jumping) == Seen.ONE
+    assert likeliest(judged(EVEN, (), jumps=jumping)) == likely
+
+
+def test_jumps_beside_lines_are_those_of_grains() -> None:
+    lines = (line(), line())
+    smooth, torn = (judged(EVEN, lines, jumps=Jumps(area, 0.5, 0)) for area in (0.0, 0.5))
+    assert likeliest(smooth) == DefectClass.MULTIPLE
+    assert torn[DefectClass.UNKNOWN] > 5.0 * smooth[DefectClass.UNKNOWN]
+
+
+@pytest.mark.parametrize(
+    ("width", "angle_deg", "likely"),
+    [
+        (0.0, 2.0, DefectClass.SCREW),
+        (0.06, 88.0, DefectClass.EDGE),
+        (0.0, 60.0, DefectClass.MIXED),
+        (0.22, 60.0, DefectClass.PARTIAL),
+        (0.22, 2.0, DefectClass.PARTIAL),
+    ],
+)
+def test_a_ribbon_tells_partials_and_its_angle_the_others(width: float, angle_deg: float, likely: DefectClass) -> None:
+    found = Split(
+        angle_rad=math.radians(angle_deg),
+        glide_rad=0.0,
+        sense=1,
+        width=width,
+        width_nm=100.0 * width,
+        losses=tuple(0.005 + abs(width - other) * 0.1 for other in WIDTHS),
+        angles_rad=(math.radians(angle_deg),) * len(WIDTHS),
+    )
+    assert likeliest(judged(EVEN, (line(),), replace(character(0.2, 0.2), split=found), 0.29)) == likely
+    # A phase that no line explains is none of theirs.
+    worse = replace(character(0.2, 0.2), split=found._replace(losses=(0.3,) * len(WIDTHS)))
+    assert likeliest(judged(EVEN, (line(),), worse, 0.29)) in (DefectClass.MULTIPLE, DefectClass.UNKNOWN)
 
 
 def test_the_pattern_still_counts() -> None:
@@ -95,3 +154,26 @@ def test_scores() -> None:
     assert (share_answered.value, right_of_those.value) == pytest.approx((0.75, 2.0 / 3.0))
     assert calibration_error([told("edge", edge=1.0)] * 4) == pytest.approx(0.0, abs=1e-9)
     assert calibration_error([told("screw", edge=1.0)] * 4) == pytest.approx(1.0)
+
+
+def test_a_crystal_is_inverted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def invert(case: Case) -> Inverted:
+        asked.append(case)
+        return Inverted(np.full((2, 2, 2), len(asked), np.complex64), 1.5)
+
+    monkeypatch.setattr(ways, "inverted", invert)
+    counts = np.ones((2, 2, 2), np.float32)
+    scattering = Scattering(basis_nm=np.eye(3), q=np.array([1.0, 0.0, 0.0]))
+    case = Case(counts, counts > 0, scattering, DefectClass.EDGE, counts.astype(np.complex64), None)
+    kept = [ways.with_crystal(case, tmp_path).inverted for _ in range(2)]
+    assert len(asked) == 1
+    for one in kept:
+        assert one is not None
+        assert one.seconds == 1.5
+        np.testing.assert_array_equal(one.object_, 1.0)
+    ways.with_crystal(case._replace(counts=counts + 1.0), tmp_path)
+    assert len(asked) == 2
+    ways.with_crystal(case, None)
+    assert len(asked) == 3
