@@ -3,8 +3,8 @@
 atoms: relaxed crystals of a catalogue (python -m models.simulate.atoms.pinned CATALOGUE --count 200), each measured in
 a reflection that shows its line: perfect, edge or screw, from one frame, from the pattern, and from the crystal behind
 it; how far its line is from that of the atoms.
-classes: simulated crystals of all classes, the share that a reflection does not show among the perfect: confusion,
-calibration, abstention.
+classes: simulated crystals of all classes as the simulator draws them, the share that a reflection does not show among
+the perfect: calibration, abstention; then more until there are --each of every class: confusion.
 outside: crystals that no class is made for, half as many: how many are called unknown.
 curves: the same against counts, gaps and oversampling, with and without filling gaps, as a page (--plot PNG).
 With --inverted FOLDER each crystal is inverted once: what is told of it can then be measured again in a few minutes.
@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.defects import curves, scores, ways
-from benchmarks.defects.cases import BEAMLINE, ORDINARY, Case, atomistic, continuum
+from benchmarks.defects.cases import BEAMLINE, ORDINARY, Case, atomistic, continuum, up_to
 from benchmarks.defects.ways import CLASS_NAMES, WAYS, Told
 from models.defects.predict import SURE
 from models.simulate.families import FAMILIES
@@ -41,6 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--atoms", type=Path, help="catalogue of relaxed crystals")
     parser.add_argument("--crystals", type=int, default=200, help="simulated ones (default 200)")
+    parser.add_argument("--each", type=int, default=0, help="at least so many simulated ones of each class (default 0)")
     parser.add_argument("--ways", nargs="*", choices=list(WAYS), default=list(WAYS), help="(default: all)")
     parser.add_argument("--inverted", type=Path, help="folder that keeps inverted crystals, for the next run")
     parser.add_argument("--skip", type=int, default=0, help="of each part so many cases are left out (default 0)")
@@ -90,7 +91,12 @@ class Bench:
 
     def classes(self) -> None:
         """Against simulated crystals of all classes."""
-        found = self._told("classes", itertools.islice(continuum(ORDINARY), self.options.crystals))
+        cases = itertools.chain(
+            itertools.islice(continuum(ORDINARY), self.options.crystals),
+            up_to(self.options.each, self.options.crystals),
+        )
+        drawn_and_more = self._told("classes", cases)
+        found = {name: some[: self.options.crystals] for name, some in drawn_and_more.items()}
         table = Table(
             "way", "all classes", "three", "calibration", "answered", "right of those", "perfect called else",
             "hidden called perfect", "s", title=f"simulated crystals, sure {SURE}",
@@ -105,7 +111,7 @@ class Bench:
             )  # fmt: skip
             self._bar(f"{name}, calibration", -scores.calibration_error(some), -0.03)
         self._console.print(table)
-        self._confusion(found)
+        self._confusion(drawn_and_more)
 
     def outside(self) -> None:
         """Against crystals of no class."""
@@ -120,9 +126,10 @@ class Bench:
 
     def _confusion(self, found: dict[str, list[Told]]) -> None:
         for name, some in found.items():
-            matrix = Table(name, *CLASS_NAMES, title="called (columns) what is (rows)")
+            matrix = Table(name, *CLASS_NAMES, "right", title="called (columns) what is (rows)")
             for row, counts in zip(CLASS_NAMES, scores.confusion(some), strict=True):
-                matrix.add_row(row, *map(str, counts))
+                right = scores.share([call == row for call in scores.called([o for o in some if o.truth == row], 0.0)])
+                matrix.add_row(row, *map(str, counts), str(right))
             self._console.print(matrix)
 
     def curves(self) -> None:

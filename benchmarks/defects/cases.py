@@ -74,6 +74,17 @@ def continuum(family: Family, seed: int = SEED) -> Iterator[Case]:
         yield from (_case(scenes, n, CLASSES[number]) for n, number in enumerate(numbers))
 
 
+def up_to(each: int, drawn: int) -> Iterator[Case]:
+    """Yield ORDINARY crystals after the first `drawn`, of classes of which there are fewer than `each` so far."""
+    counts = dict.fromkeys(set(OF_DEFECT.values()) - {DefectClass.UNKNOWN}, 0)
+    for number, case in enumerate(continuum(ORDINARY)):
+        if number >= drawn and min(counts.values()) >= each:
+            return
+        counts[case.name] += 1
+        if number >= drawn and counts[case.name] <= each:
+            yield case
+
+
 def atomistic(catalogue: Path, beamline: Family = BEAMLINE, seed: int = SEED) -> Iterator[Case]:
     """Yield each crystal of a catalogue once, in a reflection drawn at random among those that show its line; none
     whose class is not settled.

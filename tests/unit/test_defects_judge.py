@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.defects import ways
+from benchmarks.defects import cases, ways
 from benchmarks.defects.cases import Case, Inverted
 from benchmarks.defects.scores import answered, calibration_error, called, confusion, share, three_class
 from benchmarks.defects.ways import CLASS_NAMES, Told
@@ -177,3 +177,16 @@ def test_a_crystal_is_inverted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert len(asked) == 2
     ways.with_crystal(case, None)
     assert len(asked) == 3
+
+
+def test_classes_are_filled_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [DefectClass.PERFECT, *(name for name in DefectClass if name != DefectClass.UNKNOWN)] * 3
+    counts = np.ones((2, 2, 2), np.float32)
+    scattering = Scattering(basis_nm=np.eye(3), q=np.array([1.0, 0.0, 0.0]))
+    drawn = [Case(counts, counts > 0, scattering, name, counts.astype(np.complex64), None) for name in names]
+    monkeypatch.setattr(cases, "continuum", lambda family: iter(drawn))
+    more = [case.name for case in cases.up_to(2, 5)]
+    # Of the first five two are perfect already, edges to mixed are there once.
+    assert more[:6] == [DefectClass(name) for name in ("partial", "loop", "stacking_fault", "twin", "multiple", "edge")]
+    assert len(more) == 13
+    assert list(cases.up_to(0, 5)) == []
