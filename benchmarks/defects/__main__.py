@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.defects import curves, scores, ways
-from benchmarks.defects.cases import BEAMLINE, ORDINARY, Case, atomistic, continuum, up_to
+from benchmarks.defects.cases import BEAMLINE, Case, atomistic, continuum, simulated
 from benchmarks.defects.ways import CLASS_NAMES, WAYS, Told
 from models.defects.predict import SURE
 from models.simulate.families import FAMILIES
@@ -91,11 +91,7 @@ class Bench:
 
     def classes(self) -> None:
         """Against simulated crystals of all classes."""
-        cases = itertools.chain(
-            itertools.islice(continuum(ORDINARY), self.options.crystals),
-            up_to(self.options.each, self.options.crystals),
-        )
-        drawn_and_more = self._told("classes", cases)
+        drawn_and_more = self._told("classes", simulated(self.options.crystals, self.options.each))
         found = {name: some[: self.options.crystals] for name, some in drawn_and_more.items()}
         table = Table(
             "way", "all classes", "three", "calibration", "answered", "right of those", "perfect called else",

@@ -74,14 +74,14 @@ def continuum(family: Family, seed: int = SEED) -> Iterator[Case]:
         yield from (_case(scenes, n, CLASSES[number]) for n, number in enumerate(numbers))
 
 
-def up_to(each: int, drawn: int) -> Iterator[Case]:
-    """Yield ORDINARY crystals after the first `drawn`, of classes of which there are fewer than `each` so far."""
-    counts = dict.fromkeys(set(OF_DEFECT.values()) - {DefectClass.UNKNOWN}, 0)
+def simulated(drawn: int, each: int = 0) -> Iterator[Case]:
+    """Yield `drawn` ORDINARY crystals as they come, then those of classes of which there were fewer than `each`."""
+    counts = dict.fromkeys(OF_DEFECT.values(), 0)
     for number, case in enumerate(continuum(ORDINARY)):
         if number >= drawn and min(counts.values()) >= each:
             return
         counts[case.name] += 1
-        if number >= drawn and counts[case.name] <= each:
+        if number < drawn or counts[case.name] <= each:
             yield case
 
 

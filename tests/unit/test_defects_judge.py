@@ -185,8 +185,8 @@ def test_classes_are_filled_up(monkeypatch: pytest.MonkeyPatch) -> None:
     scattering = Scattering(basis_nm=np.eye(3), q=np.array([1.0, 0.0, 0.0]))
     drawn = [Case(counts, counts > 0, scattering, name, counts.astype(np.complex64), None) for name in names]
     monkeypatch.setattr(cases, "continuum", lambda family: iter(drawn))
-    more = [case.name for case in cases.up_to(2, 5)]
-    # Of the first five two are perfect already, edges to mixed are there once.
-    assert more[:6] == [DefectClass(name) for name in ("partial", "loop", "stacking_fault", "twin", "multiple", "edge")]
-    assert len(more) == 13
-    assert list(cases.up_to(0, 5)) == []
+    found = [case.name for case in cases.simulated(5, 2)]
+    assert found[:5] == names[:5]
+    assert found[5:11] == [*names[5:10], DefectClass.EDGE]  # two are perfect already
+    assert {found.count(name) for name in names} == {2}
+    assert len(list(cases.simulated(5))) == 5
