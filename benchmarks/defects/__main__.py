@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--each", type=int, default=0, help="at least so many simulated ones of each class (default 0)")
     parser.add_argument("--ways", nargs="*", choices=list(WAYS), default=list(WAYS), help="(default: all)")
     parser.add_argument("--inverted", type=Path, help="folder that keeps inverted crystals, for the next run")
-    parser.add_argument("--skip", type=int, default=0, help="of each part so many cases are left out (default 0)")
+    parser.add_argument("--skip", type=int, default=0, help="so many cases are left out, but of curves (default 0)")
     parser.add_argument("--plot", type=Path, help="PNG of the curves")
     parser.add_argument("--only", nargs="*", choices=PARTS, default=PARTS, help="parts (default: all)")
     parser.add_argument("--json", type=Path, help="where to write the figures")
@@ -92,7 +92,9 @@ class Bench:
     def classes(self) -> None:
         """Against simulated crystals of all classes."""
         drawn_and_more = self._told("classes", simulated(self.options.crystals, self.options.each))
-        found = {name: some[: self.options.crystals] for name, some in drawn_and_more.items()}
+        found = {
+            name: some[: max(self.options.crystals - self.options.skip, 0)] for name, some in drawn_and_more.items()
+        }
         table = Table(
             "way", "all classes", "three", "calibration", "answered", "right of those", "perfect called else",
             "hidden called perfect", "s", title=f"simulated crystals, sure {SURE}",
@@ -142,8 +144,6 @@ class Bench:
 
     def _told(self, title: str, cases: Iterable[Case]) -> dict[str, list[Told]]:
         found: dict[str, list[Told]] = {name: [] for name in self.options.ways}
-        if self.options.inverted:
-            self.options.inverted.mkdir(parents=True, exist_ok=True)
         for number, case in enumerate(map(ways.filled, itertools.islice(cases, self.options.skip, None)), start=1):
             if "crystal" in found:
                 case = ways.with_crystal(case, self.options.inverted)

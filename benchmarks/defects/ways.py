@@ -25,8 +25,6 @@ from models.invert.refine import refine
 
 REFINED_S = 3.0
 MODELS = Path(predict.__file__).parents[1]
-# What a crystal that was inverted once depends on, besides its pattern.
-INVERTING = ("bcdi", "engine", "inpaint", "invert")
 
 
 class Told(NamedTuple):
@@ -55,7 +53,8 @@ def with_crystal(case: Case, folder: Path | None) -> Case:
     """
     if folder is None:
         return case._replace(inverted=inverted(case))
-    path = folder / f"{hashlib.sha256(case.counts.tobytes() + case.mask.tobytes() + _inverting()).hexdigest()}.npz"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{_key(case)}.npz"
     if path.exists():
         with np.load(path) as there:
             return case._replace(inverted=Inverted(there["object_"], float(there["seconds"])))
@@ -66,13 +65,22 @@ def with_crystal(case: Case, folder: Path | None) -> Case:
     return case._replace(inverted=found)
 
 
+def _key(case: Case) -> str:
+    """Return a digest of all that an inverted crystal depends on."""
+    digest = hashlib.sha256(_inverting() + f"{REFINED_S}".encode())
+    for values in (case.counts, case.mask, case.scattering.basis_nm, case.scattering.q):
+        digest.update(values.tobytes())
+    return digest.hexdigest()
+
+
 @functools.cache
 def _inverting() -> bytes:
-    """Return a digest of the code and the weights of INVERTING."""
+    """Return a digest of the code and the weights of `models`, but for the rooms that classify."""
     digest = hashlib.sha256()
-    for path in sorted(path for room in INVERTING for path in (MODELS / room).rglob("*.*")):
-        if path.suffix in (".py", ".safetensors"):
-            digest.update(path.relative_to(MODELS).as_posix().encode() + path.read_bytes())
+    for path in sorted(MODELS.rglob("*.*")):
+        name = path.relative_to(MODELS).as_posix()
+        if path.suffix in (".py", ".safetensors") and not name.startswith("defects"):
+            digest.update(name.encode() + path.read_bytes())
     return digest.digest()
 
 

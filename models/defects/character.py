@@ -82,17 +82,20 @@ def character(
         misfit=misfit,
     )
     length_nm = burgers_length_nm(scattering)
-    angle_deg = told.angle_deg(length_nm)
-    if length_nm is None or not np.isfinite(angle_deg):
+    if length_nm is None:
         return told
     found = split(around.surroundings(fits[turns], turns), turns, length_nm)
     return told if found is None else _as_split(told, found, around, length_nm)
 
 
 def _as_split(told: Character, found: Split, around: _Around, length_nm: float) -> Character:
-    """Return what was `told` by the harmonic as the fit in closed form tells it."""
+    """Return what was `told` by the harmonic as the fit in closed form tells it, where that explains the phase."""
+    misfit = float(np.sqrt(2.0 * min(found.losses)))
+    if misfit > MOST_MISFIT_RAD:
+        return replace(told, split=found)
     return replace(
         told,
+        misfit=misfit,
         edge_nm=length_nm * np.sin(found.angle_rad) if np.isfinite(told.edge_nm) else told.edge_nm,
         edge=np.cos(found.glide_rad) * around.first + np.sin(found.glide_rad) * around.second,
         screw_nm=found.sense * length_nm * np.cos(found.angle_rad) if np.isfinite(told.screw_nm) else told.screw_nm,

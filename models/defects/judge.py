@@ -16,8 +16,8 @@ Probabilities = Mapping[DefectClass, float]
 
 
 class Seen(StrEnum):
-    """What a crystal has: no line, and then nothing at all, a short line that closes, a phase that jumps in a small or
-    a large part of a plane or all through it; one line, several, or one that closes.
+    """What a crystal has: no line, and then nothing at all, a phase that winds about a few voxels, one that jumps in a
+    small or a large part of a plane or all through it; one line, several, or one that closes.
     """
 
     NONE = "none"
@@ -31,8 +31,9 @@ class Seen(StrEnum):
 
 
 # A loop winds around so many faces of voxels; a phase jumps over so much of a cross-section where a crystal is nicked
-# and where it is torn, and over nearly all of its plane where it is cut.
+# and where it is torn, and over nearly all of its plane where it is cut; over more than planes are large it is noise.
 FEWEST_WOUND, LEAST_NICKED, LEAST_TORN, LEAST_CUT = 10, 0.12, 0.3, 0.96
+MOST_TORN = 2.5
 # Share of the crystals of a class in which each of Seen is seen, of 490 validation crystals and 60 of grains (1e6 to
 # 1e8 counts, 120 of them inverted, the others as they are), and a few of each so that nothing is impossible.
 LINES: Mapping[DefectClass, tuple[float, ...]] = {
@@ -52,8 +53,9 @@ JUMPING = 0.15
 JUMPS = {DefectClass.UNKNOWN: 0.70, DefectClass.MULTIPLE: 0.14, DefectClass.PARTIAL: 0.14}
 OTHER_JUMPS = 0.07
 SINGLE = (DefectClass.SCREW, DefectClass.MIXED, DefectClass.EDGE, DefectClass.PARTIAL)
-# Where nobody knows how long the Burgers vector is: angle between it and the line, degrees, and misfit, rad, of the
-# harmonic; mean and standard deviation of the angle, median of the misfit and standard deviation of its logarithm.
+# Where no ribbon was fitted, as where nobody knows how long the Burgers vector is: angle between it and the line,
+# degrees, and misfit of the harmonic, rad; mean and standard deviation of the angle, median of the misfit and standard
+# deviation of its logarithm.
 ANGLES_DEG = {
     DefectClass.SCREW: (8.0, 10.0),
     DefectClass.MIXED: (45.0, 18.0),
@@ -68,12 +70,12 @@ MISFITS = {
 }
 # Of all other classes each angle is as likely, and lines fit worse.
 ANY_ANGLE, OTHER_MISFIT = 1.0 / 90.0, (0.40, 0.7)
-# Where it is known: how likely each of split.WIDTHS is in a ribbon that is told as one and in one that is not, the
-# loss that is noise, and how many independent phases there are.
+# Where one was: how likely each of split.WIDTHS is in a ribbon that is told as one and in one that is not, the loss
+# that is noise, and half of how many independent phases there are.
 RIBBON = (0.0, 0.0, 0.01, 0.03, 0.12, 0.14, 0.18, 0.15, 0.11, 0.09, 0.08, 0.09)
 NO_RIBBON = (0.28, 0.32, 0.22, 0.13, 0.04, 0.01, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 LEAST_LOSS, PHASES = 0.001, 20.0
-# Screws and edges are off by so much, degrees, but for some that are off by anything; mixed ones lie between.
+# Screws and edges are off by so much, degrees, but for some lines of any angle and width; mixed ones lie between.
 OFF_DEG, ASTRAY, MIXED_DEG = 7.0, 0.04, (15.0, 75.0)
 # rms of the phase that is left, rad: median and standard deviation of its logarithm, of one line and of all else.
 LEFT, OTHER_LEFT = (0.13, 0.7), (0.55, 0.5)
@@ -95,8 +97,10 @@ def seen(lines: Sequence[Vortex], jumps: Jumps | None = None) -> Seen:
 def _without_lines(jumps: Jumps) -> Seen:
     if jumps.wound >= FEWEST_WOUND:
         return Seen.WOUND
+    if jumps.area < LEAST_NICKED or jumps.area > MOST_TORN:
+        return Seen.NONE
     if jumps.area < LEAST_TORN:
-        return Seen.NICKED if jumps.area >= LEAST_NICKED else Seen.NONE
+        return Seen.NICKED
     return Seen.CUT if jumps.across >= LEAST_CUT else Seen.TORN
 
 
@@ -150,6 +154,7 @@ def _likelihood_of_split(name: DefectClass, split: Split) -> float:
     if not single:
         return likely * float(widths.mean()) * ANY_ANGLE
     share = np.array(RIBBON if name == DefectClass.PARTIAL else NO_RIBBON)
+    share = (1.0 - ASTRAY) * share + ASTRAY / len(share)
     angles = np.array([_angle_likelihood(name, math.degrees(angle)) for angle in split.angles_rad])
     return likely * float((widths * share * angles).sum())
 

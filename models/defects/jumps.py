@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt, find_objects
+from scipy.ndimage import distance_transform_edt, find_objects, median_filter
 from scipy.spatial import cKDTree
 
-from models.defects.vortices import Vortex, pierced, wrapped
+from models.defects.vortices import MOST_PIERCED, Vortex, connected, pierced, wrapped
 
-# From one voxel to the next, against what is usual in this crystal, rad: strain is less, a third of a period more.
-JUMP_RAD = 0.8
+# From one voxel to the next, against the median of so many steps along the axis, rad: strain is smooth, a third of a
+# period is more, also where an image spreads it over two steps.
+JUMP_RAD, STEPS = 0.8, 5
 # Nearer to the surface phases are noise, but of small crystals no more than this share of the inner radius is left out;
 # nearer to a line they jump and wind for its sake.
 DEEP_VOXELS, DEEPEST = 2.0, 0.5
@@ -27,9 +28,9 @@ FEWEST, NEAR_VOXELS = 4, 1.5
 
 
 class Jumps(NamedTuple):
-    """Of the phase deep in a crystal, away from its lines: `area` in which it jumps, as a share of the cross-section of
-    a sphere as large; `across` the share of the plane through these voxels that they fill, 0 where they are FEWEST or
-    fewer; `wound` the number of faces of voxels around which it winds.
+    """Of the phase deep in a crystal, away from its lines: `area` of what it jumps across, as a share of the
+    cross-section of a sphere as large; `across` the share of the plane through these voxels that they fill, 0 where
+    they are FEWEST or fewer; `wound` the most faces of voxels next to each other around which it winds.
     """
 
     area: float
@@ -39,7 +40,7 @@ class Jumps(NamedTuple):
 
 def jumps(object_: NDArray[np.complex64], body: NDArray[np.bool_], lines: Sequence[Vortex] = ()) -> Jumps:
     """Return what the phase of `object_` complex64 [z, y, x] does within `body` bool, where the crystal is, away from
-    its `lines`.
+    its `lines`. A phase that is noise jumps and winds everywhere: nothing is told of it.
     """
     if not body.any():
         return Jumps(0.0, 0.0, 0)
@@ -51,18 +52,28 @@ def jumps(object_: NDArray[np.complex64], body: NDArray[np.bool_], lines: Sequen
     corner = np.array([part.start for part in box])
     deep &= ~_beside([line.points - corner for line in lines], deep.shape)
     phase = np.angle(object_[box])
-    jumping = np.zeros(deep.shape, bool)
-    for axis in range(3):
-        before = tuple(slice(None, -1) if n == axis else slice(None) for n in range(3))
-        after = tuple(slice(1, None) if n == axis else slice(None) for n in range(3))
-        step, within = wrapped(phase[after] - phase[before]), deep[before] & deep[after]
-        if within.any():
-            jumping[before] |= within & (np.abs(wrapped(step - np.median(step[within]))) > JUMP_RAD)
+    starts, ends = pierced(phase, deep)
+    if len(starts) > MOST_PIERCED * np.count_nonzero(deep):
+        return Jumps(0.0, 0.0, 0)
+    jumping = [_jumping(phase, deep, axis) for axis in range(3)]
+    # A plane is as large as what it covers, seen along the axes, together.
+    seen = [np.count_nonzero(along.any(axis)) for axis, along in enumerate(jumping)]
     return Jumps(
-        area=float(np.count_nonzero(jumping) / section),
-        across=_share_of_plane(np.argwhere(jumping), np.argwhere(deep)),
-        wound=len(pierced(phase, deep)[0]),
+        area=float(np.linalg.norm(seen) / section),
+        across=_share_of_plane(np.argwhere(np.logical_or.reduce(jumping)), np.argwhere(deep)),
+        wound=max((len(piece) for piece, _ in connected(starts, ends)), default=0),
     )
+
+
+def _jumping(phase: NDArray[np.float32], deep: NDArray[np.bool_], axis: int) -> NDArray[np.bool_]:
+    """Return the voxels, bool [z, y, x], from which the phase jumps to the next along an axis, both of them `deep`."""
+    before = tuple(slice(None, -1) if n == axis else slice(None) for n in range(3))
+    after = tuple(slice(1, None) if n == axis else slice(None) for n in range(3))
+    step = wrapped(phase[after] - phase[before])
+    usual = median_filter(step, [STEPS if n == axis else 1 for n in range(3)], mode="nearest")
+    found = np.zeros(deep.shape, bool)
+    found[before] = deep[before] & deep[after] & (np.abs(wrapped(step - usual)) > JUMP_RAD)
+    return found
 
 
 def _beside(lines: Sequence[NDArray[np.float64]], shape: tuple[int, ...]) -> NDArray[np.bool_]:

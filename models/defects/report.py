@@ -67,7 +67,7 @@ class Character:
     the line, NaN where Q is along it, `edge` (3,) its direction; `screw_nm` the part along the line, signed, NaN where
     Q is across it; `steepness` of Q against the line, part across over part along; `misfit` rms of the phase, rad,
     about what elasticity and a smooth field explain; `split`: into how wide a ribbon it falls, None where the length of
-    the Burgers vector is not known.
+    the Burgers vector is not known, or none of that length turns so often.
     """
 
     turns: int

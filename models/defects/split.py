@@ -78,7 +78,8 @@ def split(around: Surroundings, turns: int, length_nm: float) -> Split | None:
         return None
     coarse = _Fit(around.thinned(FEWER_VOXELS), length_nm)
     fit = _Fit(around.thinned(MOST_VOXELS), length_nm)
-    best = _least(fit.fitted(_least(coarse.fitted(coarse.begun(starts), 0), KEPT), ROUNDS))
+    begun = _least(coarse.fitted(coarse.begun(starts), 0), KEPT)
+    best = _least(fit.fitted(begun.unseen(), ROUNDS))
     for rounds in ONWARD:
         narrower, wider = (best.going_on(by) for by in (1, -1))
         best = _least(fit.fitted(_Trials.cat(best, narrower, wider), rounds))
@@ -147,7 +148,10 @@ class _Trials(NamedTuple):
         """Return trials, one for each width, that go on `by` widths away."""
         there = self.width + by
         kept = (there >= 0) & (there < len(WIDTHS))
-        return self._replace(width=there, loss=torch.full_like(self.loss, torch.inf)).where(kept)
+        return self.unseen()._replace(width=there).where(kept)
+
+    def unseen(self) -> _Trials:
+        return self._replace(loss=torch.full_like(self.loss, torch.inf))
 
 
 def _least(trials: _Trials, count: int = 1) -> _Trials:
@@ -168,7 +172,8 @@ class _Fit:
         """Return trials of all starts and WIDTHS; their smooth field makes up for how they differ from the guess."""
         count = len(WIDTHS)
         at = torch.tensor([[start.angle_rad, start.glide_rad, 0.0, 0.0] for start in starts], dtype=torch.float32)
-        sense, order = (torch.tensor(some, dtype=torch.float32) for some in list(zip(*starts, strict=True))[2:])
+        sense = torch.tensor([float(start.sense) for start in starts])
+        order = torch.tensor([float(start.order) for start in starts])
         trials = _Trials(
             at=at.repeat(count, 1),
             sense=sense.repeat(count),
@@ -271,7 +276,7 @@ def _solved(terms: Tensor, values: Tensor, weights: Tensor, held: Tensor | None 
     weighted = terms * weights[..., None]
     matrix = weighted.mT @ terms
     diagonal = 1e-6 * matrix.diagonal(dim1=1, dim2=2) + (0.0 if held is None else held) + 1e-12
-    wanted = (weighted * values[..., None]).sum(1)
+    wanted = (weighted.mT @ values[..., None])[..., 0]
     # Its terms are far from equally large.
     solved: Tensor = torch.linalg.solve((matrix + torch.diag_embed(diagonal)).double(), wanted.double())
     return solved.float()

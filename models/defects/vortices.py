@@ -65,7 +65,7 @@ def vortices(object_: NDArray[np.complex64], inside: NDArray[np.bool_] | None = 
     starts, ends = pierced(np.angle(object_), body)
     if len(starts) > MOST_PIERCED * np.count_nonzero(body):
         return ()
-    lines = [line for part in _connected(starts, ends) if (line := _line(*part)) is not None]
+    lines = [line for part in connected(starts, ends) if (line := _line(*part)) is not None]
     return tuple(sorted((line for line in _merged(lines) if _through(line, body)), key=lambda line: -line.length))
 
 
@@ -102,11 +102,12 @@ def _shifted(values: NDArray[Any], first: int, a: int, second: int, b: int) -> N
 
 
 def wrapped(phase: NDArray[Any]) -> NDArray[Any]:
+    """Return a phase, rad, within half a turn of 0."""
     # Odd, half turns too: what a face gains on an edge its neighbour loses.
     return np.asarray(phase - 2.0 * np.pi * np.rint(phase / (2.0 * np.pi)))
 
 
-def _connected(
+def connected(
     starts: NDArray[np.int64], ends: NDArray[np.int64]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Yield the steps of each piece that is no noise, those that share a cube together."""

@@ -41,6 +41,8 @@ from service.settings import Settings
 
 # Of phase retrieval that begins with the network's crystal; its first round always runs.
 REFINED_S = 3.0
+# Narrower ones, as a share of the crystal's diameter, are not told from none.
+NARROWEST_RIBBON = 0.1
 # The peak of an array that is no scan is looked for at this width (sigma); farther off the middle than that, the array
 # is cut about it, as long as so much is left on each side.
 PEAK_VOXELS, OFF_VOXELS, LEAST_VOXELS = 1.0, 3, 8
@@ -220,6 +222,7 @@ def _where(place: Place) -> str:
     if told is None:
         return said
     parts = (("edge part", told.edge_nm), ("screw part", abs(told.screw_nm)))
-    ribbon = () if told.split is None else (("ribbon of fault", told.split.width_nm),)
+    split = told.split
+    ribbon = () if split is None or split.width < NARROWEST_RIBBON else (("ribbon of fault", split.width_nm),)
     known = [f"{name} {length:.2f} nm" for name, length in (*parts, *ribbon) if np.isfinite(length)]
     return ", ".join([said, *known])

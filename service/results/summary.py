@@ -79,7 +79,7 @@ def defects_record(found: DefectReport) -> dict[str, Any]:
 
 
 def _placed(place: Place) -> dict[str, Any]:
-    known = {
+    known: dict[str, Any] = {
         "middle_nm": place.middle_nm,
         "direction_lab": place.direction,
         "length_nm": place.length_nm,
@@ -89,16 +89,15 @@ def _placed(place: Place) -> dict[str, Any]:
     told = place.character
     if told is None:
         return known
-    return (
-        known
-        | {
-            "burgers_edge_nm": told.edge_nm,
-            "burgers_edge_direction": told.edge,
-            "burgers_screw_nm": told.screw_nm,
-            "misfit_rad": told.misfit,
-        }
-        | ({} if told.split is None else {"ribbon_nm": told.split.width_nm})
-    )
+    known |= {
+        "burgers_edge_nm": told.edge_nm,
+        "burgers_edge_direction": told.edge,
+        "burgers_screw_nm": told.screw_nm,
+        "misfit_rad": told.misfit,
+    }
+    if told.split is not None:
+        known["ribbon_nm"] = told.split.width_nm
+    return known
 
 
 def outcome_rows(reconstruction: Reconstruction, path: Path, picture: Path | None) -> list[tuple[str, str]]:

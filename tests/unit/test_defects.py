@@ -125,6 +125,7 @@ def test_the_phase_around_a_line_tells_how_wide_its_ribbon_is(angle_deg: float, 
     partials = shockley_partials(normal, burgers)
     q = 2.0 * torch.pi / lattice_nm * torch.tensor([2.0, 0.0, 0.0]).double()
     line, normal, q, first, second = (rotation @ one for one in (line, normal, q, *partials))
+    burgers_nm = lattice_nm * (first + second).numpy()
     points_nm = grid.points_nm()
     through_nm, partials_nm = torch.tensor([[0.7, -0.4, 0.3]]), lattice_nm * torch.stack([first, second])[None]
     u = dissociated(
@@ -140,6 +141,14 @@ def test_the_phase_around_a_line_tells_how_wide_its_ribbon_is(angle_deg: float, 
     assert told.split.width == pytest.approx(width, abs=0.05)
     assert told.split.width_nm == pytest.approx(width * 20.0, abs=1.0)
     assert np.degrees(told.split.angle_rad) == pytest.approx(angle_deg, abs=8.0)
+    direction = basis[0].double().numpy() @ vortex.direction
+    direction /= np.linalg.norm(direction)
+    along = burgers_nm @ direction
+    edge_nm = told.edge_nm * told.edge
+    # b and -b are told apart by the sense of the direction about which the phase turns.
+    sense = -np.sign(told.turns * float(q.numpy() @ burgers_nm))
+    np.testing.assert_allclose(sense * edge_nm, burgers_nm - along * direction, atol=0.05)
+    assert sense * told.screw_nm == pytest.approx(along, abs=0.05)
     assert np.argmin(told.split.losses) == pytest.approx(np.argmin(np.abs(np.array(WIDTHS) - width)), abs=1)
     assert character(object_, vortex, replace(where, reflection=None)).split is None  # its length is not known
 
@@ -155,9 +164,13 @@ def test_a_phase_jumps_where_a_plane_a_ribbon_and_a_small_loop_are() -> None:
         return jumps(torch.polar(torch.ones_like(phase), phase).numpy().astype(np.complex64) * body, body)
 
     assert found(smooth) == Jumps(0.0, 0.0, 0)
-    plane = found(smooth + (points_nm[2] > 0.5) * (2.0 * torch.pi / 3.0))
-    assert plane.area == pytest.approx(1.0, abs=0.2)
-    assert plane.across > 0.98
+    assert found(3.0 * torch.exp(-points_nm.square().sum(0) / 12.0)) == Jumps(0.0, 0.0, 0)  # strong strain
+    assert found(2.0 * torch.pi * torch.rand(smooth.shape, generator=seeded(1))) == Jumps(0.0, 0.0, 0)  # noise
+    for normal in ((0.0, 0.0, 1.0), (1.0, 1.0, 1.0), (1.0, -1.0, 1.0), (0.0, 1.0, -1.0)):
+        height = torch.einsum("c,c...->...", torch.tensor(normal), points_nm)
+        plane = found(smooth + (height > 0.5) * (2.0 * torch.pi / 3.0))
+        assert plane.area == pytest.approx(1.0, abs=0.2)
+        assert plane.across > 0.97
     # Two partials whose Burgers vectors add up to nothing along Q: no line, a third of a period between them.
     q, third_nm = 20.0 * x, 2.0 * torch.pi / 3.0 / 20.0 * x
     partials_nm, through_nm = torch.stack([third_nm, -third_nm], 1), torch.tensor([[0.0, 0.3, 0.4]])
