@@ -32,16 +32,16 @@ class Seen(StrEnum):
 
 # A loop winds around so many faces of voxels; a phase jumps over so much of a cross-section where a crystal is nicked
 # and where it is torn, and over nearly all of its plane where it is cut; over more than planes are large it is noise.
-FEWEST_WOUND, LEAST_NICKED, LEAST_TORN, LEAST_CUT = 10, 0.12, 0.3, 0.96
+FEWEST_WOUND, LEAST_NICKED, LEAST_TORN, LEAST_CUT = 10, 0.12, 0.25, 0.96
 MOST_TORN = 2.5
 # Share of the crystals of a class in which each of Seen is seen, of 490 validation crystals and 60 of grains (1e6 to
 # 1e8 counts, 120 of them inverted, the others as they are), and a few of each so that nothing is impossible.
 LINES: Mapping[DefectClass, tuple[float, ...]] = {
-    DefectClass.PERFECT: (0.830, 0.010, 0.095, 0.020, 0.010, 0.015, 0.010, 0.010),
+    DefectClass.PERFECT: (0.845, 0.010, 0.075, 0.025, 0.010, 0.015, 0.010, 0.010),
     DefectClass.EDGE: (0.015, 0.005, 0.005, 0.010, 0.005, 0.930, 0.020, 0.010),
     DefectClass.SCREW: (0.015, 0.005, 0.005, 0.010, 0.005, 0.930, 0.020, 0.010),
     DefectClass.MIXED: (0.015, 0.005, 0.005, 0.010, 0.005, 0.930, 0.020, 0.010),
-    DefectClass.PARTIAL: (0.020, 0.005, 0.030, 0.240, 0.060, 0.590, 0.040, 0.015),
+    DefectClass.PARTIAL: (0.020, 0.005, 0.030, 0.300, 0.030, 0.560, 0.040, 0.015),
     DefectClass.LOOP: (0.030, 0.150, 0.010, 0.020, 0.005, 0.060, 0.040, 0.685),
     DefectClass.STACKING_FAULT: (0.030, 0.005, 0.020, 0.080, 0.840, 0.010, 0.010, 0.005),
     DefectClass.TWIN: (0.960, 0.005, 0.010, 0.005, 0.005, 0.005, 0.005, 0.005),
@@ -50,8 +50,8 @@ LINES: Mapping[DefectClass, tuple[float, ...]] = {
 }
 # Share of those with lines whose phase jumps over JUMPING of a cross-section elsewhere, as between grains.
 JUMPING = 0.15
-JUMPS = {DefectClass.UNKNOWN: 0.70, DefectClass.MULTIPLE: 0.14, DefectClass.PARTIAL: 0.14}
-OTHER_JUMPS = 0.07
+JUMPS = {DefectClass.UNKNOWN: 0.50, DefectClass.MULTIPLE: 0.05, DefectClass.PARTIAL: 0.15}
+OTHER_JUMPS = 0.03
 SINGLE = (DefectClass.SCREW, DefectClass.MIXED, DefectClass.EDGE, DefectClass.PARTIAL)
 # Where no ribbon was fitted, as where nobody knows how long the Burgers vector is: angle between it and the line,
 # degrees, and misfit of the harmonic, rad; mean and standard deviation of the angle, median of the misfit and standard
