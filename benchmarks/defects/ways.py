@@ -20,6 +20,7 @@ from models.defects import predict
 from models.defects.predict import classify
 from models.defects.report import DefectClass, DefectReport
 from models.defects.vortices import Vortex, vortices
+from models.files import written_whole
 from models.invert.predict import invert
 from models.invert.refine import refine
 
@@ -53,15 +54,13 @@ def with_crystal(case: Case, folder: Path | None) -> Case:
     """
     if folder is None:
         return case._replace(inverted=inverted(case))
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{_key(case)}.npz"
     if path.exists():
         with np.load(path) as there:
             return case._replace(inverted=Inverted(there["object_"], float(there["seconds"])))
     found = inverted(case)
-    part = path.with_suffix(".part.npz")
-    np.savez_compressed(part, object_=found.object_, seconds=found.seconds)
-    part.rename(path)
+    with written_whole(path) as part, part.open("wb") as file:
+        np.savez_compressed(file, object_=found.object_, seconds=found.seconds)
     return case._replace(inverted=found)
 
 

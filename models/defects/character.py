@@ -66,7 +66,8 @@ def character(
     if not fits:
         return None
     turns = min(fits, key=lambda one: fits[one].misfit)
-    cosine, sine, misfit = fits[turns].cosine, fits[turns].sine, fits[turns].misfit
+    fit = fits[turns]
+    cosine, sine = fit.found[-2:].tolist()
     # -(b_e Q_p / 2 pi) / (4 (1 - nu)) sin(2 theta - beta)
     edge_turns = 4.0 * (1.0 - POISSON_RATIO) * float(np.hypot(cosine, sine))
     beta = float(np.arctan2(cosine, -sine))
@@ -79,12 +80,12 @@ def character(
         edge=np.cos(beta) * around.first + np.sin(beta) * around.second,
         screw_nm=-2.0 * np.pi * float(screw_turns) / q_along if along else float("nan"),
         steepness=abs(q_across / q_along) if along else float("inf"),
-        misfit=misfit,
+        misfit=fit.misfit,
     )
     length_nm = burgers_length_nm(scattering)
     if length_nm is None:
         return told
-    found = split(around.surroundings(fits[turns], turns), turns, length_nm)
+    found = split(around.surroundings(fit, turns), turns, length_nm)
     return told if found is None else _as_split(told, found, around, length_nm)
 
 
@@ -104,15 +105,13 @@ def _as_split(told: Character, found: Split, around: _Around, length_nm: float) 
 
 
 class _Fit(NamedTuple):
-    """Amplitudes of cos(2 angle) and sin(2 angle), the rms of what is left of the phase, rad; `found` (terms,) all
-    amplitudes, within `reach` nm.
+    """Amplitudes `found` (terms,), the last two those of cos(2 angle) and sin(2 angle), within `reach` nm; `misfit` rms
+    of what is left of the phase, rad.
     """
 
-    cosine: float
-    sine: float
-    misfit: float
     found: NDArray[np.float64]
     reach: float
+    misfit: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +179,7 @@ class _Around:
             left = phase[used] - terms @ found
             weight = bright / (1.0 + (left / ROBUST_RAD) ** 2)
         misfit = float(np.sqrt(np.average(left**2, weights=np.maximum(bright, 1e-12))))
-        return _Fit(float(found[-2]), float(found[-1]), misfit, found, reach)
+        return _Fit(found, reach, misfit)
 
     def surroundings(self, fit: _Fit, turns: int) -> Surroundings:
         """Return all voxels with the phase that was fitted."""

@@ -38,12 +38,16 @@ class Jumps(NamedTuple):
     wound: int
 
 
+# Of a perfect crystal, and of where nothing can be told.
+SMOOTH = Jumps(0.0, 0.0, 0)
+
+
 def jumps(object_: NDArray[np.complex64], body: NDArray[np.bool_], lines: Sequence[Vortex] = ()) -> Jumps:
     """Return what the phase of `object_` complex64 [z, y, x] does within `body` bool, where the crystal is, away from
     its `lines`. A phase that is noise jumps and winds everywhere: nothing is told of it.
     """
     if not body.any():
-        return Jumps(0.0, 0.0, 0)
+        return SMOOTH
     box = find_objects(body.astype(np.int8))[0]
     depth = distance_transform_edt(np.pad(body[box], 1))[1:-1, 1:-1, 1:-1]
     deep = depth > min(DEEP_VOXELS, DEEPEST * float(depth.max()))
@@ -54,7 +58,7 @@ def jumps(object_: NDArray[np.complex64], body: NDArray[np.bool_], lines: Sequen
     phase = np.angle(object_[box])
     starts, ends = pierced(phase, deep)
     if len(starts) > MOST_PIERCED * np.count_nonzero(deep):
-        return Jumps(0.0, 0.0, 0)
+        return SMOOTH
     jumping = [_jumping(phase, deep, axis) for axis in range(3)]
     # A plane is as large as what it covers, seen along the axes, together.
     seen = [np.count_nonzero(along.any(axis)) for axis, along in enumerate(jumping)]

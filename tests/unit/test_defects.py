@@ -128,9 +128,8 @@ def test_the_phase_around_a_line_tells_how_wide_its_ribbon_is(angle_deg: float, 
     burgers_nm = lattice_nm * (first + second).numpy()
     points_nm = grid.points_nm()
     through_nm, partials_nm = torch.tensor([[0.7, -0.4, 0.3]]), lattice_nm * torch.stack([first, second])[None]
-    u = dissociated(
-        points_nm.double(), line[None], partials_nm, through_nm, normal[None], torch.tensor([width * 20.0])
-    )  # fmt: skip
+    width_nm = torch.tensor([width * 20.0])
+    u = dissociated(points_nm.double(), line[None], partials_nm, through_nm, normal[None], width_nm)
     strain = 0.8 * torch.sin(points_nm[:, 0] / 9.0)
     object_ = torch.polar(ball(grid, 10.0), (phase_of(u, q[None]) + strain).float())[0].numpy()
     (vortex,) = vortices(object_)

@@ -54,7 +54,9 @@ def test_what_lines_say() -> None:
     assert [seen(lines).value for lines in ((), (line(),), (line(), line()), (line(True), line()))] == [
         "none", "one", "several", "loop",
     ]  # fmt: skip
-    assert likeliest(judged(EVEN, (), None, None)) in (DefectClass.PERFECT, DefectClass.TWIN)  # which looks alike
+    # A dark twin looks like a perfect crystal, whose hidden lines jump at times: how often there is either decides.
+    assert likeliest(judged(EVEN, (), None, None)) == DefectClass.TWIN
+    assert likeliest(judged(EVEN | {DefectClass.PERFECT: 0.2}, (), None, None)) == DefectClass.PERFECT
     assert likeliest(judged(EVEN, (line(True),), None, None)) == DefectClass.LOOP
     assert likeliest(judged(EVEN, (line(), line()), None, None)) == DefectClass.MULTIPLE
     assert likeliest(judged(EVEN, (line(),), character(0.29, 0.01), None)) == DefectClass.EDGE
