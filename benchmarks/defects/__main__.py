@@ -1,8 +1,8 @@
 """Recognition of defects: python -m benchmarks.defects [--atoms CATALOGUE] [--only PART ...]
 
 atoms: relaxed crystals of a catalogue (python -m models.simulate.atoms.pinned CATALOGUE --count 200), each measured in
-a reflection that shows its line: perfect, edge or screw, from one frame, from the pattern, and from the crystal behind
-it; how far its line is from that of the atoms.
+a reflection that shows its defect: of perfect, edge and screw, and of all classes, from one frame, from the pattern,
+and from the crystal behind it; how far its line is from that of the atoms.
 classes: simulated crystals of all classes as the simulator draws them, the share that a reflection does not show among
 the perfect: calibration, abstention; then more until there are --each of every class: confusion.
 outside: crystals that no class is made for, half as many: how many are called unknown.

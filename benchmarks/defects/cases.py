@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Generator
 
-from models.defects.classes import CLASSES, OF_DEFECT, shown
+from models.defects.classes import CLASSES, OF_DEFECT, shown, visible
 from models.defects.report import DefectClass, Scattering
 from models.simulate.atoms.labels import straight_defect
 from models.simulate.atoms.lines import angle_deg
@@ -86,7 +86,7 @@ def simulated(drawn: int, each: int = 0) -> Iterator[Case]:
 
 
 def atomistic(catalogue: Path, beamline: Family = BEAMLINE, seed: int = SEED) -> Iterator[Case]:
-    """Yield each crystal of a catalogue once, in a reflection drawn at random among those that show its line; none
+    """Yield each crystal of a catalogue once, in a reflection drawn at random among those that show its defect; none
     whose class is not settled.
     """
     generator = seeded(seed)
@@ -99,22 +99,32 @@ def atomistic(catalogue: Path, beamline: Family = BEAMLINE, seed: int = SEED) ->
 
 
 def class_of(crystal: Entry) -> DefectClass | None:
-    """Return the class of a relaxed crystal by all that runs through it; None where its ribbon settles nothing."""
-    if not np.any(crystal.burgers) or not np.any(crystal.line):
-        return OF_DEFECT[crystal.defect] if crystal.defect in (Defect.NONE, Defect.FAULT, Defect.TWIN) else None
+    """Return the class of a relaxed crystal by all that runs through it; None where lines cancel or a ribbon settles
+    nothing.
+    """
+    if not _has_line(crystal):
+        return None if np.any(crystal.line) else OF_DEFECT[crystal.defect]
     ribbon = crystal.ribbon_nm / (2.0 * crystal.radius_nm)
     if ribbon > UNSPLIT:
         return DefectClass.PARTIAL if ribbon > SPLIT else None
     return OF_DEFECT[straight_defect(angle_deg(crystal.burgers, crystal.line))]
 
 
+def _has_line(crystal: Entry) -> bool:
+    return bool(np.any(crystal.burgers) and np.any(crystal.line))
+
+
 def measured_atoms(generator: Generator, beamline: Family, crystal: Entry, name: DefectClass) -> Case | None:
-    """Return one crystal measured in a reflection drawn at random; None where that shows nothing of its line."""
+    """Return one crystal measured in a reflection drawn at random; None where that shows nothing of its defect.
+
+    Of a line it shows g.b, be it split or not: what is called edge or screw here is seen so.
+    """
     specimens = atomic_specimens(generator, beamline, [crystal], (EDGE_VOXELS,) * 3)
-    if np.any(crystal.burgers) and abs(float(specimens.labels.visibility[0])) < 0.5:
+    seen = abs(float(specimens.labels.visibility[0])) >= 0.5 if _has_line(crystal) else bool(visible(specimens)[0])
+    if name != DefectClass.PERFECT and not seen:
         return None
     case = _case(measured(generator, beamline, specimens), 0, name)
-    if not len(crystal.middles_nm):
+    if not _has_line(crystal):
         return case
     turn = specimens.turn[0].double().numpy()
     inverse = np.linalg.inv(case.scattering.basis_nm)

@@ -26,6 +26,8 @@ from models.invert.refine import refine
 
 REFINED_S = 3.0
 MODELS = Path(predict.__file__).parents[1]
+# Rooms of models that no inversion depends on.
+ELSEWHERE = ("defects", "simulate/atoms")
 
 
 class Told(NamedTuple):
@@ -74,11 +76,11 @@ def _key(case: Case) -> str:
 
 @functools.cache
 def _inverting() -> bytes:
-    """Return a digest of the code and the weights of `models`, but for the rooms that classify."""
+    """Return a digest of the code and the weights of `models`, but for the rooms that classify or relax atoms."""
     digest = hashlib.sha256()
     for path in sorted(MODELS.rglob("*.*")):
         name = path.relative_to(MODELS).as_posix()
-        if path.suffix in (".py", ".safetensors") and not name.startswith("defects"):
+        if path.suffix in (".py", ".safetensors") and not name.startswith(ELSEWHERE):
             digest.update(name.encode() + path.read_bytes())
     return digest.digest()
 

@@ -247,6 +247,15 @@ def test_a_pinned_dislocation_stays(defect: Defect) -> None:
     assert found.ribbon_nm == 0.0
 
 
+@pytest.mark.parametrize("defect", [Defect.LOOP, Defect.FAULT, Defect.TWIN])
+def test_what_glides_nowhere_stays_without_being_held(defect: Defect) -> None:
+    crystal = pinned.pinned_nanocrystal("Al", defect, (3.5, 4.0), 2)
+    assert crystal.found.defect == defect
+    assert not crystal.found.line.any()
+    moved_nm = np.linalg.norm(crystal.after.positions_nm - crystal.before.positions_nm, axis=1)
+    assert (moved_nm > 0.0).all()
+
+
 # The catalogue
 
 

@@ -1,11 +1,12 @@
-"""A catalogue of relaxed nanocrystals that keep a straight dislocation, somewhere in them, many of each kind.
+"""A catalogue of relaxed nanocrystals with a defect somewhere in them that stays, many of each kind.
 
     python -m models.simulate.atoms.pinned OUT.h5 --defects none edge screw --count 200 --seed 0
 
 In a crystal of ten nanometres whose surface is free, surfaces pull nearly every dislocation out. Real ones are pinned
 by oxide and by steps. So where the planes in which a line glides meet the surface, the atoms stay where they were put;
 all others, facets included, relax. Edges are Lomer's, a/2<110> on {100}: they do not split, while the ribbon of one on
-{111} is wider than a tenth of so small a crystal. Every crystal draws its own size, facets and place of the defect.
+{111} is wider than a tenth of so small a crystal. Frank's loops, faults and twins glide nowhere, and none of their
+atoms is held. Every crystal draws its own size, facets and place of the defect.
 Resumes as models.simulate.atoms.catalogue does. Needs the extra `train`.
 """
 
@@ -15,6 +16,7 @@ import argparse
 import itertools
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -35,11 +37,11 @@ from models.simulate.atoms.relaxation import relaxed
 from models.simulate.atoms.store import Entry, Relaxed, entries, write_at_rest
 from models.simulate.crystals import CUBOCTAHEDRON_100_TO_111, Polyhedra, random_polyhedra, random_wulff
 from models.simulate.draws import choice, directions, seeded, uniform
-from models.simulate.families import Defect, Range, Shape
+from models.simulate.families import SINGLE, Defect, Range, Shape
 from models.simulate.fcc import PLANES, slip_systems
 
 STRAIGHT = (Defect.EDGE, Defect.SCREW, Defect.MIXED, Defect.DISSOCIATED)
-KINDS = {defect.name.lower(): defect for defect in (Defect.NONE, *STRAIGHT)}
+KINDS = {defect.name.lower(): defect for defect in SINGLE}
 SHAPES = (Shape.WULFF, Shape.CUBOCTAHEDRON, Shape.POLYHEDRON)
 # To the farthest corner: 5,000 to 40,000 atoms.
 RADII_NM = (3.5, 6.0)
@@ -55,7 +57,7 @@ MOST = 100_000
 
 
 def pinned_nanocrystal(element: str, defect: Defect, radii_nm: Range, seed: int) -> Relaxed:
-    """Return a crystal of its own for each seed, its dislocation held at the surface, relaxed and labelled."""
+    """Return a crystal of its own for each seed, a straight dislocation held at the surface, relaxed and labelled."""
     begun = time.perf_counter()
     potential, generator = potential_of(element), seeded(seed)
     radius_nm = float(uniform(generator, *radii_nm))
@@ -143,10 +145,10 @@ def _seed_of(seed: int, defect: Defect, number: int) -> int:
 
 
 def tally(path: Path) -> Table:
-    """Return how many crystals of each kind and element there are, and what the lines in them have become."""
+    """Return how many crystals of each kind and element there are, and what the defects in them have become."""
     shown = Table(title=path.name, box=None)
-    for heading in ("inserted", "element", "crystals", "with a line", "deg to b", "ribbon / diameter"):
-        shown.add_column(heading, justify="left" if heading in ("inserted", "element") else "right", no_wrap=True)
+    for heading in ("inserted", "element", "found", "deg to b", "ribbon / diameter"):
+        shown.add_column(heading, justify="right" if heading in ("deg to b", "ribbon / diameter") else "left")
     kinds: dict[tuple[str, str], list[Entry]] = {}
     for entry in entries(path):
         kinds.setdefault((entry.inserted.name.lower(), entry.name.split("-")[0]), []).append(entry)
@@ -154,9 +156,9 @@ def tally(path: Path) -> Table:
         lines = [crystal for crystal in crystals if crystal.line.any()]
         angles = [angle_deg(crystal.burgers, crystal.line) for crystal in lines]
         widths = [crystal.ribbon_nm / (2.0 * crystal.radius_nm) for crystal in lines]
-        shown.add_row(
-            inserted, element, f"{len(crystals)}", f"{len(lines)}", _span(angles, ".0f"), _span(widths, ".3f")
-        )
+        counts = Counter(crystal.defect.name.lower() for crystal in crystals)
+        found = ", ".join(f"{count} {name}" for name, count in counts.most_common())
+        shown.add_row(inserted, element, found, _span(angles, ".0f"), _span(widths, ".3f"))
     return shown
 
 
