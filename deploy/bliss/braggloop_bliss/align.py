@@ -19,11 +19,12 @@ import contextlib
 import getpass
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakSet
 
+from braggloop_bliss.attributes import numbers, values
 from braggloop_bliss.bliss_api import (
     METADATA,
     Axis,
@@ -37,7 +38,6 @@ from braggloop_bliss.bliss_api import (
     reason,
 )
 from braggloop_bliss.client import Client, Hands
-from braggloop_bliss.counters import numbers
 from braggloop_bliss.flint import Pictures
 from braggloop_bliss.lines import Told, one_line, places
 from braggloop_bliss.pictures import WITHOUT
@@ -193,15 +193,15 @@ class Braggloop:
         for kind, names in SHOWN.items():
             try:
                 device = self._device(kind)
-                read = _read(device, names)
+                read = values(device, names)
                 if read.get("seriesStatus") in WITHOUT:  # the figures are those of the crystal before
                     read = {name: read[name] for name in ("seriesId", "seriesStatus")}
-                values = {name: _shown(value) for name, value in read.items()}
+                shown = {name: _shown(value) for name, value in read.items()}
                 known[kind] = f"{device.state()}: {one_line(device.status())}"
             except DevFailed as error:
                 known[kind] = f"does not answer: {one_line(error)}"
                 continue
-            known.update({f"  {name}": value for name, value in values.items() if value})
+            known.update({f"  {name}": value for name, value in shown.items() if value})
         if self._pictures.shown:
             known["pictures"] = self._pictures.trouble or "shown in Flint"
         return Told(f"{self.name}:", known)
@@ -209,7 +209,7 @@ class Braggloop:
     def defects(self) -> Told:
         """What is wrong with the last crystal, as Reconstruction knows it. Raises RuntimeError where it is gone."""
         with _in_one_line():
-            found = _read(
+            found = values(
                 self._device("reconstruction"), ("seriesId", "defectClass", "defectProbability", "defectCount", "hold")
             )
         if not found["defectClass"]:
@@ -338,7 +338,7 @@ class Braggloop:
         return Client(self._device("alignment"), hands, _Table(counter, hands.positions())).follow()
 
     def _result(self, end: Mapping[str, Any], hands: Hands, counted: float) -> Alignment:
-        read = _read(self._device("alignment"), ("exposures", "bestValue"))
+        read = values(self._device("alignment"), ("exposures", "bestValue"))
         return Alignment(
             end["outcome"], end["why"], end["best"], float(read["bestValue"]), int(read["exposures"]),
             hands.positions(), counted, hands.points.scan,
@@ -387,10 +387,6 @@ def _where(hands: Hands) -> str:
         return f" at {places(hands.positions())}"
     except Exception:  # noqa: BLE001 - that they stand is said all the same
         return ""
-
-
-def _read(device: Any, names: Sequence[str]) -> dict[str, Any]:
-    return {name: reading.value for name, reading in zip(names, device.read_attributes(list(names)), strict=True)}
 
 
 def _shown(value: Any) -> str:

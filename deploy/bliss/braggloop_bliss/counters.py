@@ -15,8 +15,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tango import AttrDataFormat, AttrQuality, CmdArgType
+from tango import AttrQuality
 
+from braggloop_bliss.attributes import numbers
 from braggloop_bliss.bliss_api import (
     DevFailed,
     DeviceProxy,
@@ -28,20 +29,6 @@ from braggloop_bliss.bliss_api import (
 from braggloop_bliss.lines import one_line
 
 SLOW_S, PAUSE_S = 1.0, 10.0  # an answer that takes so long is not asked for again so soon
-NUMBERS = frozenset(
-    {
-        CmdArgType.DevBoolean,  # a flag, 0 or 1
-        CmdArgType.DevDouble,
-        CmdArgType.DevFloat,
-        CmdArgType.DevLong,
-        CmdArgType.DevLong64,
-        CmdArgType.DevShort,
-        CmdArgType.DevUChar,
-        CmdArgType.DevULong,
-        CmdArgType.DevULong64,
-        CmdArgType.DevUShort,
-    }
-)
 
 
 class Stale(Exception):
@@ -137,15 +124,6 @@ class TangoCounters(SamplingCounterController):
         values = zip(counters, self.read_all(*counters), strict=True)
         lines = [f"  {counter.name:<{width}}  {counter.shown(value)}" for counter, value in values]
         return "\n".join([f"{self.name}: counters of {self._device_name}", *lines])
-
-
-def numbers(device: Any) -> list[Any]:
-    """Return the configuration of every attribute that is one number, or a flag. Raises DevFailed."""
-    return [
-        attribute
-        for attribute in device.attribute_list_query()
-        if attribute.data_format == AttrDataFormat.SCALAR and CmdArgType.values[attribute.data_type] in NUMBERS
-    ]
 
 
 def _number(reading: Any) -> float:

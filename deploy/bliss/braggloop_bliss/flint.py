@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gevent
 import numpy as np
 
-from braggloop_bliss.bliss_api import DevFailed, flint_of_session
+from braggloop_bliss.attributes import values
+from braggloop_bliss.bliss_api import flint_of_session
 from braggloop_bliss.lines import one_line
 from braggloop_bliss.pictures import (
     ALIGNMENT,
@@ -120,20 +121,12 @@ class Feed:
     def draw(self, tab: Tab) -> None:
         """Draw what is new; raise DevFailed where the device does not answer."""
         device = self._device(self._kind)
-        now = repr(_read(device, self._changed))
+        now = repr(values(device, self._changed))
         if now == self.known:
             return
-        for picture in self._pictures(_read(device, self._shown)):
+        for picture in self._pictures(values(device, self._shown)):
             tab.draw(picture)
         self.known = now  # drawn to the end
-
-
-def _read(device: Any, names: Sequence[str]) -> Mapping[str, Any]:
-    readings = device.read_attributes(list(names))
-    for reading in readings:
-        if reading.has_failed:
-            raise DevFailed(*reading.get_err_stack())
-    return {name: reading.value for name, reading in zip(names, readings, strict=True)}
 
 
 class Tab:

@@ -21,6 +21,7 @@ from typing import Any
 import gevent
 from tango import DevState
 
+from braggloop_bliss.attributes import values
 from braggloop_bliss.bliss_api import (
     Axis,
     DevFailed,
@@ -70,12 +71,12 @@ class FrameStreamerDetector(SamplingCounterController):
         """Trigger one frame and read what became of it. Raises RuntimeError where no series runs."""
         with self.in_one_line():
             self.device.command_inout("Trigger")
-            counts, sent, dropped = (reading.value for reading in self.device.read_attributes(list(READ)))
+            counts, sent, dropped = values(self.device, READ).values()
         if dropped > self._dropped == 0:
             log_warning(self, "%s: nobody takes the frames; is the worker up?", self.name)
         self._dropped = dropped
-        values = {"counts": float(counts), "sent": float(sent)}
-        return [values[counter.name] for counter in counters]
+        read = {"counts": float(counts), "sent": float(sent)}
+        return [read[counter.name] for counter in counters]
 
     def standing(self) -> dict[Axis, float]:
         """Where the axes that the frames tell the positions of stand, in their user units."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import gevent
 
+from braggloop_bliss.attributes import values
 from braggloop_bliss.bliss_api import (
     ChainIterationPreset,
     ChainPreset,
@@ -60,8 +61,7 @@ class Results:
 
     def latest(self) -> dict[str, Any]:
         """Return the figures of the last result, final or preliminary; empty while there is none. Raises DevFailed."""
-        readings = self._device.read_attributes(list(KEPT))
-        told = {name: reading.value for name, reading in zip(KEPT, readings, strict=True)}
+        told = values(self._device, tuple(KEPT))
         self.series = self.series or (told["seriesUniqueId"] if told["seriesUniqueId"] != self.before else "")
         return told if self.series and told["seriesUniqueId"] == self.series else {}
 
