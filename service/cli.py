@@ -38,6 +38,10 @@ Endpoint = Annotated[str, typer.Argument(help="ZeroMQ PUSH endpoint.", metavar="
 Existing = Annotated[Path, typer.Argument(help="A recorded scan.", metavar="FILE", exists=True)]
 Counts = Annotated[Path, typer.Argument(help="A recorded scan, or counts as an array.", metavar="IN", exists=True)]
 Target = Annotated[Path, typer.Argument(help="HDF5 file to write; it must not be there yet.", metavar="OUT")]
+Reflection = Annotated[
+    tuple[int, int, int] | None,
+    typer.Option("--reflection", help="h k l of the peak; edge and screw are told apart better."),
+]
 Dataset = Annotated[str, typer.Option("--dataset", help="Path of the counts in an HDF5 file that is no scan.")]
 MaskFile = Annotated[
     Path | None, typer.Option("--mask", help="Detector mask, .npy or HDF5, True is good.", metavar="FILE", exists=True)
@@ -214,6 +218,7 @@ def reconstruct(
     classify: Annotated[
         bool | None, typer.Option("--classify", help="Tell what is wrong with the crystal; see 'braggloop classify'.")
     ] = None,
+    reflection: Reflection = None,
     out: Out = None,
     settings: SettingsFile = None,
     json: Json = False,
@@ -232,7 +237,9 @@ def reconstruct(
 
         phasing = {"size": size, "starts": starts, "recipe": recipe, "seed": seed, "device": device}
         repair = {"inpaint": inpaint or use_filled, "use_filled": use_filled, "denoise": denoise}
-        chosen = settings_from(settings, out, phasing=phasing, repair=repair, defects={"classify": classify})
+        chosen = settings_from(
+            settings, out, phasing=phasing, repair=repair, defects={"classify": classify, "reflection": reflection}
+        )
         reconstruct_file(file, scan, begin, chosen, report, repeats or ())
 
 
@@ -338,10 +345,7 @@ def classify(
     source: Annotated[Path, typer.Argument(help="A scan, a result, or an array of counts.", metavar="FILE")],
     scan: ScanName = "",
     dataset: Dataset = "",
-    reflection: Annotated[
-        tuple[int, int, int] | None,
-        typer.Option("--reflection", help="h k l of the peak; edge and screw are told apart better."),
-    ] = None,
+    reflection: Reflection = None,
     picture: Annotated[
         Path | None, typer.Option("--picture", help="PNG of what decided and of the lines.", metavar="PNG")
     ] = None,

@@ -49,6 +49,7 @@ def figures_of(
     """Return what is told of a crystal: `support` bool of it, `strain` float32 (voxels,) of its bulk, `found` by
     `transfer`, `direct_nm` (3, 3) a voxel, `wanted` when to hold. Raises ValueError where no strain can be told.
     """
+    trust = _trust(tier, volume, crop.prepared)
     return Figures(
         **_fit(tier.phased, volume, crop.prepared),
         **_resolution(*found),
@@ -56,9 +57,9 @@ def figures_of(
         **_strain(strain),
         hand_chosen=hand_chosen,
         tier=tier.name,
-        **_trust(tier, volume, crop.prepared),
+        **trust,
         **_repair(crop),
-        **_defects(defects, wanted),
+        **_defects(defects, wanted, trusted=not trust["doubt"]),
     )
 
 
@@ -96,14 +97,21 @@ def _strain(strain: NDArray[np.float32]) -> dict[str, Any]:
 
 
 def _trust(tier: Tier, volume: Volume, prepared: Preprocessed) -> dict[str, Any]:
-    phased = tier.phased
+    share, alike, doubted = judged(tier.phased, prepared)
+    received = np.ones(len(volume.counts), np.bool_) if volume.received is None else volume.received
+    why = tier.doubt or doubted or peak_outside(volume.rocking_curve, received)
+    return {"explained": share, "agreement": alike, "doubt": why}
+
+
+def judged(phased: Phased, prepared: Preprocessed) -> tuple[float, float, str]:
+    """Return which share of the held-out counts a crystal explains, how much its starts agree, and why, by these, it
+    must not be trusted; see Figures.
+    """
     share = explained(
         prepared.counts, phased.held_out, prepared.scale, prepared.background, phased.figures.free_log_likelihood
     )
     alike = agreement(phased.mode_weights)
-    received = np.ones(len(volume.counts), np.bool_) if volume.received is None else volume.received
-    why = tier.doubt or doubt(share, alike) or peak_outside(volume.rocking_curve, received)
-    return {"explained": share, "agreement": alike, "doubt": why}
+    return share, alike, doubt(share, alike)
 
 
 def _repair(crop: Crop) -> dict[str, Any]:
@@ -117,12 +125,13 @@ def _repair(crop: Crop) -> dict[str, Any]:
     }
 
 
-def _defects(found: DefectReport | None, wanted: DefectsSettings) -> dict[str, Any]:
+def _defects(found: DefectReport | None, wanted: DefectsSettings, *, trusted: bool) -> dict[str, Any]:
     if found is None:
         return {}
+    sure = found.abstained or found.probability >= wanted.hold_above
     return {
         "defect_class": found.label.value,
         "defect_probability": found.probability,
         "defect_count": found.count,
-        "hold": found.label.value in wanted.hold_on and (found.abstained or found.probability >= wanted.hold_above),
+        "hold": trusted and sure and found.label.value in wanted.hold_on,
     }

@@ -23,7 +23,7 @@ from models.bcdi.strain import displacement_and_strain
 from models.defects.report import DefectReport
 from models.layouts import chosen_layout
 from service.adapters.scans.plane import detector_planes
-from service.defects import Classifier
+from service.defects import Classifier, odd_lattice, scattering_of
 from service.errors import BraggloopError, DataError, GeometryError, one_line
 from service.figures import figures_of, transfer
 from service.records import Figures, Reconstruction, Volume
@@ -138,21 +138,21 @@ class _Work:
             show(result)
 
     def _classified(self, tier: Tier, phased: Phased, stages: _Stages) -> DefectReport | None:
-        """What is wrong with the crystal that the search found; where that cannot be told it is noted, and the result
-        stands without. Earlier tiers are not to wait for it.
+        """What is wrong with the crystal that the search found; where that cannot be told a warning says so, and the
+        result stands without. Earlier tiers are not to wait for it.
         """
         if self.classifier is None or not self.settings.defects.classify or tier.name != SEARCH:
             return None
         try:
             with stages.stage("classify", DataError):
-                return self.classifier(
-                    self.crop.prepared, phased, self.frame.direct_nm, self.frame.q_lab, self.settings
-                )
+                scattering = scattering_of(self.frame.direct_nm, self.frame.q_lab, self.settings)
+                self.crop.warnings += filter(None, [odd_lattice(scattering)])
+                return self.classifier(self.crop.prepared, phased, scattering, self.settings)
         except BraggloopError as error:
-            self.crop.notes.append(f"defects are not told: {one_line(error)}")
+            self.crop.warnings.append(f"defects are not told: {one_line(error)}")
         except Exception as error:  # whatever is odd about a crystal, its series must have its result
             log.exception("defects of series %s", self.volume.series_id)
-            self.crop.notes.append(f"defects are not told: {type(error).__name__}: {one_line(error)}")
+            self.crop.warnings.append(f"defects are not told: {type(error).__name__}: {one_line(error)}")
         return None
 
     def reconstruction(self, tier: Tier, stages: _Stages) -> Reconstruction:
@@ -204,7 +204,7 @@ class _Work:
             accounting=volume.accounting,
             latencies_s=stages.latencies_s,
             notes=(*prepared.notes, *self.crop.notes, *notes),
-            warnings=_warnings(figures, volume, prepared),
+            warnings=(*_warnings(figures, volume, prepared), *self.crop.warnings),
             repaired=self.crop.repaired,
             defects=defects,
         )

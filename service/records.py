@@ -156,7 +156,7 @@ class Figures:
     Of the crop: filled_voxels and filled_counts that a network put into gaps, denoised_counts all counts as a network
     expects them without noise (0 where none was asked), repair_doubt why neither must be trusted.
     defect_class of the crystal, with defect_probability, and defect_count of them, at least; empty and 0 where
-    nobody asked. hold: it is one at which the settings ask whoever measures to pause.
+    nobody asked or it cannot be told. hold: it is one at which the settings ask whoever measures to pause.
     tier: how the object was found: direct (a network), adaptive (its latents adapted to the counts), refined (phase
     retrieval from there), search (phase retrieval from random starts).
     """

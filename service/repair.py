@@ -31,7 +31,7 @@ NO_GAP = "no gap between seen voxels to fill"
 @dataclass(slots=True)
 class Crop:
     """A crop on its way through the networks: what each of them made of it, by which engine, and what speaks against
-    it.
+    it; `warnings` of what else went wrong.
 
     `filled` for phase retrieval, where the settings let it use what was filled in.
     """
@@ -42,6 +42,7 @@ class Crop:
     by: dict[str, Mapping[str, str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 class Repair:

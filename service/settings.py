@@ -170,7 +170,9 @@ class DefectsSettings(Section):
         0.6, ge=0.0, lt=1.0, description="a crystal none of whose classes is as likely as this is called unknown"
     )
     hold_on: tuple[DefectName, ...] = Field(
-        (), description="classes at which Tango's `hold` becomes true: whoever measures should pause"
+        (),
+        description="classes at which Tango's `hold` becomes true, where nothing speaks against the crystal: whoever"
+        " measures should pause",
     )
     hold_above: float = Field(
         0.9,
@@ -183,8 +185,10 @@ class DefectsSettings(Section):
     @field_validator("reflection")
     @classmethod
     def _scatters(cls, reflection: tuple[int, int, int] | None) -> tuple[int, int, int] | None:
-        if reflection is not None and not any(reflection):
-            raise ValueError("reflection 0 0 0 is the direct beam: give h, k, l of the peak")
+        if reflection is not None:
+            from models.defects.report import require_fcc  # takes half a second, which no other setting needs
+
+            require_fcc(reflection)
         return reflection
 
 

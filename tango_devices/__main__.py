@@ -20,7 +20,7 @@ from service.compose import controllers_of_devices
 from service.errors import BraggloopError
 from service.settings import Settings, load_settings
 from service.signals import follow_parent
-from tango_devices.attributes import default_alarms
+from tango_devices.attributes import default_alarms, require_numbers
 from tango_devices.controlled import ControlledDevice
 from tango_devices.controllers import Controllers
 from tango_devices.crystal_alignment import CrystalAlignment
@@ -39,6 +39,7 @@ def main(argv: Sequence[str]) -> int:
         settings = load_settings(own.settings)
         arguments = [own.server, own.instance, *_placed(tango_arguments, settings)]
         axes = virtual_axes(_virtual_goniometers(arguments))
+        require_numbers(DEVICES, settings.tango.alarms)
         for device in DEVICES:
             default_alarms(device, settings.tango.alarms)
         with Controllers(controllers_of_devices(), settings, axes) as controllers:

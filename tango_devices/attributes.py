@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tango import AttrWriteType, CmdArgType
+from tango import AttrDataFormat, AttrWriteType, CmdArgType
 from tango.server import Device, attribute
 
 from service.devices.status import Reading, readings
+from service.errors import SettingsError
 
+REFERENCE = "docs/reference/tango.md"
+NUMBERS = (CmdArgType.DevDouble, CmdArgType.DevLong64)
 DISPLAY_UNIT = "1"  # a factor for Bliss, which multiplies by it: our unit is the one to show
 LONGEST_SPECTRUM = 256
 LARGEST_IMAGE = 4096
@@ -60,6 +63,18 @@ def rendered(status: type[Any], base: type[Device]) -> type[Device]:
     """Subclass of `base` with one attribute for each reading of `status`; a device class inherits from it."""
     attributes = {item.name: _attribute(item) for item in shown(status)}
     return type(base)(f"{status.__name__}Device", (base,), attributes)
+
+
+def require_numbers(devices: Sequence[type[Device]], alarms: Mapping[str, tuple[float | None, float | None]]) -> None:
+    """Raise SettingsError where alarm limits are set for what is no number of any of the devices."""
+    numbers = {
+        name
+        for device in devices
+        for name, described in device.TangoClassClass.attr_list.items()
+        if described.attr_format is AttrDataFormat.SCALAR and described.attr_type in NUMBERS
+    }
+    if strange := sorted(set(alarms) - numbers):
+        raise SettingsError(f"tango.alarms: {', '.join(strange)}: none of the devices' numbers ({REFERENCE})")
 
 
 def default_alarms(device: type[Device], alarms: Mapping[str, tuple[float | None, float | None]]) -> None:

@@ -34,6 +34,6 @@ class Reconstruction(rendered(MonitorStatus, ControlledDevice)):  # type: ignore
 
     @command
     def Reset(self) -> None:
-        """Acknowledge the last failure."""
+        """Acknowledge the last failure, and let go of `hold`."""
         with refusals(self):
             self.controller.reset()

@@ -6,7 +6,9 @@ and from the crystal behind it; how far its line is from that of the atoms.
 classes: simulated crystals of all classes as the simulator draws them, the share that a reflection does not show among
 the perfect: calibration, abstention; then more until there are --each of every class: confusion.
 outside: crystals that no class is made for, half as many: how many are called unknown.
-curves: the same against counts, gaps and oversampling, with and without filling gaps, as a page (--plot PNG).
+curves: the same against counts, gaps and oversampling, with and without filling gaps and denoising, as a page (--plot
+PNG).
+temperature: what logits are divided by (models.defects.predict.TEMPERATURE), found on other simulated crystals; only where asked for.
 With --inverted FOLDER each crystal is inverted once: telling of it again takes a quarter of the time.
 """
 
@@ -29,6 +31,7 @@ from rich.table import Table
 
 from benchmarks.defects import curves, scores, ways
 from benchmarks.defects.cases import BEAMLINE, Case, atomistic, continuum, simulated
+from benchmarks.defects.temperature import temperatures
 from benchmarks.defects.ways import CLASS_NAMES, WAYS, Told
 from models.defects.predict import SURE
 from models.simulate.families import FAMILIES
@@ -46,7 +49,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--inverted", type=Path, help="folder that keeps inverted crystals, for the next run")
     parser.add_argument("--skip", type=int, default=0, help="so many cases are left out, but of curves (default 0)")
     parser.add_argument("--plot", type=Path, help="PNG of the curves")
-    parser.add_argument("--only", nargs="*", choices=PARTS, default=PARTS, help="parts (default: all)")
+    parser.add_argument(
+        "--only", nargs="*", choices=(*PARTS, "temperature"), default=PARTS, help="parts (default: all tables)"
+    )
     parser.add_argument("--json", type=Path, help="where to write the figures")
     options = parser.parse_args(arguments)
     bench = Bench(options)
@@ -54,7 +59,8 @@ def main(arguments: Sequence[str]) -> int:
     with torch.no_grad():
         for part in options.only:
             getattr(bench, part)()
-    print(f"{time.monotonic() - began_s:.0f} s, {torch.get_num_threads()} threads; short: {bench.short or 'none'}")
+    print(f"{time.monotonic() - began_s:.0f} s, {torch.get_num_threads()} threads")
+    print("\n".join(["short:", *bench.short]) if bench.short else "short: none")
     return 1 if bench.short else 0
 
 
@@ -83,8 +89,11 @@ class Bench:
             median = f"{np.nanmedian(off):.2f} ({np.isfinite(off).sum()})" if np.isfinite(off).any() else ""
             table.add_row(name, *map(str, right.values()), median, _seconds(some))
             sure.add_row(name, *map(str, [*scores.answered(some, SURE), scores.false_flags(some, SURE)]), _error(some))
-            self._bar(f"atoms, {name}", right["overall"].value, 0.97)
-            self._bar(f"atoms, {name}, weakest", min(right[one].value for one in scores.THREE), 0.93)
+            self._at_least(f"atoms, {name}", right["overall"].value, 0.97)
+            self._at_least(f"atoms, {name}, weakest", min(right[one].value for one in scores.THREE), 0.93)
+            if np.isfinite(off).any():
+                self._at_most(f"atoms, {name}, off", float(np.nanmedian(off)), 2.0)
+            self._judge(f"atoms, {name}", some)
         self._console.print(table)
         self._console.print(sure)
         self._confusion(found)
@@ -107,7 +116,10 @@ class Bench:
                 name, str(right), str(scores.three_class(some)["overall"]), _error(some), str(some_answered),
                 str(right_of_those), str(scores.false_flags(some, SURE)), str(hidden), _seconds(some),
             )  # fmt: skip
-            self._bar(f"{name}, calibration", -scores.calibration_error(some), -0.03)
+            self._judge(f"classes, {name}", some)
+        for name, some in drawn_and_more.items():
+            fewest = min(sum(one.truth == row for one in some) for row in CLASS_NAMES if row != "unknown")
+            self._at_least(f"classes, {name}, crystals of the rarest", fewest, 200)
         self._console.print(table)
         self._confusion(drawn_and_more)
 
@@ -119,7 +131,7 @@ class Bench:
         for name, some in found.items():
             unknown = scores.share([call == "unknown" for call in scores.called(some, SURE)])
             table.add_row(name, str(unknown))
-            self._bar(f"{name}, unknown", unknown.value, 0.80)
+            self._at_least(f"outside, {name}, unknown", unknown.value, 0.80)
         self._console.print(table)
 
     def _confusion(self, found: dict[str, list[Told]]) -> None:
@@ -142,6 +154,11 @@ class Bench:
         if self.options.plot:
             curves.draw(found, self.options.plot)
 
+    def temperature(self) -> None:
+        """What makes networks as sure as they are right."""
+        self.record["temperature"] = found = temperatures(self.options.crystals)
+        self._console.print(", ".join(f"{name} {one:.2f}" for name, one in found.items()))
+
     def _told(self, title: str, cases: Iterable[Case]) -> dict[str, list[Told]]:
         found: dict[str, list[Told]] = {name: [] for name in self.options.ways}
         for number, case in enumerate(map(ways.filled, itertools.islice(cases, self.options.skip, None)), start=1):
@@ -159,9 +176,21 @@ class Bench:
         if self.options.json:
             self.options.json.write_text(json.dumps(self.record))
 
-    def _bar(self, what: str, value: float, least: float) -> None:
-        if not value >= least:
-            self.short.append(f"{what}: {value:.3f} ({least})")
+    def _judge(self, what: str, some: Sequence[Told]) -> None:
+        """Calibration, abstention and false flags against their bars."""
+        some_answered, right_of_those = scores.answered(some, SURE)
+        self._at_most(f"{what}, calibration", scores.calibration_error(some), 0.03)
+        self._at_least(f"{what}, answered", some_answered.value, 0.85)
+        self._at_least(f"{what}, right of those", right_of_those.value, 0.99)
+        self._at_most(f"{what}, perfect called else", scores.false_flags(some, SURE).value, 0.02)
+
+    def _at_least(self, what: str, value: float, bar: float) -> None:
+        if not value >= bar:
+            self.short.append(f"{what}: {value:.3f}, at least {bar}")
+
+    def _at_most(self, what: str, value: float, bar: float) -> None:
+        if not value <= bar:
+            self.short.append(f"{what}: {value:.3f}, at most {bar}")
 
 
 def _error(told: Sequence[Told]) -> str:

@@ -17,6 +17,7 @@ from benchmarks.defects.ways import Told, Way
 from benchmarks.restore.gaps import behind_a_line
 from models.defects.predict import classify
 from models.defects.report import DefectReport
+from models.denoise.predict import denoise
 from models.simulate.families import Defect
 
 BASE = replace(
@@ -57,10 +58,18 @@ def without_repair(case: Case) -> tuple[DefectReport, float]:
     return classify(empty, scattering=case.scattering), float("nan")
 
 
+def denoised(case: Case) -> tuple[DefectReport, float]:
+    """The pattern as a network expects it without noise."""
+    if case.filled is None:
+        raise ValueError("the gaps of this case are not filled: see ways.filled")
+    return classify(denoise(case.filled).frames.clip(min=0.0), scattering=case.scattering), float("nan")
+
+
 SHOWN: Mapping[str, Way] = {
     "frame": ways.frame,
     "volume": ways.volume,
     "volume, gaps left empty": without_repair,
+    "volume, denoised": denoised,
     "crystal": ways.crystal,
 }
 Curves = dict[str, dict[str, list[scores.Share]]]

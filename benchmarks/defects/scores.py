@@ -58,7 +58,9 @@ def confusion(told: Sequence[Told]) -> NDArray[np.int64]:
 
 
 def calibration_error(told: Sequence[Told]) -> float:
-    """Return the expected calibration error of what is called, over BINS of its probability (Naeini et al. 2015)."""
+    """Return the expected calibration error of what is called, over BINS of its probability (Naeini et al. 2015); NaN
+    of nothing.
+    """
     return _calibration_error(*_sure_and_right(told))
 
 
@@ -70,6 +72,8 @@ def least_calibration_error(told: Sequence[Told]) -> float:
 
 
 def _calibration_error(sure: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
+    if not len(sure):
+        return math.nan
     numbers = np.minimum((sure * BINS).astype(int), BINS - 1)
     parts = [(numbers == n) for n in range(BINS)]
     return float(sum(part.mean() * abs(sure[part].mean() - right[part].mean()) for part in parts if part.any()))

@@ -46,7 +46,7 @@ Way = Callable[[Case], tuple[DefectReport, float]]
 
 
 def filled(case: Case) -> Case:
-    """Return the case with its gaps filled, once for all ways, so that none of them is timed with it."""
+    """Return the case with its gaps filled, once for all ways but `frame`, so that none of these is timed with it."""
     return case._replace(filled=predict.filled(case.counts, case.mask))
 
 

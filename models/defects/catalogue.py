@@ -9,12 +9,15 @@ from torch import Tensor
 
 from models.defects.classes import CLASSES, OF_DEFECT, shown
 from models.defects.report import DefectClass
+from models.simulate.detector import Faults
 from models.simulate.draws import seeded
 from models.simulate.families import DEFECTS, Shape
 from models.simulate.metals import LATTICE_NM
 from models.simulate.scenes import random_scenes
 
 EDGE, BATCH, MOST_BATCHES = 48, 6, 40
+# What a detector adds looks like a feature of a class.
+NO_FAULTS = Faults(dead=(0, 0), hot=(0, 0), streak_chance=0.0, saturation_chance=0.0)
 SHOWN = tuple(name for name in CLASSES if name != DefectClass.UNKNOWN)
 
 
@@ -27,7 +30,7 @@ class Example:
 
 
 def example(name: DefectClass, element: str, reflection: tuple[float, float, float], seed: int = 0) -> Example | None:
-    """Return a crystal of the class `name` in which one of REFLECTIONS shows it, None where it never does.
+    """Return a crystal of the class `name` as a reflection, one of REFLECTIONS, shows it, None where it never does.
 
     Q points along the columns, 1e7 counts. Raises ValueError for an element whose lattice is not known.
     """
@@ -44,6 +47,7 @@ def example(name: DefectClass, element: str, reflection: tuple[float, float, flo
         flux=(1e7, 1e7),
         gap_chance=0.0,
         mask_chance=0.0,
+        faults=NO_FAULTS,
         skewed=False,
     )
     generator, wanted = seeded(seed), torch.tensor(reflection)

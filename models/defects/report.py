@@ -35,12 +35,37 @@ class DefectClass(StrEnum):
 class Scattering:
     """How a crystal was measured: `basis_nm` float64 (3, 3), columns the laboratory steps of a voxel of the object
     along z, y, x; `q` (3,) the momentum transfer, 1/nm, in the same frame; `reflection` its h, k, l up to the symmetry
-    of the cube, None where nobody knows.
+    of the cube, None where nobody knows. Raises ValueError where these are none.
     """
 
     basis_nm: NDArray[np.float64]
     q: NDArray[np.float64]
     reflection: tuple[int, int, int] | None = None
+
+    def __post_init__(self) -> None:
+        basis_nm, q = np.asarray(self.basis_nm), np.asarray(self.q)
+        if basis_nm.shape != (3, 3) or not np.isfinite(basis_nm).all() or not np.linalg.det(basis_nm):
+            raise ValueError(f"the steps of a voxel are {basis_nm.tolist()} nm: expected three that span space")
+        if q.shape != (3,) or not np.isfinite(q).all() or not q.any():
+            raise ValueError(f"the momentum transfer is {q.tolist()} 1/nm: expected three numbers, not all zero")
+        if self.reflection is not None:
+            require_fcc(self.reflection)
+
+    @property
+    def lattice_nm(self) -> float | None:
+        """The lattice constant of a cubic crystal whose `reflection` this is; None where that is not known."""
+        if self.reflection is None:
+            return None
+        return float(2.0 * np.pi * np.linalg.norm(self.reflection) / np.linalg.norm(self.q))
+
+
+def require_fcc(reflection: tuple[int, int, int]) -> None:
+    """Raise ValueError where an fcc crystal has no such reflection: its h, k, l are all odd or all even."""
+    if not any(reflection):
+        raise ValueError("reflection 0 0 0 is the direct beam: give h, k, l of the peak")
+    if len({index % 2 for index in reflection}) > 1:
+        named = " ".join(map(str, reflection))
+        raise ValueError(f"reflection {named} is none of an fcc crystal: h, k, l are all odd or all even")
 
 
 class Split(NamedTuple):
@@ -95,14 +120,15 @@ class Character:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """Where a line lies, in the frame of the Scattering: `middle_nm` float64 (3,) from index n // 2 of the object,
-    `direction` (3,) unit, `length_nm`, `error_nm` rms distance from a straight line; `burgers_nm` the projection of the
-    Burgers vector along Q, in the sense that closes the right-handed circuit about the direction from start to finish.
-    `direction` is that about which the phase of the object turns right-handed, of a loop the normal; `length_nm` of a
-    loop is its longest width. `character`: what its phase tells of the whole Burgers vector where it is the only line.
+    `direction` (3,) unit, of a loop the normal, about which the phase of the object gains 2 pi `turns`, right-handed in
+    that frame; `length_nm`, of a loop its longest width; `error_nm` rms distance from a straight line; `burgers_nm` the
+    projection of the Burgers vector along Q, in the sense that closes the right-handed circuit about the direction from
+    start to finish. `character`: what its phase tells of the whole Burgers vector where it is the only line.
     """
 
     middle_nm: NDArray[np.float64]
     direction: NDArray[np.float64]
+    turns: int
     length_nm: float
     error_nm: float
     burgers_nm: float
@@ -115,8 +141,8 @@ class DefectReport:
 
     `label`: the likeliest class, unknown where none is likelier than `sure`; `probabilities` of all classes, which add
     up to 1; `lines` of the object, longest first, none where only a pattern was given, and the `places` of those where
-    the scattering is known; `count` of defects, at least. Of the two hands of an object, which scatter alike, the other
-    one has its lines inverted through the middle.
+    the scattering is known; `count` of defects, at least, none in what is called perfect. Of the two hands of an
+    object, which scatter alike, the other one has its lines inverted through the middle.
     A dislocation with g.b = 0 leaves the pattern of a perfect crystal and is called so.
     """
 

@@ -11,10 +11,12 @@ from models.simulate.specimens import REFLECTIONS
 from service.commands.report import Report
 from service.errors import DataError, raised_as
 from service.results.catalogue import Column, write_catalogue
+from service.results.picture import require_png
 
 
 def draw_catalogue(page: Path, elements: Sequence[str], seed: int, report: Report) -> None:
     """Draw the classes of defects, a row each, for every element and reflection; raise DataError for other elements."""
+    require_png(page)
     columns = [Column(element, reflection) for element, reflection in itertools.product(elements, REFLECTIONS)]
     cells: dict[tuple[int, int], Example | None] = {}
     with report.progress() as advance, raised_as(DataError):

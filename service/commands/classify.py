@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from models import registry
-from models.bcdi.geometry import ANGSTROM_PER_NM
 from models.bcdi.phasing import Phased
 from models.bcdi.preprocess import Preprocessed
+from models.bcdi.resample import along_q
 from models.counts import require_counts
 from models.defects.evidence import evidence
-from models.defects.predict import ITEM, NAME, SLICE, SLICE_NAME, classify, filled
+from models.defects.predict import ITEM, NAME, SLICE, SLICE_NAME, classify, filled, pattern_of
 from models.defects.report import DefectClass, DefectReport, Place, Scattering
 from models.engine.port import Engine
 from models.inpaint.predict import BATCH
@@ -31,10 +31,13 @@ from service.commands.reconstruct import read_volume
 from service.commands.repair import Given, read_counts
 from service.commands.report import Report
 from service.compose import trained_engine
+from service.defects import odd_lattice, scattering_of
 from service.errors import DataError, raised_as
+from service.figures import judged
 from service.pipeline import crop_of
 from service.results.defects import Drawn, write_defects
 from service.results.nexus import read_result
+from service.results.picture import require_png
 from service.results.summary import defects_record
 from service.search import lines_sought, phasing_config
 from service.settings import Settings
@@ -82,48 +85,71 @@ def classify_file(asked: Asked, picture: Path | None, settings: Settings, report
     """Tell what is wrong with the crystal in a recorded scan, a result, a NumPy file or a dataset, and draw what
     decided to `picture`. Raises SourceError, DataError or SettingsError in one line.
     """
+    if picture is not None:
+        require_png(picture)
     with report.progress() as advance, raised_as(DataError):
-        given = _read(asked, settings, lambda share: advance("reading", 0.5 * share))
-        advance("classifying", 0.6)
+        given = _read(asked, settings, advance)
+        advance("classifying", 0.7)
         name, item = (SLICE_NAME, SLICE) if given.is_frame else (NAME, ITEM)
+        engine = trained_engine(settings.engine, name, item)
         found = classify(
             given.counts,
             given.object_,
             support=given.support,
             scattering=given.scattering,
-            engine=trained_engine(settings.engine, name, item),
+            engine=engine,
             sure=settings.defects.sure,
         )
         if picture is not None:
             advance("drawing", 0.8)
-            write_defects(_drawn(asked.source, given, found, settings), picture)
-    for note in given.notes:
+            write_defects(_drawn(asked.source, given, found, engine, settings), picture)
+    for note in filter(None, given.notes):
         report.note(f"note: {note}")
     report.table(str(asked.source), [*_rows(found, given), *([("picture", str(picture))] if picture else [])])
+    rotation = None if given.scattering is None else along_q(given.scattering.q)
     report.finish(
-        defects_record(found)
+        defects_record(found, rotation)
         | {"geometry_known": given.scattering is not None, "picture": None if picture is None else str(picture)}
     )
 
 
-def _read(asked: Asked, settings: Settings, advance: Callable[[float], None]) -> _Given:
+def _read(asked: Asked, settings: Settings, advance: Callable[[str, float], None]) -> _Given:
+    def read(share: float) -> None:
+        advance("reading", 0.2 * share)
+
     if asked.dataset or asked.source.suffix == ".npy":
-        return _array(read_counts(asked.source, "", asked.dataset, settings, advance), settings)
+        given = _array(read_counts(asked.source, "", asked.dataset, settings, read), settings)
+        return replace(given, notes=(*given.notes, _unused(asked, settings)))
     if not asked.scan and _is_result(asked.source):
         result = read_result(asked.source)
-        q = result.q_lab * ANGSTROM_PER_NM
-        known = Scattering(basis_nm=result.basis_nm, q=q, reflection=settings.defects.reflection)
-        return _Given(object_=result.object_, support=result.support, scattering=known)
-    prepared, basis_nm, q_lab = crop_of(read_volume(asked.source, asked.scan, settings, advance), settings)
-    lines = lines_sought(settings.phasing, basis_nm, q_lab)
-    crystal = None if asked.fast else _crystal(prepared, lines, settings)
+        known = scattering_of(result.basis_nm, result.q_lab, settings)
+        unused = "--fast is not used: a result is no pattern" if asked.fast else ""
+        return _Given(
+            object_=result.object_, support=result.support, scattering=known, notes=(odd_lattice(known), unused)
+        )
+    prepared, basis_nm, q_lab = crop_of(read_volume(asked.source, asked.scan, settings, read), settings)
+    scattering = scattering_of(basis_nm, q_lab, settings)
+    crystal, doubt = None, ""
+    if not asked.fast:
+        advance("inverting", 0.3)
+        crystal = _crystal(prepared, lines_sought(settings.phasing, basis_nm, q_lab), settings)
+        *_, why = judged(crystal, prepared)
+        doubt = f"doubtful, and so is its class: {why}" if why else ""
     return _Given(
         counts=_filled(prepared.intensity, prepared.mask, settings),
         object_=None if crystal is None else crystal.object_,
         support=None if crystal is None else crystal.support,
-        scattering=Scattering(basis_nm=basis_nm, q=q_lab * ANGSTROM_PER_NM, reflection=settings.defects.reflection),
-        notes=(*prepared.notes, *prepared.warnings),
+        scattering=scattering,
+        notes=(*prepared.notes, *prepared.warnings, odd_lattice(scattering), doubt),
     )
+
+
+def _unused(asked: Asked, settings: Settings) -> str:
+    """What was asked that an array cannot use."""
+    reflection = settings.defects.reflection
+    words = {"--scan": asked.scan, "--fast": asked.fast, f"reflection {reflection}": reflection}
+    unused = ", ".join(word for word, said in words.items() if said)
+    return f"{unused} not used: nobody knows how an array was measured" if unused else ""
 
 
 def _array(plain: Given, settings: Settings) -> _Given:
@@ -183,26 +209,35 @@ def _is_result(path: Path) -> bool:
         return False  # whoever reads it says why
 
 
-def _drawn(source: Path, given: _Given, found: DefectReport, settings: Settings) -> Drawn:
-    """What the picture shows; the evidence is of the network itself, whatever engine ran it."""
+def _drawn(source: Path, given: _Given, found: DefectReport, engine: Engine, settings: Settings) -> Drawn:
+    """What the picture shows; the evidence is of the network itself, whatever engine ran it, for the class that it
+    takes the pattern for: lines and jumps may have decided otherwise.
+    """
     name = SLICE_NAME if given.is_frame else NAME
     network = registry.build(registry.network(name, settings.engine.networks or registry.ROOT))
-    counts = filled(given.counts, obj=given.object_)
+    if given.counts is not None:
+        counts = given.counts
+    elif given.object_ is not None:
+        counts = pattern_of(given.object_)
+    likeliest = classify(counts, scattering=given.scattering, engine=engine).likeliest
     return Drawn(
         title=source.stem,
         found=found,
         counts=counts,
-        evidence=evidence(counts, found.likeliest, network, given.scattering),
+        evidence=evidence(counts, likeliest, network, given.scattering),
+        spoke_for=likeliest,
         object_=given.object_,
+        support=given.support,
     )
 
 
 def _rows(found: DefectReport, given: _Given) -> list[tuple[str, str]]:
     likely = sorted(found.probabilities.items(), key=lambda pair: -pair[1])[:3]
+    none = f", none as likely as {found.sure:g}" if found.abstained else ""
     rows = [
         ("defect", found.label.value),
-        ("probability", ", ".join(f"{name.value} {share:.2f}" for name, share in likely)),
-        ("geometry", "known" if given.scattering else "unknown: edge and screw are told apart less well"),
+        ("probability", ", ".join(f"{name.value} {share:.2f}" for name, share in likely) + none),
+        ("geometry", _known(given.scattering)),
     ]
     if found.label == DefectClass.PERFECT:
         rows.append(("not seen", "dislocations whose g.b is 0 for this reflection"))
@@ -213,11 +248,23 @@ def _rows(found: DefectReport, given: _Given) -> list[tuple[str, str]]:
     return rows
 
 
+def _known(scattering: Scattering | None) -> str:
+    if scattering is None:
+        return "unknown: edge and screw are told apart less well"
+    if scattering.lattice_nm is None:
+        return "known; its --reflection is not: edge and screw are told apart less well"
+    named = " ".join(map(str, scattering.reflection or ()))
+    return f"known; reflection {named} of a lattice of {scattering.lattice_nm:.4f} nm"
+
+
 def _where(place: Place) -> str:
     """Where a line lies, and what its Burgers vector is."""
     where = ", ".join(f"{part:.1f}" for part in place.middle_nm)
     along = ", ".join(f"{part:.2f}" for part in place.direction)
-    said = f"at ({where}) nm along ({along}), {place.length_nm:.0f} nm long, b along Q {place.burgers_nm:+.3f} nm"
+    said = (
+        f"at ({where}) nm along ({along}), straight to {place.error_nm:.1f} nm rms, {place.length_nm:.0f} nm long,"
+        f" b along Q {place.burgers_nm:+.3f} nm"
+    )
     told = place.character
     if told is None:
         return said
@@ -225,4 +272,4 @@ def _where(place: Place) -> str:
     split = told.split
     ribbon = () if split is None or split.width < NARROWEST_RIBBON else (("ribbon of fault", split.width_nm),)
     known = [f"{name} {length:.2f} nm" for name, length in (*parts, *ribbon) if np.isfinite(length)]
-    return ", ".join([said, *known])
+    return ", ".join([said, *known, f"explains the phase to {told.misfit:.2f} rad"])

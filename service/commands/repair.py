@@ -253,9 +253,12 @@ def _array(source: Path, dataset: str) -> NDArray[np.float32]:
             array = np.load(source, allow_pickle=False)
         else:
             with h5py.File(source) as file:
-                array = np.asarray(file[dataset][()])
+                if not isinstance(found := file[dataset], h5py.Dataset):
+                    raise SourceError(f"{source}: {dataset} is a group: name one of its datasets")
+                array = np.asarray(found[()])
     except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
-        raise SourceError(f"{source}: {error}; a .npy file, or an HDF5 file and --dataset, is expected") from error
+        said = "no array of numbers" if source.suffix == ".npy" and isinstance(error, (ValueError, EOFError)) else error
+        raise SourceError(f"{source}: {said}; a .npy file, or an HDF5 file and --dataset, is expected") from error
     if array.ndim not in (2, 3) or array.dtype.kind not in "biuf":
         raise SourceError(f"{source}: shape {array.shape} of {array.dtype}; counts [rocking, row, column] are expected")
     if not array.size:

@@ -85,9 +85,9 @@ class Monitor:
         return self._request("save", path=path)
 
     def reset(self) -> None:
-        """Acknowledge the last failure."""
+        """Acknowledge the last failure, and a defect to wait at: a person has looked."""
         self._failure = ""
-        self._board.update(last_error="")
+        self._board.update(last_error="", hold=False)
         self._judge()
 
     def close(self) -> None:
@@ -225,9 +225,11 @@ def _result(summary: ResultSummary) -> dict[str, Any]:
 
 def _crystal(summary: ResultSummary) -> dict[str, Any]:
     """Fields of the crystal that a summary shows, and how long it took."""
-    stages = summary.latencies_s
+    stages, figures = summary.latencies_s, summary.figures
+    told = figures is not None and figures.defect_class
     return {
-        **{name: getattr(summary.figures, name) for name in FIGURES},
+        **{name: getattr(figures, name) for name in FIGURES},
+        **({} if told else {"defect_probability": NAN}),
         **{name: summary.slices[name] for name in SLICES if name in summary.slices},
         **{name: summary.slices.get(name, no_image()) for name in SOME_SLICES},
         "voxel_nm": NAN if summary.voxel_nm is None else summary.voxel_nm,

@@ -136,10 +136,10 @@ class MonitorStatus(Status):
         "",
         label="Defect",
         description="What is wrong with the last crystal, as its reflection shows it: perfect, edge, screw, mixed,"
-        " partial, loop, stacking_fault, twin, multiple, unknown; empty where nobody asked.",
+        " partial, loop, stacking_fault, twin, multiple, unknown; empty where nobody asked or it cannot be told.",
     )
     defect_probability: float = reading(
-        0.0,
+        NAN,
         label="Probability",
         description="How sure the defect's class is; of unknown, that the likeliest is wrong.",
         format="%.3f",
@@ -150,7 +150,7 @@ class MonitorStatus(Status):
         False,
         label="Hold",
         description="True where the last crystal has a defect at which defects.hold_on asks to pause: whoever measures"
-        " should wait for a person.",
+        " should wait for a person. Reset lets go of it.",
     )
 
     voxel_nm: float = reading(

@@ -86,7 +86,7 @@ def _write(file: h5py.File, reconstruction: Reconstruction, volume: Volume, sett
     _write_measured(entry, reconstruction, volume)
     _write_laboratory(entry, reconstruction)
     if reconstruction.defects is not None:
-        put(entry, "defects", _defects(reconstruction.defects))
+        put(entry, "defects", _defects(reconstruction.defects, reconstruction.crystal_rotation))
     _write_plots(entry, reconstruction, volume)
 
 
@@ -198,8 +198,8 @@ def _write_laboratory(entry: h5py.Group, result: Reconstruction) -> None:
     entry["het_strain"] = h5py.SoftLink("/entry_1/strain")  # cdiutils' word for it
 
 
-def _defects(found: DefectReport) -> Mapping[str, Any]:
-    told = defects_record(found)
+def _defects(found: DefectReport, crystal_rotation: NDArray[np.float64]) -> Mapping[str, Any]:
+    told = defects_record(found, crystal_rotation)
     lines = {f"line_{number}": line for number, line in enumerate(told["lines"], 1)}
     return told | {"lines": lines}
 

@@ -50,6 +50,16 @@ def write_picture(reconstruction: Reconstruction, volume: Volume, path: Path) ->
         return save_png(_figure(reconstruction, volume), path)
 
 
+def require_png(path: Path) -> None:
+    """Raise ResultError where no PNG can be written to `path`, before anybody waits for it."""
+    if path.suffix.lower() != ".png":
+        raise ResultError(f"picture {path}: a PNG is written: name it .png")
+    if path.is_dir():
+        raise ResultError(f"picture {path}: a folder is there: name a file")
+    if not path.absolute().parent.is_dir():
+        raise ResultError(f"picture {path}: its folder is not there")
+
+
 def save_png(figure: Figure, path: Path) -> Path:
     """Write a figure to `path`, whole or not at all, and return it. Raises ResultError when it cannot be written."""
     try:

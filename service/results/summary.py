@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.defects.report import DefectReport, Place
 from service.records import Figures, Reconstruction
@@ -60,9 +61,9 @@ def _defects(figures: Figures) -> list[tuple[str, str]]:
     return [("defect", f"{name} ({figures.defect_probability:.2f}), {figures.defect_count} seen")]
 
 
-def defects_record(found: DefectReport) -> dict[str, Any]:
+def defects_record(found: DefectReport, crystal_rotation: NDArray[np.float64] | None = None) -> dict[str, Any]:
     """Return what is told of defects as plain values; of a line in index units [z, y, x], and where the geometry is
-    known in nm, laboratory frame x, y, z.
+    known in nm, laboratory frame x, y, z, and as `crystal_rotation` (3, 3) turns that into the crystal's.
     """
     lines = [
         {"middle": line.middle.tolist(), "direction": line.direction.tolist(), "turns": line.turns, "loop": line.closed}
@@ -70,8 +71,15 @@ def defects_record(found: DefectReport) -> dict[str, Any]:
     ]
     for line, place in zip(lines, found.places, strict=False):
         line |= _plain(_placed(place))
+        if crystal_rotation is not None:
+            line["middle_crystal_nm"] = (crystal_rotation @ place.middle_nm).tolist()
+            line["direction_crystal"] = (crystal_rotation @ place.direction).tolist()
     return {
         "label": found.label.value,
+        "probability": found.probability,
+        "likeliest": found.likeliest.value,
+        "abstained": found.abstained,
+        "sure": found.sure,
         "probabilities": {name.value: share for name, share in found.probabilities.items()},
         "count": found.count,
         "lines": lines,
@@ -82,6 +90,7 @@ def _placed(place: Place) -> dict[str, Any]:
     known: dict[str, Any] = {
         "middle_nm": place.middle_nm,
         "direction_lab": place.direction,
+        "turns_lab": place.turns,
         "length_nm": place.length_nm,
         "error_nm": place.error_nm,
         "burgers_along_q_nm": place.burgers_nm,

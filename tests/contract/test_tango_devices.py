@@ -25,11 +25,11 @@ from service.devices.goniometer import VirtualAxis
 from service.devices.monitor import FIGURES, Monitor
 from service.devices.monitor_status import MonitorStatus
 from service.devices.streamer import Streamer
-from service.errors import DeviceError
+from service.errors import DeviceError, SettingsError
 from service.records import SeriesEnd, SeriesStatus
 from service.settings import Settings, parse_settings
 from tango_devices.__main__ import DEVICES
-from tango_devices.attributes import attribute_name, default_alarms, shown
+from tango_devices.attributes import attribute_name, default_alarms, require_numbers, shown
 from tango_devices.controlled import REST_S, ControlledDevice, changed
 from tango_devices.controllers import Controllers
 from tests.helpers.streams import FIGURES as MEASURED
@@ -335,6 +335,33 @@ def test_a_figure_beyond_its_alarm_limit_is_an_alarm(stage: Stage, reconstructio
         assert "R factor" in reconstruction.status()
         stage.publish()
         states.until_value(tango.DevState.ON)
+
+
+def test_a_defect_is_told_by_events_until_somebody_has_looked(stage: Stage, reconstruction: Any) -> None:
+    screw = dataclasses.replace(MEASURED, defect_class="screw", defect_probability=0.93, defect_count=1, hold=True)
+    with (
+        Events(reconstruction, "defectClass") as classes,
+        Events(reconstruction, "defectProbability") as probabilities,
+        Events(reconstruction, "defectCount") as counts,
+        Events(reconstruction, "hold") as holds,
+    ):
+        stage.publish(figures=screw)
+        classes.until_value("screw")
+        probabilities.until_value(0.93)
+        counts.until_value(1)
+        holds.until_value(True)
+        reconstruction.Reset()
+        holds.until_value(False)
+        assert reconstruction.defectClass == "screw"
+        stage.publish(figures=dataclasses.replace(MEASURED, defect_class="", defect_probability=math.nan))
+        classes.until_value("")
+        assert math.isnan(reconstruction.defectProbability)
+
+
+def test_alarm_limits_of_what_is_no_number_are_refused() -> None:
+    require_numbers(DEVICES, {"rFactor": (None, 0.5), "missed": (None, 1.0)})
+    with pytest.raises(SettingsError, match="defectClass, unheardOf: none of the devices' numbers"):
+        require_numbers(DEVICES, {"rFactor": (None, 0.5), "defectClass": (0.0, 1.0), "unheardOf": (0.0, 1.0)})
 
 
 def test_limits_of_counts_are_whole_and_infinite_ones_are_open(reconstruction: Any) -> None:

@@ -133,6 +133,7 @@ FIGURES = Figures(
     chi=0.011, r_factor=0.14, chi2=1.1, free_log_likelihood=1.25, resolution_nm=12.5, resolution_method="PRTF 1/e",
     support_voxels=4321, support_volume_nm3=2.5e6, strain_rms=1.2e-4, strain_min=-5e-4, strain_max=6e-4,
     flux_counts=4.6e7, peak_counts=165297.0, hand_chosen=True, explained=0.97, agreement=0.93, doubt="",
+    defect_class="perfect", defect_probability=0.97,
 )  # fmt: skip
 
 

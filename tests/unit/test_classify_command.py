@@ -90,12 +90,37 @@ def test_a_scan_and_a_result(settings: Path, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "lines" in done.output
     assert picture.exists()
+    odd = braggloop(path, "--settings", settings, "--reflection", 9, 9, 9, "--fast")
+    assert "which no fcc metal has" in odd.output.replace("\n", " ")
+    assert "--fast is not used" in odd.output
+
+
+def test_what_an_array_cannot_use_is_told(settings: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "volume.npy", counts())
+    done = braggloop(tmp_path / "volume.npy", "--settings", settings, "--fast", "--reflection", 1, 1, 1)
+    assert done.exit_code == 0, done.output
+    assert "--fast, reflection (1, 1, 1) not used" in done.output.replace("\n", " ")
+
+
+@pytest.mark.parametrize(("name", "words"), [("page.jpg", "name it .png"), ("no/page.png", "its folder is not there")])
+def test_a_picture_that_cannot_be_written_is_refused_first(
+    name: str, words: str, settings: Path, tmp_path: Path
+) -> None:
+    done = braggloop(tmp_path / "unread.npy", "--settings", settings, "--picture", tmp_path / name)
+    assert done.exit_code == 1
+    assert words in done.output.replace("\n", " ")
 
 
 def test_bad_files_are_one_line(settings: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "empty.npy", np.zeros((8, 8, 8), np.float32))
     (tmp_path / "text.h5").write_text("no file of counts")
-    for name, words in (("empty.npy", "nothing was counted"), ("text.h5", "text.h5"), ("missing.npy", "missing.npy")):
+    (tmp_path / "text.npy").write_text("no array either")
+    for name, words in (
+        ("empty.npy", "nothing was counted"),
+        ("text.h5", "text.h5"),
+        ("text.npy", "no array of numbers"),
+        ("missing.npy", "missing.npy"),
+    ):
         done = braggloop(tmp_path / name, "--settings", settings)
         assert done.exit_code in (1, 2)
         assert words in done.output.replace("\n", "")
@@ -151,6 +176,8 @@ def test_settings_of_defects(networks: Path) -> None:
     assert set(get_args(DefectName)) == {one.value for one in DefectClass}
     with pytest.raises(ValidationError, match="direct beam"):
         DefectsSettings(reflection=(0, 0, 0))
+    with pytest.raises(ValidationError, match="none of an fcc crystal"):
+        DefectsSettings(reflection=(1, 0, 0))
 
 
 def test_nothing_odd_about_a_crystal_loses_its_series(volume: Volume, networks: Path) -> None:
@@ -160,7 +187,7 @@ def test_nothing_odd_about_a_crystal_loses_its_series(volume: Volume, networks: 
 
     result = run(volume, quick(networks), classifier=Odd())  # type: ignore[arg-type]
     assert result.defects is None
-    assert any("no voxel" in note for note in result.notes)
+    assert any("no voxel" in warning for warning in result.warnings)
 
 
 def test_an_array_off_its_middle_is_cut_about_its_peak(settings: Path, tmp_path: Path) -> None:
@@ -176,9 +203,9 @@ def test_a_result_stands_without_its_classifier(volume: Volume, tmp_path: Path) 
     result = run(volume, quick(tmp_path), classifier=runners().classifier)  # a folder without networks
     assert result.defects is None
     assert result.figures.defect_class == ""
-    assert any("defects are not told" in note for note in result.notes)
+    assert any("defects are not told" in warning for warning in result.warnings)
     plain = run(volume, quick(tmp_path, classify=False), classifier=runners().classifier)
-    assert not any("defects" in note for note in plain.notes)
+    assert not any("defects" in warning for warning in plain.warnings)
 
 
 def test_lines_are_drawn_where_the_laboratory_grid_has_them(volume: Volume) -> None:

@@ -405,6 +405,38 @@ def test_bad_input_says_what_is_wrong() -> None:
     ):
         with pytest.raises(ValueError, match=words):
             classify(*arguments, engine=engine)  # type: ignore[arg-type]
+    object_ = with_lines((0.0, 3.3, -2.2, 1))
+    for options, words in (
+        ({"sure": 2.0}, "probability below 1"),
+        ({"support": np.ones((1, 1, N), bool)}, "that of the object"),
+        ({"engine": Told(screw=float("nan"))}, "no number"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            classify(obj=object_, **{"engine": engine, **options})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"basis_nm": np.ones((3, 3))}, "span space"),
+        ({"basis_nm": np.eye(2)}, "span space"),
+        ({"q": np.zeros(3)}, "not all zero"),
+        ({"q": np.array([0.0, 0.0, np.nan])}, "not all zero"),
+        ({"reflection": (0, 0, 0)}, "direct beam"),
+        ({"reflection": (1, 0, 0)}, "none of an fcc crystal"),
+    ],
+)
+def test_a_scattering_that_cannot_be_is_refused(wrong: dict[str, object], words: str) -> None:
+    known = {"basis_nm": np.eye(3), "q": np.array([20.0, 0.0, 0.0]), "reflection": (1, -1, 1)}
+    assert Scattering(**known).lattice_nm == pytest.approx(2.0 * np.pi * 3.0**0.5 / 20.0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=words):
+        Scattering(**{**known, **wrong})  # type: ignore[arg-type]
+
+
+def test_what_is_called_perfect_has_no_defect() -> None:
+    object_ = with_lines((0.0, 3.3, -2.2, 1))
+    told = classify(obj=object_, engine=Told(perfect=60.0))  # type: ignore[arg-type]
+    assert (told.label, told.count, len(told.lines)) == (DefectClass.PERFECT, 0, 1)
 
 
 def test_evidence_is_of_what_was_counted() -> None:

@@ -156,6 +156,7 @@ def test_scores() -> None:
     assert (share_answered.value, right_of_those.value) == pytest.approx((0.75, 2.0 / 3.0))
     assert calibration_error([told("edge", edge=1.0)] * 4) == pytest.approx(0.0, abs=1e-9)
     assert calibration_error([told("screw", edge=1.0)] * 4) == pytest.approx(1.0)
+    assert math.isnan(calibration_error([]))
 
 
 def test_a_crystal_is_inverted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

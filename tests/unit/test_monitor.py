@@ -140,6 +140,13 @@ def test_a_failed_series_is_an_alarm_until_it_is_acknowledged(bench: Bench) -> N
     assert bench.monitor.status.last_error == ""
 
 
+def test_whoever_waits_at_a_defect_goes_on_after_reset(bench: Bench) -> None:
+    status = bench.take(summary(1, figures=dataclasses.replace(MEASURED, defect_class="twin", hold=True)))
+    assert (status.hold, status.defect_class) == (True, "twin")
+    bench.monitor.reset()
+    assert (bench.monitor.status.hold, bench.monitor.status.defect_class) == (False, "twin")
+
+
 def test_the_next_good_series_ends_the_alarm_and_keeps_the_error(bench: Bench) -> None:
     bench.take(summary(1, SeriesStatus.FAILED, error="all pixels are masked"))
     bench.in_state(State.ALARM)
