@@ -8,7 +8,8 @@ the perfect: calibration, abstention; then more until there are --each of every 
 outside: crystals that no class is made for, half as many: how many are called unknown.
 curves: the same against counts, gaps and oversampling, with and without filling gaps and denoising, as a page (--plot
 PNG).
-temperature: what logits are divided by (models.defects.predict.TEMPERATURE), found on other simulated crystals; only where asked for.
+temperature: what logits are divided by (models.defects.predict.TEMPERATURE), found on other simulated crystals; only
+where asked for.
 With --inverted FOLDER each crystal is inverted once: telling of it again takes a quarter of the time.
 """
 
