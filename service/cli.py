@@ -237,9 +237,8 @@ def reconstruct(
 
         phasing = {"size": size, "starts": starts, "recipe": recipe, "seed": seed, "device": device}
         repair = {"inpaint": inpaint or use_filled, "use_filled": use_filled, "denoise": denoise}
-        chosen = settings_from(
-            settings, out, phasing=phasing, repair=repair, defects={"classify": classify, "reflection": reflection}
-        )
+        told = {"classify": classify or (True if reflection else None), "reflection": reflection}
+        chosen = settings_from(settings, out, phasing=phasing, repair=repair, defects=told)
         reconstruct_file(file, scan, begin, chosen, report, repeats or ())
 
 

@@ -17,7 +17,7 @@ from service.engines import Engines
 from service.settings import Settings
 
 # Lattice constants of fcc metals, from nickel's to lead's and a little more: others tell of another reflection.
-LATTICE_NM = (0.34, 0.52)
+USUAL_LATTICE_NM = (0.34, 0.52)
 
 
 def scattering_of(direct_nm: NDArray[np.float64], q_lab: NDArray[np.float64], settings: Settings) -> Scattering:
@@ -28,10 +28,10 @@ def scattering_of(direct_nm: NDArray[np.float64], q_lab: NDArray[np.float64], se
 def odd_lattice(scattering: Scattering) -> str:
     """Return why the crystal cannot have been measured in that reflection, or hardly; empty where it can."""
     lattice_nm = scattering.lattice_nm
-    if lattice_nm is None or LATTICE_NM[0] <= lattice_nm <= LATTICE_NM[1]:
+    if lattice_nm is None or USUAL_LATTICE_NM[0] <= lattice_nm <= USUAL_LATTICE_NM[1]:
         return ""
     named = " ".join(map(str, scattering.reflection or ()))
-    return f"in reflection {named} the lattice constant would be {lattice_nm:.3f} nm, which no fcc metal has"
+    return f"in reflection {named} the lattice constant would be {lattice_nm:.3f} nm, which hardly any fcc metal has"
 
 
 class Classifier:

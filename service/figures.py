@@ -97,21 +97,20 @@ def _strain(strain: NDArray[np.float32]) -> dict[str, Any]:
 
 
 def _trust(tier: Tier, volume: Volume, prepared: Preprocessed) -> dict[str, Any]:
-    share, alike, doubted = judged(tier.phased, prepared)
-    received = np.ones(len(volume.counts), np.bool_) if volume.received is None else volume.received
-    why = tier.doubt or doubted or peak_outside(volume.rocking_curve, received)
-    return {"explained": share, "agreement": alike, "doubt": why}
+    share, alike, why = trust_of(tier.phased, prepared, volume)
+    return {"explained": share, "agreement": alike, "doubt": tier.doubt or why}
 
 
-def judged(phased: Phased, prepared: Preprocessed) -> tuple[float, float, str]:
-    """Return which share of the held-out counts a crystal explains, how much its starts agree, and why, by these, it
-    must not be trusted; see Figures.
+def trust_of(phased: Phased, prepared: Preprocessed, volume: Volume) -> tuple[float, float, str]:
+    """Return which share of the held-out counts a crystal explains, how much its starts agree, and why, by these and by
+    where its peak lies, it must not be trusted; see Figures.
     """
     share = explained(
         prepared.counts, phased.held_out, prepared.scale, prepared.background, phased.figures.free_log_likelihood
     )
     alike = agreement(phased.mode_weights)
-    return share, alike, doubt(share, alike)
+    received = np.ones(len(volume.counts), np.bool_) if volume.received is None else volume.received
+    return share, alike, doubt(share, alike) or peak_outside(volume.rocking_curve, received)
 
 
 def _repair(crop: Crop) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tango import AttrDataFormat, AttrWriteType, CmdArgType
+from tango import AttrWriteType, CmdArgType
 from tango.server import Device, attribute
 
 from service.devices.status import Reading, readings
@@ -66,15 +66,20 @@ def rendered(status: type[Any], base: type[Device]) -> type[Device]:
 
 
 def require_numbers(devices: Sequence[type[Device]], alarms: Mapping[str, tuple[float | None, float | None]]) -> None:
-    """Raise SettingsError where alarm limits are set for what is no number of any of the devices."""
+    """Raise SettingsError where alarm limits are set for what is no number of any of the devices, or leave no room."""
     numbers = {
         name
         for device in devices
         for name, described in device.TangoClassClass.attr_list.items()
-        if described.attr_format is AttrDataFormat.SCALAR and described.attr_type in NUMBERS
+        if described.attr_type in NUMBERS
     }
     if strange := sorted(set(alarms) - numbers):
         raise SettingsError(f"tango.alarms: {', '.join(strange)}: none of the devices' numbers ({REFERENCE})")
+    for name, (low, high) in alarms.items():
+        if low is not None and high is not None and not low < high:
+            raise SettingsError(
+                f"tango.alarms: {name} = [{low:g}, {high:g}]: what is no alarm lies between them; -inf, inf: open"
+            )
 
 
 def default_alarms(device: type[Device], alarms: Mapping[str, tuple[float | None, float | None]]) -> None:

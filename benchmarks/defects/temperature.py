@@ -23,9 +23,11 @@ def temperatures(crystals: int) -> Mapping[str, float]:
     truth = []
     engines = {"frame": predict.slice_engine(), "volume": predict.default_engine()}
     for case in itertools.islice(continuum(ORDINARY, FROZEN_SEEDS["validation"]), crystals):
-        whole = torch.from_numpy(predict.filled(case.counts, case.mask))
+        middle = len(case.counts) // 2
+        given = {"frame": (case.counts[middle], case.mask[middle]), "volume": (case.counts, case.mask)}
         truth.append(CLASSES.index(case.name))
-        for name, pattern in (("frame", whole[len(whole) // 2]), ("volume", whole)):
+        for name, (counts, mask) in given.items():
+            pattern = torch.from_numpy(predict.filled(counts, mask))
             shown[name].append(engines[name].run(predict.view_of(pattern, case.scattering)).cpu())
     return {name: _best(torch.cat(logits), torch.tensor(truth)) for name, logits in shown.items()}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,18 +18,27 @@ from models.defects.report import DefectClass, Scattering
 SMOOTH_VOXELS = 1.0
 
 
-def evidence(
-    counts: NDArray[np.float32], label: DefectClass, network: nn.Module, scattering: Scattering | None = None
-) -> NDArray[np.float32]:
-    """Return how much each voxel spoke for a class, float32 of the shape of `counts`, largest magnitude 1.
+class Evidence(NamedTuple):
+    """How much each voxel `spoke` for `label`, float32, largest magnitude 1. Positive: more counts there would make it
+    likelier, negative: less likely.
+    """
 
-    `counts` float32 [z, y, x] or [y, x], gaps filled; `network` the classifier itself, float32. Positive: more counts
-    there would make `label` likelier, negative: less likely. The gradient of the logarithm of its probability by the
-    logarithm of the counts (Simonyan et al., ICLR workshop 2014), smoothed a little; 0 where nothing was counted.
+    label: DefectClass
+    spoke: NDArray[np.float32]
+
+
+def evidence(counts: NDArray[np.float32], network: nn.Module, scattering: Scattering | None = None) -> Evidence:
+    """Return the class that a network takes a pattern for, and what of it spoke for that, of the shape of `counts`.
+
+    `counts` float32 [z, y, x] or [y, x], gaps filled; `network` the classifier itself, float32. The gradient of the
+    logarithm of the probability by the logarithm of the counts (Simonyan et al., ICLR workshop 2014), smoothed a
+    little; 0 where nothing was counted. Lines and jumps of a crystal may decide otherwise.
     """
     given = torch.from_numpy(np.asarray(counts, np.float32)).requires_grad_()
     with torch.enable_grad():
-        told = torch.log_softmax(network(view_of(given, scattering)), -1)[0, CLASSES.index(label)]
-        (slope,) = torch.autograd.grad(told, given)
+        told = torch.log_softmax(network(view_of(given, scattering)), -1)[0]
+        likeliest = int(told.argmax())
+        (slope,) = torch.autograd.grad(told[likeliest], given)
     spoke = gaussian_filter((slope * given).detach().nan_to_num().numpy(), SMOOTH_VOXELS)
-    return np.asarray(spoke / max(float(np.abs(spoke).max()), np.finfo(np.float32).tiny), np.float32)
+    spoke = np.asarray(spoke / max(float(np.abs(spoke).max()), np.finfo(np.float32).tiny), np.float32)
+    return Evidence(CLASSES[likeliest], spoke)

@@ -33,8 +33,8 @@ NAME = "defects"
 ITEM = (CHANNELS, EDGE, EDGE, EDGE)  # what an engine must take
 SLICE_NAME = "defects_slice"
 SLICE = (frames.CHANNELS, 1, frames.EDGE, frames.EDGE)
-# Logits are divided by these, so that networks are as sure as they are right: `benchmarks.defects --only temperature`
-# finds 1.1 for both. The tables of the judge were counted with that of volumes as it is.
+# Logits are divided by these. By cross entropy (`benchmarks.defects --only temperature`) both would be 1.1; that of
+# volumes stays, as the tables of the judge were counted with it.
 TEMPERATURE, SLICE_TEMPERATURE = 0.9, 1.1
 # Of a class that is less likely than this nothing is said.
 SURE = 0.6
@@ -61,14 +61,15 @@ def classify(
     first; `obj` complex64 [z, y, x], origin at n // 2, whose lines are found by geometry within its `support` bool, if
     that is given, and whose pattern, without noise, is classified too.
     `scattering` of the voxels, where it is known: edge and screw are told apart better, by the phase around a line
-    best. `engine` runs the network on items of ITEM (of a frame: SLICE); the one that comes with Braggloop where None.
-    Safe in streaming. Raises ValueError in one line where neither is given, nothing was counted, shapes do not fit, or
-    the network's answer is no number.
+    best. A class that is less likely than `sure` is not called. `engine` runs the network on items of ITEM (of a frame:
+    SLICE); the one that comes with Braggloop where None. Safe in streaming. Raises ValueError in one line where neither
+    is given, nothing was counted, shapes do not fit, or the network's answer is no number.
     """
     if not 0.0 <= sure < 1.0:
-        raise ValueError(f"sure is {sure}: expected a probability below 1")
+        raise ValueError(f"sure is {sure}: expected 0 or more and less than 1")
     if support is not None and (obj is None or support.shape != obj.shape):
-        raise ValueError(f"the support has shape {support.shape}: expected that of the object")
+        told = "there is no object" if obj is None else f"the object has {obj.shape}"
+        raise ValueError(f"the support has shape {support.shape}: {told}")
     patterns = _patterns(intensity, mask, obj, inpainter)
     engine = engine or (slice_engine() if patterns[0].ndim == 2 else default_engine())
     shown = torch.cat([view_of(pattern, scattering) for pattern in patterns])

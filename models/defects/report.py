@@ -119,11 +119,14 @@ class Character:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a line lies, in the frame of the Scattering: `middle_nm` float64 (3,) from index n // 2 of the object,
-    `direction` (3,) unit, of a loop the normal, about which the phase of the object gains 2 pi `turns`, right-handed in
-    that frame; `length_nm`, of a loop its longest width; `error_nm` rms distance from a straight line; `burgers_nm` the
-    projection of the Burgers vector along Q, in the sense that closes the right-handed circuit about the direction from
-    start to finish. `character`: what its phase tells of the whole Burgers vector where it is the only line.
+    """Where a line lies, in the frame of the Scattering.
+
+    `middle_nm` float64 (3,) from index n // 2 of the object; `direction` (3,) unit, about which the phase of the object
+    gains 2 pi `turns`, right-handed in that frame; of a loop the normal, about which its line runs right-handed, while
+    `turns` are about the line. `length_nm`, of a loop its longest width; `error_nm` rms distance from a straight line;
+    `burgers_nm` the projection of the Burgers vector along Q, in the sense that closes the right-handed circuit about
+    the direction from start to finish. `character`: what its phase tells of the whole Burgers vector where it is the
+    only line.
     """
 
     middle_nm: NDArray[np.float64]

@@ -33,7 +33,7 @@ from service.commands.report import Report
 from service.compose import trained_engine
 from service.defects import odd_lattice, scattering_of
 from service.errors import DataError, raised_as
-from service.figures import judged
+from service.figures import trust_of
 from service.pipeline import crop_of
 from service.results.defects import Drawn, write_defects
 from service.results.nexus import read_result
@@ -44,6 +44,7 @@ from service.settings import Settings
 
 # Of phase retrieval that begins with the network's crystal; its first round always runs.
 REFINED_S = 3.0
+DOUBTFUL = "doubtful, and so is its class: "
 # Narrower ones, as a share of the crystal's diameter, are not told from none.
 NARROWEST_RIBBON = 0.1
 # The peak of an array that is no scan is looked for at this width (sigma); farther off the middle than that, the array
@@ -83,7 +84,7 @@ class _Given:
 
 def classify_file(asked: Asked, picture: Path | None, settings: Settings, report: Report) -> None:
     """Tell what is wrong with the crystal in a recorded scan, a result, a NumPy file or a dataset, and draw what
-    decided to `picture`. Raises SourceError, DataError or SettingsError in one line.
+    decided to `picture`. Raises SourceError, DataError, SettingsError or ResultError in one line.
     """
     if picture is not None:
         require_png(picture)
@@ -91,18 +92,17 @@ def classify_file(asked: Asked, picture: Path | None, settings: Settings, report
         given = _read(asked, settings, advance)
         advance("classifying", 0.7)
         name, item = (SLICE_NAME, SLICE) if given.is_frame else (NAME, ITEM)
-        engine = trained_engine(settings.engine, name, item)
         found = classify(
             given.counts,
             given.object_,
             support=given.support,
             scattering=given.scattering,
-            engine=engine,
+            engine=trained_engine(settings.engine, name, item),
             sure=settings.defects.sure,
         )
         if picture is not None:
             advance("drawing", 0.8)
-            write_defects(_drawn(asked.source, given, found, engine, settings), picture)
+            write_defects(_drawn(asked.source, given, found, settings), picture)
     for note in filter(None, given.notes):
         report.note(f"note: {note}")
     report.table(str(asked.source), [*_rows(found, given), *([("picture", str(picture))] if picture else [])])
@@ -119,22 +119,27 @@ def _read(asked: Asked, settings: Settings, advance: Callable[[str, float], None
 
     if asked.dataset or asked.source.suffix == ".npy":
         given = _array(read_counts(asked.source, "", asked.dataset, settings, read), settings)
-        return replace(given, notes=(*given.notes, _unused(asked, settings)))
+        unused = _unused(asked, settings)
+        return replace(given, notes=(*given.notes, *([f"not used for an array: {unused}"] if unused else [])))
     if not asked.scan and _is_result(asked.source):
         result = read_result(asked.source)
         known = scattering_of(result.basis_nm, result.q_lab, settings)
-        unused = "--fast is not used: a result is no pattern" if asked.fast else ""
-        return _Given(
-            object_=result.object_, support=result.support, scattering=known, notes=(odd_lattice(known), unused)
+        why = result.figures.doubt
+        notes = (
+            odd_lattice(known),
+            DOUBTFUL + why if why else "",
+            "--fast is not used: a result holds no pattern" if asked.fast else "",
         )
-    prepared, basis_nm, q_lab = crop_of(read_volume(asked.source, asked.scan, settings, read), settings)
+        return _Given(object_=result.object_, support=result.support, scattering=known, notes=notes)
+    volume = read_volume(asked.source, asked.scan, settings, read)
+    prepared, basis_nm, q_lab = crop_of(volume, settings)
     scattering = scattering_of(basis_nm, q_lab, settings)
     crystal, doubt = None, ""
     if not asked.fast:
         advance("inverting", 0.3)
         crystal = _crystal(prepared, lines_sought(settings.phasing, basis_nm, q_lab), settings)
-        *_, why = judged(crystal, prepared)
-        doubt = f"doubtful, and so is its class: {why}" if why else ""
+        *_, why = trust_of(crystal, prepared, volume)
+        doubt = DOUBTFUL + why if why else ""
     return _Given(
         counts=_filled(prepared.intensity, prepared.mask, settings),
         object_=None if crystal is None else crystal.object_,
@@ -145,11 +150,9 @@ def _read(asked: Asked, settings: Settings, advance: Callable[[str, float], None
 
 
 def _unused(asked: Asked, settings: Settings) -> str:
-    """What was asked that an array cannot use."""
-    reflection = settings.defects.reflection
-    words = {"--scan": asked.scan, "--fast": asked.fast, f"reflection {reflection}": reflection}
-    unused = ", ".join(word for word, said in words.items() if said)
-    return f"{unused} not used: nobody knows how an array was measured" if unused else ""
+    """What was asked that an array cannot use: nobody knows how it was measured, and it is not inverted."""
+    words = {"scan": asked.scan, "--fast": asked.fast, "reflection": settings.defects.reflection}
+    return ", ".join(word for word, said in words.items() if said)
 
 
 def _array(plain: Given, settings: Settings) -> _Given:
@@ -209,23 +212,19 @@ def _is_result(path: Path) -> bool:
         return False  # whoever reads it says why
 
 
-def _drawn(source: Path, given: _Given, found: DefectReport, engine: Engine, settings: Settings) -> Drawn:
-    """What the picture shows; the evidence is of the network itself, whatever engine ran it, for the class that it
-    takes the pattern for: lines and jumps may have decided otherwise.
-    """
+def _drawn(source: Path, given: _Given, found: DefectReport, settings: Settings) -> Drawn:
+    """What the picture shows; the evidence is of the network itself, whatever engine ran it."""
     name = SLICE_NAME if given.is_frame else NAME
     network = registry.build(registry.network(name, settings.engine.networks or registry.ROOT))
     if given.counts is not None:
         counts = given.counts
     elif given.object_ is not None:
         counts = pattern_of(given.object_)
-    likeliest = classify(counts, scattering=given.scattering, engine=engine).likeliest
     return Drawn(
         title=source.stem,
         found=found,
         counts=counts,
-        evidence=evidence(counts, likeliest, network, given.scattering),
-        spoke_for=likeliest,
+        evidence=evidence(counts, network, given.scattering),
         object_=given.object_,
         support=given.support,
     )

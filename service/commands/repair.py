@@ -251,6 +251,8 @@ def _array(source: Path, dataset: str) -> NDArray[np.float32]:
     try:
         if source.suffix == ".npy":
             array = np.load(source, allow_pickle=False)
+            if not isinstance(array, np.ndarray):
+                raise ValueError("an archive of arrays")
         else:
             with h5py.File(source) as file:
                 if not isinstance(found := file[dataset], h5py.Dataset):

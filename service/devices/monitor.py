@@ -87,6 +87,7 @@ class Monitor:
     def reset(self) -> None:
         """Acknowledge the last failure, and a defect to wait at: a person has looked."""
         self._failure = ""
+        self._former = self._former and self._former | {"hold": False}
         self._board.update(last_error="", hold=False)
         self._judge()
 

@@ -185,7 +185,7 @@ class MonitorStatus(Status):
         metadata=described(
             label="Dislocations",
             description="Dislocation lines, seen along the beam through the grid of the slices: the line's number, 0"
-            " where there is none; empty where nobody asked.",
+            " where there is none; empty where nobody asked or it cannot be told.",
             format="%.0f",
         ),
     )

@@ -16,7 +16,8 @@ from matplotlib.gridspec import GridSpec
 from numpy.typing import NDArray
 
 from models.defects.body import body_of
-from models.defects.report import DefectClass, DefectReport
+from models.defects.evidence import Evidence
+from models.defects.report import DefectReport
 from models.defects.vortices import Vortex
 from service.results.picture import ACCENT, FAINT, INK, LINE, STYLE, save_png
 
@@ -30,15 +31,14 @@ SHOWN_PERCENTILE = 99.5  # of the evidence: a few voxels of the peak must not hi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawn:
-    """What is drawn: `counts` float32, gaps filled, and `evidence` float32 for the class `spoke_for`, [z, y, x] or one
-    frame [y, x]; `object_` complex64 [z, y, x] with its `support` bool, where there is one.
+    """What is drawn: `counts` float32 [z, y, x] or one frame [y, x], gaps filled, and their `evidence`; `object_`
+    complex64 [z, y, x] with its `support` bool, where there is one.
     """
 
     title: str
     found: DefectReport
     counts: NDArray[np.float32]
-    evidence: NDArray[np.float32]
-    spoke_for: DefectClass
+    evidence: Evidence
     object_: NDArray[np.complex64] | None
     support: NDArray[np.bool_] | None
 
@@ -56,11 +56,11 @@ def _figure(drawn: Drawn) -> Figure:
     figure.text(0.05, 0.955, f"{drawn.title}: {found.label.value.replace('_', ' ')}", fontsize=14, color=INK)
     grid = GridSpec(rows, 4, figure, left=0.06, right=0.97, top=0.9, bottom=0.07, wspace=0.35, hspace=0.35)
     frame = drawn.counts.ndim == 2
-    counts, spoke = (one[None] if frame else one for one in (drawn.counts, drawn.evidence))
+    counts, spoke = (one[None] if frame else one for one in (drawn.counts, drawn.evidence.spoke))
     fields = [] if drawn.object_ is None else _fields(drawn.object_, drawn.support)
     for column, cut in enumerate(CUTS[:1] if frame else CUTS):
         _pattern(figure.add_subplot(grid[0, column]), counts, cut)
-        _evidence(figure.add_subplot(grid[1, column]), spoke, drawn.spoke_for.value, cut)
+        _evidence(figure.add_subplot(grid[1, column]), spoke, drawn.evidence.label.value, cut)
         for row, field in enumerate(fields, 2):
             _crystal(figure.add_subplot(grid[row, column]), field, found.lines, CRYSTAL_CUTS[column])
     _bars(figure.add_subplot(grid[:2, 3]), found)
@@ -77,7 +77,7 @@ def _evidence(axis: Axes, spoke: NDArray[np.float32], name: str, cut: tuple[int,
     image = np.take(spoke, spoke.shape[cut[0]] // 2, cut[0])
     most = max(float(np.percentile(np.abs(image), SHOWN_PERCENTILE)), 1e-6)
     axis.imshow(image, cmap="RdBu_r", vmin=-most, vmax=most, aspect="auto")
-    _dress(axis, f"red: network's {name.replace('_', ' ')}", cut)
+    _dress(axis, f"network: red spoke for {name.replace('_', ' ')}", cut)
 
 
 class _Field(NamedTuple):

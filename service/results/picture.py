@@ -56,8 +56,6 @@ def require_png(path: Path) -> None:
         raise ResultError(f"picture {path}: a PNG is written: name it .png")
     if path.is_dir():
         raise ResultError(f"picture {path}: a folder is there: name a file")
-    if not path.absolute().parent.is_dir():
-        raise ResultError(f"picture {path}: its folder is not there")
 
 
 def save_png(figure: Figure, path: Path) -> Path:

@@ -359,7 +359,9 @@ def test_a_defect_is_told_by_events_until_somebody_has_looked(stage: Stage, reco
 
 
 def test_alarm_limits_of_what_is_no_number_are_refused() -> None:
-    require_numbers(DEVICES, {"rFactor": (None, 0.5), "missed": (None, 1.0)})
+    require_numbers(DEVICES, {"rFactor": (None, 0.5), "defectCount": (-math.inf, 1), "latencies": (0.0, 60.0)})
+    with pytest.raises(SettingsError, match=r"defectCount = \[0, 0\]"):
+        require_numbers(DEVICES, {"defectCount": (0, 0)})
     with pytest.raises(SettingsError, match="defectClass, unheardOf: none of the devices' numbers"):
         require_numbers(DEVICES, {"rFactor": (None, 0.5), "defectClass": (0.0, 1.0), "unheardOf": (0.0, 1.0)})
 

@@ -79,3 +79,4 @@ def test_a_perfect_crystal_shows_itself_in_every_reflection() -> None:
     crystal, generator = as_inserted(Defect.NONE), seeded(1)
     drawn = [measured_atoms(generator, BEAMLINE, crystal, DefectClass.PERFECT) for _ in range(DRAWS)]
     assert all(case is not None and case.line is None for case in drawn)
+    assert {case.scattering.reflection for case in drawn if case} == {(1, 1, 1), (2, 0, 0), (2, 2, 0)}

@@ -143,8 +143,12 @@ def test_a_failed_series_is_an_alarm_until_it_is_acknowledged(bench: Bench) -> N
 def test_whoever_waits_at_a_defect_goes_on_after_reset(bench: Bench) -> None:
     status = bench.take(summary(1, figures=dataclasses.replace(MEASURED, defect_class="twin", hold=True)))
     assert (status.hold, status.defect_class) == (True, "twin")
+    bench.results.put(summary(2, SeriesStatus.PRELIMINARY))
+    until(lambda: bench.monitor.status.defect_class == "perfect")
+    assert not bench.monitor.status.hold, "of another crystal"
     bench.monitor.reset()
-    assert (bench.monitor.status.hold, bench.monitor.status.defect_class) == (False, "twin")
+    status = bench.take(summary(3, SeriesStatus.FAILED))
+    assert (status.hold, status.defect_class) == (False, "twin"), "a person has looked at it"
 
 
 def test_the_next_good_series_ends_the_alarm_and_keeps_the_error(bench: Bench) -> None:

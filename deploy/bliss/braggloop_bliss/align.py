@@ -214,7 +214,9 @@ class Braggloop:
             )
         if not found["defectClass"]:
             return Told(
-                f"{self.name}: nobody asked for defects; [defects] classify = true in the worker's settings", {}
+                f"{self.name}: nothing is told of this crystal's defects; [defects] classify = true in the worker's"
+                " settings, or its warnings say why",
+                {},
             )
         known = {
             "class": f"{found['defectClass']}, probability {found['defectProbability']:.2f}",

@@ -307,7 +307,7 @@ def kept(figures: Mapping[str, Any]) -> dict[str, Any]:
         if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
             continue
         if name.startswith("defect") and not figures.get("defectClass"):
-            continue  # nobody asked
+            continue  # nothing was told
         known[name] = value.item() if hasattr(value, "item") else value
         if KEPT[name]:
             known[f"{name}@units"] = KEPT[name]
