@@ -214,8 +214,8 @@ class Braggloop:
             )
         if not found["defectClass"]:
             return Told(
-                f"{self.name}: nothing is told of this crystal's defects; [defects] classify = true in the worker's"
-                " settings, or its warnings say why",
+                f"{self.name}: nobody asked for defects ([defects] classify = true in the worker's settings), or they"
+                " cannot be told, as the result's warnings say",
                 {},
             )
         known = {
