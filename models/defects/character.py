@@ -40,14 +40,6 @@ MOST_SPREAD_VOXELS, MOST_MISFIT_RAD = 2.0, 0.8
 LEAST_PART = 0.2
 
 
-def burgers_length_nm(scattering: Scattering | None) -> float | None:
-    """Return the length of a/2<110> of the fcc lattice whose reflection this is; None where nobody knows it."""
-    if scattering is None or scattering.reflection is None:
-        return None
-    squares = sum(index**2 for index in scattering.reflection)
-    return float(2.0 * np.pi * np.sqrt(squares / 2.0) / np.linalg.norm(scattering.q))
-
-
 def character(
     object_: NDArray[np.complex64], line: Vortex, scattering: Scattering, body: NDArray[np.bool_] | None = None
 ) -> Character | None:
@@ -82,7 +74,7 @@ def character(
         steepness=abs(q_across / q_along) if along else float("inf"),
         misfit=fit.misfit,
     )
-    length_nm = burgers_length_nm(scattering)
+    length_nm = scattering.burgers_length_nm
     if length_nm is None:
         return told
     found = split(around.surroundings(fit, turns), turns, length_nm)

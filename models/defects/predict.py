@@ -15,7 +15,7 @@ from models import registry
 from models.counts import require_counts
 from models.defects import view as volumes
 from models.defects.body import body_of, darkest
-from models.defects.character import burgers_length_nm, character
+from models.defects.character import character
 from models.defects.classes import CLASSES
 from models.defects.judge import judged
 from models.defects.jumps import jumps
@@ -71,10 +71,11 @@ def classify(
         told = "there is no object" if obj is None else f"the object has {obj.shape}"
         raise ValueError(f"the support has shape {support.shape}: {told}")
     patterns = _patterns(intensity, mask, obj, inpainter)
-    engine = engine or (slice_engine() if patterns[0].ndim == 2 else default_engine())
+    is_frame = patterns[0].ndim == 2
+    engine = engine or (slice_engine() if is_frame else default_engine())
     shown = torch.cat([view_of(pattern, scattering) for pattern in patterns])
     logits = torch.cat([engine.run(one[None].to(engine.device)).cpu() for one in shown])
-    probable = probabilities(logits.mean(0), SLICE_TEMPERATURE if patterns[0].ndim == 2 else TEMPERATURE)
+    probable = probabilities(logits.mean(0), SLICE_TEMPERATURE if is_frame else TEMPERATURE)
     lines: tuple[Vortex, ...] = ()
     places: tuple[Place, ...] = ()
     if obj is not None:
@@ -107,7 +108,7 @@ def _weighed(
         return judged(before, lines, darkness=dark, jumps=jumping), lines, ()
     told = character(obj, lines[0], scattering, body) if len(lines) == 1 else None
     places = tuple(place(line, scattering, obj.shape, told) for line in lines)
-    return judged(before, lines, told, burgers_length_nm(scattering), dark, jumping), lines, places
+    return judged(before, lines, told, scattering.burgers_length_nm, dark, jumping), lines, places
 
 
 def view_of(pattern: Tensor, scattering: Scattering | None) -> Tensor:

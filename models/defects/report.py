@@ -52,11 +52,18 @@ class Scattering:
             require_fcc(self.reflection)
 
     @property
-    def lattice_nm(self) -> float | None:
-        """The lattice constant of a cubic crystal whose `reflection` this is; None where that is not known."""
+    def burgers_length_nm(self) -> float | None:
+        """The length of a/2<110> of the fcc lattice whose `reflection` this is; None where nobody knows it."""
         if self.reflection is None:
             return None
-        return float(2.0 * np.pi * np.linalg.norm(self.reflection) / np.linalg.norm(self.q))
+        squares = sum(index**2 for index in self.reflection)
+        return float(2.0 * np.pi * np.sqrt(squares / 2.0) / np.linalg.norm(self.q))
+
+    @property
+    def lattice_nm(self) -> float | None:
+        """The lattice constant; None where nobody knows the reflection."""
+        length_nm = self.burgers_length_nm
+        return None if length_nm is None else length_nm * 2.0**0.5
 
 
 def require_fcc(reflection: tuple[int, int, int]) -> None:

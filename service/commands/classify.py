@@ -44,7 +44,6 @@ from service.settings import Settings
 
 # Of phase retrieval that begins with the network's crystal; its first round always runs.
 REFINED_S = 3.0
-DOUBTFUL = "doubtful, and so is its class: "
 # Narrower ones, as a share of the crystal's diameter, are not told from none.
 NARROWEST_RIBBON = 0.1
 # The peak of an array that is no scan is looked for at this width (sigma); farther off the middle than that, the array
@@ -103,7 +102,7 @@ def classify_file(asked: Asked, picture: Path | None, settings: Settings, report
         if picture is not None:
             advance("drawing", 0.8)
             write_defects(_drawn(asked.source, given, found, settings), picture)
-    for note in filter(None, given.notes):
+    for note in given.notes:
         report.note(f"note: {note}")
     report.table(str(asked.source), [*_rows(found, given), *([("picture", str(picture))] if picture else [])])
     rotation = None if given.scattering is None else along_q(given.scattering.q)
@@ -119,17 +118,12 @@ def _read(asked: Asked, settings: Settings, advance: Callable[[str, float], None
 
     if asked.dataset or asked.source.suffix == ".npy":
         given = _array(read_counts(asked.source, "", asked.dataset, settings, read), settings)
-        unused = _unused(asked, settings)
-        return replace(given, notes=(*given.notes, *([f"not used for an array: {unused}"] if unused else [])))
+        return replace(given, notes=(*given.notes, *_unused(asked, settings)))
     if not asked.scan and _is_result(asked.source):
         result = read_result(asked.source)
         known = scattering_of(result.basis_nm, result.q_lab, settings)
-        why = result.figures.doubt
-        notes = (
-            odd_lattice(known),
-            DOUBTFUL + why if why else "",
-            "--fast is not used: a result holds no pattern" if asked.fast else "",
-        )
+        unused = ["--fast is not used: a result holds no pattern"] if asked.fast else []
+        notes = (*_of_trust(known, result.figures.doubt), *unused)
         return _Given(object_=result.object_, support=result.support, scattering=known, notes=notes)
     volume = read_volume(asked.source, asked.scan, settings, read)
     prepared, basis_nm, q_lab = crop_of(volume, settings)
@@ -138,21 +132,26 @@ def _read(asked: Asked, settings: Settings, advance: Callable[[str, float], None
     if not asked.fast:
         advance("inverting", 0.3)
         crystal = _crystal(prepared, lines_sought(settings.phasing, basis_nm, q_lab), settings)
-        *_, why = trust_of(crystal, prepared, volume)
-        doubt = DOUBTFUL + why if why else ""
+        *_, doubt = trust_of(crystal, prepared, volume)
     return _Given(
         counts=_filled(prepared.intensity, prepared.mask, settings),
         object_=None if crystal is None else crystal.object_,
         support=None if crystal is None else crystal.support,
         scattering=scattering,
-        notes=(*prepared.notes, *prepared.warnings, odd_lattice(scattering), doubt),
+        notes=(*prepared.notes, *prepared.warnings, *_of_trust(scattering, doubt)),
     )
 
 
-def _unused(asked: Asked, settings: Settings) -> str:
+def _unused(asked: Asked, settings: Settings) -> list[str]:
     """What was asked that an array cannot use: nobody knows how it was measured, and it is not inverted."""
     words = {"scan": asked.scan, "--fast": asked.fast, "reflection": settings.defects.reflection}
-    return ", ".join(word for word, said in words.items() if said)
+    unused = ", ".join(word for word, said in words.items() if said)
+    return [f"not used for an array: {unused}"] if unused else []
+
+
+def _of_trust(scattering: Scattering, doubt: str) -> list[str]:
+    """What speaks against the reflection, and against the crystal."""
+    return [*filter(None, [odd_lattice(scattering), doubt and f"doubtful, and so is its class: {doubt}"])]
 
 
 def _array(plain: Given, settings: Settings) -> _Given:

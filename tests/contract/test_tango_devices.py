@@ -353,7 +353,7 @@ def test_a_defect_is_told_by_events_until_somebody_has_looked(stage: Stage, reco
         reconstruction.Reset()
         holds.until_value(False)
         assert reconstruction.defectClass == "screw"
-        stage.publish(figures=dataclasses.replace(MEASURED, defect_class="", defect_probability=math.nan))
+        stage.publish(figures=dataclasses.replace(MEASURED, defect_class="", defect_probability=0.0))
         classes.until_value("")
         assert math.isnan(reconstruction.defectProbability)
 
